@@ -1,0 +1,285 @@
+"""A message of the model -> an immutable attrs class; an enum of the model -> an IntEnum.
+
+Methods are compiled in memory from names that the loader has checked: a field name is an identifier and never a
+dunder, so every helper that generated code refers to is one. attrs provides fields, evolve, asdict and everything that
+builds on them; `__init__` is written here because attrs' own frozen one is the slowest part of a message's life.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from enum import IntEnum
+from typing import Any, ClassVar, Final, Optional, Protocol, Self, assert_never
+
+import attrs
+from attrs.exceptions import FrozenInstanceError
+
+from mycelium.schema.errors import REDACTED
+from mycelium.schema.model import (
+    MISSING,
+    Array,
+    ByteArray,
+    Bytes,
+    EnumDef,
+    Field,
+    Map,
+    MessageRef,
+    Scalar,
+    String,
+    Type,
+    Vec,
+)
+from mycelium.schema.model import Message as MessageModel
+
+__all__ = ["Entry", "Message", "Types", "build_class", "build_enum"]
+
+_SCALARS: Final[Mapping[str, type]] = {"bool": bool, "f32": float, "f64": float}
+_ATOMS: Final = (int, float, bool, str, bytes, type(None))
+"""Types whose values nobody can change, so that a default may be shared."""
+
+
+class Types(Protocol):
+    """What gives out the classes of one generation."""
+
+    def annotation_of(self, name: str) -> Any:
+        """The class of a message; its name alone while that class is still being built."""
+
+    def enum_of(self, name: str) -> type[IntEnum]:
+        """The class of an enum."""
+
+
+class Entry(Protocol):
+    """What a message class knows of its contract: swapped for a newer one when the contract changes."""
+
+    @property
+    def message(self) -> MessageModel:
+        """The model of the message."""
+
+    def encode(self, message: "Message") -> bytes:
+        """The payload of a message."""
+
+    def decode(self, payload: bytes) -> "Message":
+        """The message of a payload."""
+
+    def reduce(self, message: "Message") -> tuple[Any, ...]:
+        """What pickle stores of a message."""
+
+
+class Message:
+    """The base of every message. Instances are immutable; classes are made from a contract and never written by hand.
+
+    Equality compares field by field as Python does. The hash is over the fields that the class had first, lists taken
+    as tuples and dicts as frozensets of items. Nobody mutates a list inside a message.
+    """
+
+    __slots__ = ()
+    __mycelium__: ClassVar[Entry]
+    __hashed__: ClassVar[tuple[str, ...]]
+
+    TYPE_ID: ClassVar[int]
+    """The message's `tlv_type`: what a frame says."""
+    TOPIC: ClassVar[str]
+    """What its domain stands for."""
+
+    def to_bytes(self) -> bytes:
+        """The payload: a sequence of TLV fields in ascending tag order, without frame and metadata.
+
+        Raises:
+            EncodeError: A value does not fit its type. Rules are checked when a message is published.
+        """
+        return self.__mycelium__.encode(self)
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Self:
+        """The message of a payload; fields may come in any order, unknown tags and envelope metadata are skipped.
+
+        Raises:
+            DecodeError: The payload is no such message, or a value breaks a rule.
+        """
+        return cls.__mycelium__.decode(payload)  # type: ignore[return-value]  # the entry of this very class
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(_frozen(getattr(self, name)) for name in self.__hashed__)))
+
+    def __repr__(self) -> str:
+        model = self.__mycelium__.message
+        if model.redacted:
+            return f"{model.name}({REDACTED})"
+        shown = ", ".join(f"{one.name}={getattr(self, one.name)!r}" for one in model.fields)
+        return f"{model.name}({shown})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return type(self)(*(copy.deepcopy(getattr(self, name), memo) for name in self.__match_args__))  # type: ignore[attr-defined]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.__mycelium__.reduce(self)
+
+
+def _frozen(value: Any) -> Any:
+    """A hashable stand-in that is equal for equal values."""
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        return frozenset((key, _frozen(each)) for key, each in value.items())
+    return value
+
+
+def build_enum(enum: EnumDef, module: str) -> type[IntEnum]:
+    """An IntEnum with the enum's members in file order, importable from `module`."""
+    cls: type[IntEnum] = IntEnum(enum.name, dict(enum.members), module=module)  # type: ignore[misc]  # made at run time
+    cls.__doc__ = enum.description or f"Enum {enum.name} ({enum.repr}, {'open' if enum.open else 'closed'})."
+    return cls
+
+
+def build_class(
+    message: MessageModel, types: Types, default_of: Callable[[Field], Callable[[], object]], module: str
+) -> type[Message]:
+    """An attrs class for the message, without its `__mycelium__` entry.
+
+    Args:
+        message: What the contract says.
+        types: Where classes of nested messages and enums come from, for annotations.
+        default_of: For a field with `default:`, a function that makes its value, a fresh one where it could be mutated.
+        module: The module that the class says it is from.
+    """
+    defaults = {one.name: _default(one, default_of) for one in message.fields}
+    annotations = {one.name: _annotation(one, types) for one in message.fields}
+    names = tuple(defaults)
+    namespace: dict[str, Any] = {
+        "__module__": module,
+        "__qualname__": message.name,
+        "__doc__": _docstring(message),
+        "__annotations__": annotations,
+        "__match_args__": names,
+        "__hashed__": names,
+        "__hash__": Message.__hash__,
+        "TYPE_ID": message.type_id,
+        "TOPIC": message.topic,
+        **_compiled(message, defaults),
+    }
+    bare = type(message.name, (Message,), namespace)
+    these = {one.name: _attribute(one, defaults[one.name]) for one in message.fields}
+    made = attrs.define(
+        bare, these=these, init=False, repr=False, eq=False, order=False, slots=False, match_args=False, on_setattr=None
+    )
+    del made.__attrs_init__  # type: ignore[attr-defined]  # would set what must not be set
+    return made
+
+
+def _required(name: str) -> Callable[[], object]:
+    def missing() -> object:
+        raise TypeError(f"missing required argument: {name!r}")
+
+    return missing
+
+
+def _default(one: Field, default_of: Callable[[Field], Callable[[], object]]) -> Any:
+    """What attrs calls the default: NOTHING, a value that may be shared, or a Factory."""
+    if one.default is not MISSING:
+        make = default_of(one)
+        value = make()
+        return value if isinstance(value, _ATOMS) else attrs.Factory(make)
+    return None if one.optional else attrs.NOTHING
+
+
+def _attribute(one: Field, default: Any) -> Any:
+    # attrs wants no field without a default behind one with; here a required field keeps its place in the file.
+    given = attrs.Factory(_required(one.name)) if default is attrs.NOTHING else default
+    metadata = {"tag": one.tag, "type": str(one.type), "description": one.description}
+    return attrs.field(default=given, alias=one.name, metadata=metadata)  # type: ignore[call-overload]
+
+
+def _compiled(message: MessageModel, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """`__init__` and `__eq__`, which run once per message and are worth being written out."""
+    scope: dict[str, Any] = {"__unset__": _UNSET, "__missing__": _missing}
+    parameters, prologue = [], []
+    optional_seen = False
+    for number, one in enumerate(message.fields):
+        default = defaults[one.name]
+        needs_check = default is attrs.NOTHING and optional_seen
+        optional_seen |= default is not attrs.NOTHING
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            scope[f"__make{number}__"] = default.factory
+            parameters.append(f"{one.name}=__unset__")
+            prologue.append(f"    if {one.name} is __unset__: {one.name} = __make{number}__()")
+        elif needs_check:
+            parameters.append(f"{one.name}=__unset__")
+            prologue.append(f"    if {one.name} is __unset__: __missing__({message.name!r}, {one.name!r})")
+        elif default is attrs.NOTHING:
+            parameters.append(one.name)
+        else:
+            scope[f"__default{number}__"] = default
+            parameters.append(f"{one.name}=__default{number}__")
+    names = list(defaults)
+    source = "\n".join(
+        [
+            f"def __init__({', '.join(['self', *parameters])}):",
+            *prologue,
+            "    __fields__ = self.__dict__",
+            *(f"    __fields__[{name!r}] = {name}" for name in names),
+            "def __eq__(self, __other__):",
+            "    if __other__.__class__ is not self.__class__: return NotImplemented",
+            f"    return {' and '.join(f'self.{name} == __other__.{name}' for name in names) or 'True'}",
+        ]
+    )
+    # Only checked identifiers and literals made by repr() are in this text (contracts.md, "Names").
+    exec(compile(source, f"<mycelium class {message.name}>", "exec"), scope)  # noqa: S102
+    methods = {name: scope[name] for name in ("__init__", "__eq__")}
+    for name, method in methods.items():
+        method.__qualname__ = f"{message.name}.{name}"
+    return methods
+
+
+_UNSET: Final = type("_Unset", (), {"__repr__": lambda _: "<required>"})()
+
+
+def _missing(message: str, field: str) -> None:
+    raise TypeError(f"{message}() missing required argument: {field!r}")
+
+
+def _annotation(one: Field, types: Types) -> Any:
+    annotation = _python_type(one.type, types)
+    return Optional[annotation] if one.optional else annotation  # noqa: UP045  it may be a name, which has no `|`
+
+
+def _python_type(type_: Type, types: Types) -> Any:
+    match type_:
+        case Scalar(name):
+            return _SCALARS.get(name, int)
+        case String():
+            return str
+        case Bytes() | ByteArray():
+            return bytes
+        case EnumDef():
+            return types.enum_of(type_.name) | int
+        case MessageRef(name):
+            return types.annotation_of(name)
+        case Array(element, _) | Vec(element):
+            return list[_python_type(element, types)]  # type: ignore[misc]  # made at run time
+        case Map(key, value):
+            return dict[_python_type(key, types), _python_type(value, types)]  # type: ignore[misc]
+        case _:
+            assert_never(type_)
+
+
+def _docstring(message: MessageModel) -> str:
+    head = message.description or f"Message {message.name}."
+    notes = ["Deprecated."] if message.deprecated else []
+    return "\n\n".join(
+        [head, *notes, "\n".join(["Attributes:", *_field_lines(message.fields)])] if message.fields else [head, *notes]
+    )
+
+
+def _field_lines(fields: Iterable[Field]) -> Iterable[str]:
+    for one in fields:
+        traits = [str(one.type), *(["optional"] if one.optional else []), *(["deprecated"] if one.deprecated else [])]
+        traits += [] if one.default is MISSING else [f"default {one.default!r}"]
+        yield f"    {one.name} ({', '.join(traits)}){': ' + one.description if one.description else ''}"

@@ -1,0 +1,116 @@
+"""What can be wrong with a contracts file, and with a message of it. The whole tree is in `mycelium.errors`."""
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from attrs import frozen
+
+from mycelium.errors import MyceliumError
+from mycelium.schema.model import Location
+
+__all__ = [
+    "ContractError",
+    "ContractNotFound",
+    "Fault",
+    "JsonError",
+    "MessageError",
+    "RuleError",
+    "SchemaError",
+    "UnknownTypeError",
+]
+
+REDACTED = "[REDACTED]"
+
+
+class SchemaError(MyceliumError):
+    """A contracts file cannot be used."""
+
+
+@frozen
+class Fault:
+    """One thing that is wrong with a contracts file."""
+
+    location: Location
+    path: str
+    """Of the node, such as `messages.Order.fields.side.type`; empty for the whole file."""
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        return f"{self.location}: {where}{self.problem}; {self.remedy}"
+
+
+class ContractError(SchemaError):
+    """A contracts file has faults; `faults` holds every one of them, in file order."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(faults)
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        return "\n".join(str(fault) for fault in self.faults)
+
+
+class ContractNotFound(SchemaError):
+    """There is no contracts file where one was looked for; `searched` names the places."""
+
+    def __init__(self, searched: Sequence[PurePath]) -> None:
+        super().__init__(searched)
+        self.searched = tuple(searched)
+
+    def __str__(self) -> str:
+        places = ", ".join(str(place) for place in self.searched)
+        return f"no contracts file at {places}; give a path, set MYCELIUM_CONTRACTS, or write one with `mycelium init`"
+
+
+class UnknownTypeError(SchemaError):
+    """The contracts have no message of that name or type id; `close` holds the nearest names."""
+
+    def __init__(self, wanted: str | int, close: Sequence[str] = ()) -> None:
+        super().__init__(wanted, close)
+        self.wanted = wanted
+        self.close = tuple(close)
+
+    def __str__(self) -> str:
+        hint = (
+            f"did you mean {' or '.join(map(repr, self.close))}?" if self.close else "`mycelium schema show` lists them"
+        )
+        what = f"type id {self.wanted}" if isinstance(self.wanted, int) else f"type {self.wanted!r}"
+        return f"the contracts have no {what}; {hint}"
+
+
+class MessageError(MyceliumError, ValueError):
+    """A message that does not fit its contract; names the message and the field, where it is one field's fault."""
+
+    def __init__(self, message: str, field: str | None, problem: str) -> None:
+        super().__init__(message, field, problem)
+        self.message = message
+        self.field = field
+        """A dotted path for a value inside: `legs[2].price`."""
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.message}.{self.field}: {self.problem}" if self.field else f"{self.message}: {self.problem}"
+
+
+class RuleError(MessageError):
+    """A value breaks a rule of its contract.
+
+    Attributes:
+        rule: The rule's name, such as `max_length`.
+        limit: The rule's argument.
+        value: What broke it, or None where the contract keeps values out of sight.
+    """
+
+    def __init__(self, message: str, field: str, rule: str, limit: object, value: object) -> None:
+        shown = value if value == REDACTED else f"{value!r}"
+        super().__init__(message, field, f"{shown} breaks the rule {rule}: {limit}")
+        self.args = (message, field, rule, limit, value)
+        self.rule = rule
+        self.limit = limit
+        self.value = value
+
+
+class JsonError(MessageError):
+    """JSON that is no such message; the text names every field that does not fit."""
