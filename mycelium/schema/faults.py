@@ -1,0 +1,111 @@
+"""Collects what is wrong with one file, so that all of it is told at once."""
+
+import difflib
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from mycelium.schema.errors import ContractError, Fault
+from mycelium.schema.model import Location
+
+__all__ = ["MAX_FAULTS", "Faults", "Known", "Wrong", "nearest", "quoted", "shortened"]
+
+MAX_FAULTS: Final = 1000
+"""Nobody reads more; a hostile file would otherwise make its size in faults."""
+_SUGGESTION_BUDGET: Final = 20_000
+"""Candidates compared per file: difflib takes some microseconds for each."""
+_MAX_WORD: Final = 64
+_MAX_QUOTED: Final = 60
+
+
+class Wrong(Exception):  # noqa: N818  never leaves the loader: a reader's way to say why it has no value
+    """A value that cannot be read: `problem` says what is wrong, `remedy` what to do."""
+
+    def __init__(self, problem: str, remedy: str, location: Location | None = None) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+        self.location = location
+        """Of the part that is wrong, where that is not the whole value."""
+
+    def again(self) -> "Wrong":
+        """The same, to be raised once more with a traceback of its own."""
+        return type(self)(self.problem, self.remedy, self.location)
+
+
+class Known(Wrong):
+    """Wrong for a reason that the file's faults hold already: not told a second time."""
+
+
+def quoted(text: object) -> str:
+    """A value out of the file for an error's text: escaped, and cut where it is long."""
+    shown = repr(text)
+    return shown if len(shown) <= _MAX_QUOTED else f"{shown[:_MAX_QUOTED]}…"
+
+
+def nearest(word: str, candidates: Collection[str]) -> str | None:
+    """The candidate that somebody may have meant by the word."""
+    if len(word) > _MAX_WORD:
+        return None
+    folded = {candidate.lower(): candidate for candidate in reversed(list(candidates))}
+    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else None
+
+
+def shortened(word: str) -> str:
+    """A key out of the file as a part of a path: printable, and cut where it is long."""
+    return word if word.isidentifier() and len(word) <= _MAX_WORD else quoted(word)
+
+
+class Faults:
+    """The faults of one file.
+
+    Args:
+        file: The file's name as the user gave it.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self._faults: list[Fault] = []
+        self._left_out = 0
+        self._budget = _SUGGESTION_BUDGET
+
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
+    def __repr__(self) -> str:
+        return f"<Faults of {self.file}: {len(self._faults)}>"
+
+    def add(self, location: Location | None, path: str, problem: str, remedy: str) -> None:
+        """Keeps one more fault; without a location it stands at the start of the file."""
+        if len(self._faults) >= MAX_FAULTS:
+            self._left_out += 1
+            return
+        self._faults.append(Fault(location or Location(self.file, 1, 1), path, problem, remedy))
+
+    def extend(self, faults: Iterable[Fault]) -> None:
+        """Keeps more faults."""
+        for fault in faults:
+            self.add(fault.location, fault.path, fault.problem, fault.remedy)
+
+    def suggest(self, word: str, candidates: Collection[str], otherwise: str) -> str:
+        """`did you mean 'optional'?` where one of the candidates is close to the word, else the other text."""
+        self._budget -= len(candidates)
+        meant = nearest(word, candidates) if self._budget >= 0 else None
+        return f"did you mean {meant!r}?" if meant else otherwise
+
+    def in_file_order(self) -> tuple[Fault, ...]:
+        """All faults, by line and column."""
+        ordered = sorted(self._faults, key=lambda fault: (fault.location.line, fault.location.column))
+        if self._left_out:
+            end = ordered[-1].location
+            ordered.append(Fault(end, "", f"{self._left_out} more faults are not shown", "repair these first"))
+        return tuple(ordered)
+
+    def raise_if_any(self) -> None:
+        """Ends the loading of a file that has faults.
+
+        Raises:
+            ContractError: With all of them, in file order.
+        """
+        if self._faults:
+            raise ContractError(self.in_file_order())
