@@ -17,8 +17,8 @@ _MAX_WORD: Final = 64
 _MAX_QUOTED: Final = 60
 
 
-class Wrong(Exception):  # noqa: N818  never leaves the loader: a reader's way to say why it has no value
-    """A value that cannot be read: `problem` says what is wrong, `remedy` what to do."""
+class Wrong(Exception):
+    """A reader's way to say why it has no value, and what to do; never leaves the loader."""
 
     def __init__(self, problem: str, remedy: str, location: Location | None = None) -> None:
         super().__init__(problem, remedy)
