@@ -1,0 +1,126 @@
+"""The codec of a message, compiled once per generation: a fast path for most messages, the general walk for the rest.
+
+The fast path never words an error and never decides that something is one. Where it meets anything that it was not
+made for it hands the whole message over, and the walk returns a value or says what is wrong.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Final, NoReturn, final
+
+from mycelium.schema.errors import RuleError
+from mycelium.schema.model import Message, fixed_size
+from mycelium.wire.errors import DecodeError, EncodeError, Misfit
+from mycelium.wire.tlv import HEADER_SIZE
+from mycelium.wire.walk import MessageWalk, Types
+
+__all__ = ["Codec", "Types", "compile_codec"]
+
+
+@final
+class Codec:
+    """Messages of one type to payloads and back. The attributes are plain functions, so a call costs one lookup."""
+
+    encode: Callable[..., bytes]
+    """`encode(message)`: the payload. Types are checked, rules are not.
+
+    Raises:
+        EncodeError: A value does not fit its type.
+    """
+    check: Callable[[Any], None]
+    """`check(message)`: what `encode` and `check_rules` check, without making a payload.
+
+    Raises:
+        EncodeError: A value does not fit its type.
+        RuleError: A value breaks a rule.
+    """
+    decode: Callable[..., Any]
+    """`decode(payload, metadata=None)`: the message. Envelope metadata is put into the dict by tag if one is given.
+
+    Raises:
+        DecodeError: The payload is no such message, or a value breaks a rule.
+    """
+    verify: Callable[..., Mapping[int, bytes]]
+    """`verify(payload)`: the checks of `decode` without making a message; returns the metadata by tag.
+
+    Raises:
+        DecodeError: The payload is no such message, or a value breaks a rule.
+    """
+
+    def __init__(self, message: Message, cls: type, types: Types) -> None:
+        self.message: Final = message
+        self.cls: Final = cls
+        self.walk: Final = MessageWalk(message, cls, types)
+        self.fixed_size: Final = _payload_size(message)
+        """Bytes of every canonical payload where all fields are of fixed size and required, else None."""
+        self.encode = self._encode
+        self.check = self._check
+        self.decode = self._decode
+        self.verify = self._verify
+
+    def __repr__(self) -> str:
+        return f"<Codec {self.message.name} ({self.message.type_id})>"
+
+    @cached_property
+    def check_rules(self) -> Callable[[Any], None] | None:
+        """`check_rules(message)` for a message whose types fit; None when neither it nor a nested message has rules.
+
+        Raises:
+            RuleError: A value breaks a rule.
+        """
+        return None if self.walk.rules is None else self._check_rules
+
+    def _encode(self, message: Any, depth: int = 1) -> bytes:
+        try:
+            return self.walk.encode(message, depth)
+        except Misfit as misfit:
+            raise EncodeError(self.message.name, misfit.path, misfit.problem, misfit.value) from None
+
+    def _check(self, message: Any) -> None:
+        self._encode(message)
+        if self.check_rules is not None:
+            self.check_rules(message)
+
+    def _check_rules(self, message: Any) -> None:
+        try:
+            self.walk.check_rules(message)
+        except Misfit as misfit:
+            raise RuleError(
+                self.message.name, misfit.path or "", misfit.rule or "", misfit.limit, misfit.value
+            ) from None
+
+    def _decode(self, payload: bytes, metadata: dict[int, bytes] | None = None, depth: int = 1) -> Any:
+        try:
+            return self.walk.decode(payload, 0, len(payload), depth, metadata)
+        except Misfit as misfit:
+            self._refuse(misfit)
+
+    def _verify(self, payload: bytes, depth: int = 1) -> dict[int, bytes]:
+        metadata: dict[int, bytes] = {}
+        try:
+            self.walk.scan(payload, 0, len(payload), depth, metadata)
+        except Misfit as misfit:
+            self._refuse(misfit)
+        return metadata
+
+    def _refuse(self, misfit: Misfit) -> NoReturn:
+        raise DecodeError(
+            self.message.name, misfit.path, misfit.problem, misfit.offset, misfit.rule, misfit.value
+        ) from None
+
+
+def compile_codec(message: Message, cls: type, types: Types) -> Codec:
+    """The codec of a message.
+
+    Args:
+        message: The model of the message.
+        cls: Its class.
+        types: Where classes, enums and codecs of nested messages come from; asked for codecs when the first nested
+            value is read or written, since messages may hold each other in a circle.
+    """
+    return Codec(message, cls, types)
+
+
+def _payload_size(message: Message) -> int | None:
+    sizes = [fixed_size(one.type) if one.required else None for one in message.fields]
+    return None if None in sizes else sum(HEADER_SIZE + (size or 0) for size in sizes)

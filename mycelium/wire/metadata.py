@@ -1,0 +1,111 @@
+"""Envelope metadata: fields behind those of the message, for whoever carries it (wire protocol, "Metadata")."""
+
+from collections.abc import Callable, Mapping
+from struct import Struct
+from types import MappingProxyType
+from typing import Any, Final
+
+from attrs import frozen
+
+from mycelium.wire.errors import DecodeError, Misfit
+from mycelium.wire.tlv import field
+
+__all__ = ["KINDS", "Kind", "Metadata", "check_shape"]
+
+
+@frozen
+class Kind:
+    """One kind of metadata."""
+
+    name: str
+    """Of the attribute of `Metadata`."""
+    title: str
+    size: int
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+
+_U64: Final = Struct("<Q")
+_ORIGIN: Final = Struct("<QQ")
+
+
+def _raw(name: str, title: str, size: int) -> Kind:
+    def encode(value: Any) -> bytes:
+        if isinstance(value, bytes) and len(value) == size:
+            return value
+        raise ValueError(f"{name} takes {size} bytes, got {value!r}")
+
+    return Kind(name, title, size, encode, bytes)
+
+
+def _number(name: str, title: str) -> Kind:
+    return Kind(name, title, _U64.size, _U64.pack, lambda data: _U64.unpack(data)[0])
+
+
+KINDS: Final[Mapping[int, Kind]] = MappingProxyType(
+    {
+        0xFF01: _raw("trace", "trace context", 26),
+        0xFF02: _number("published_at", "published at"),
+        0xFF03: Kind("origin", "origin", _ORIGIN.size, lambda value: _ORIGIN.pack(*value), _ORIGIN.unpack),
+        0xFF04: _raw("correlation", "correlation id", 16),
+        0xFF05: _number("reply_to", "reply to"),
+        0xFF06: _number("deliver_to", "deliver to"),
+    }
+)
+"""By tag, ascending: the order on the wire. Other tags from 0xF000 on are skipped."""
+
+
+def check_shape(tag: int, size: int, offset: int | None = None) -> None:
+    """Holds a metadata value's size against its kind; unknown tags pass.
+
+    Raises:
+        Misfit: It has another size.
+    """
+    kind = KINDS.get(tag)
+    if kind is not None and size != kind.size:
+        raise Misfit(f"metadata {kind.title!r} (tag {tag:#06x}) takes {kind.size} bytes, not {size}", offset=offset)
+
+
+@frozen
+class Metadata:
+    """What travels with a message and is no part of it; None is absent."""
+
+    trace: bytes | None = None
+    """26 bytes: W3C version u8, trace id 16, parent span id 8, flags u8."""
+    published_at: int | None = None
+    """Nanoseconds since the Unix epoch by the publisher's clock."""
+    origin: tuple[int, int] | None = None
+    """The publisher's session, and its sequence number, which counts the connection's messages from 1."""
+    correlation: bytes | None = None
+    """16 bytes that tie a reply to its request."""
+    reply_to: int | None = None
+    """The session that waits for the reply."""
+    deliver_to: int | None = None
+    """The only session that gets this frame."""
+
+    def encode(self) -> bytes:
+        """The metadata's fields, ascending, as they stand at the end of a payload.
+
+        Raises:
+            struct.error: A number is no u64.
+            ValueError: `trace` or `correlation` has another length than it must have.
+        """
+        values = ((tag, kind, getattr(self, kind.name)) for tag, kind in KINDS.items())
+        return b"".join(field(tag, kind.encode(value)) for tag, kind, value in values if value is not None)
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[int, bytes]) -> "Metadata":
+        """The metadata of values by tag, as `Codec.decode` and `Codec.verify` collect them; unknown tags are skipped.
+
+        Raises:
+            DecodeError: A value has another length than its kind must have.
+        """
+        found = {}
+        for tag, value in tags.items():
+            if tag in KINDS:
+                try:
+                    check_shape(tag, len(value))
+                except Misfit as misfit:
+                    raise DecodeError("metadata", KINDS[tag].name, misfit.problem, None) from None
+                found[KINDS[tag].name] = KINDS[tag].decode(value)
+        return cls(**found)
