@@ -1,5 +1,144 @@
-"""Mycelium: a message bus for typed messages."""
+"""Mycelium: a message bus for typed messages.
+
+Names are loaded on first use, so that importing the package costs next to nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from mycelium._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from mycelium.bus.bridge import Bridge
+    from mycelium.bus.bus import MessageBus
+    from mycelium.bus.client import MyceliumClient, connect
+    from mycelium.bus.delivery import Delivery
+    from mycelium.bus.errors import (
+        AuthError,
+        BindError,
+        BufferFull,
+        BusError,
+        ClosedError,
+        ConnectError,
+        ConnectionLost,
+        QueueFull,
+        Refused,
+        SchemaMismatch,
+        UsageError,
+        VersionError,
+    )
+    from mycelium.bus.session import Limits
+    from mycelium.contracts import Contracts, bind, load
+    from mycelium.errors import MyceliumError
+    from mycelium.schema.classes import Message
+    from mycelium.schema.errors import (
+        ContractError,
+        ContractMismatch,
+        ContractNotFound,
+        ContractWarning,
+        Fault,
+        JsonError,
+        MessageError,
+        RuleError,
+        SchemaError,
+        UnknownTypeError,
+    )
+    from mycelium.schema.model import Schema
+    from mycelium.schema.rules import rule
+    from mycelium.wire.errors import DecodeError, EncodeError, ProtocolError
+
+_HOMES = {
+    "mycelium.bus.bridge": ["Bridge"],
+    "mycelium.bus.bus": ["MessageBus"],
+    "mycelium.bus.client": ["MyceliumClient", "connect"],
+    "mycelium.bus.delivery": ["Delivery"],
+    "mycelium.bus.errors": [
+        "AuthError",
+        "BindError",
+        "BufferFull",
+        "BusError",
+        "ClosedError",
+        "ConnectError",
+        "ConnectionLost",
+        "QueueFull",
+        "Refused",
+        "SchemaMismatch",
+        "UsageError",
+        "VersionError",
+    ],
+    "mycelium.bus.session": ["Limits"],
+    "mycelium.contracts": ["Contracts", "bind", "load"],
+    "mycelium.errors": ["MyceliumError"],
+    "mycelium.schema.classes": ["Message"],
+    "mycelium.schema.errors": [
+        "ContractError",
+        "ContractMismatch",
+        "ContractNotFound",
+        "ContractWarning",
+        "Fault",
+        "JsonError",
+        "MessageError",
+        "RuleError",
+        "SchemaError",
+        "UnknownTypeError",
+    ],
+    "mycelium.schema.model": ["Schema"],
+    "mycelium.schema.rules": ["rule"],
+    "mycelium.wire.errors": ["DecodeError", "EncodeError", "ProtocolError"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AuthError",
+    "BindError",
+    "Bridge",
+    "BufferFull",
+    "BusError",
+    "ClosedError",
+    "ConnectError",
+    "ConnectionLost",
+    "ContractError",
+    "ContractMismatch",
+    "ContractNotFound",
+    "ContractWarning",
+    "Contracts",
+    "DecodeError",
+    "Delivery",
+    "EncodeError",
+    "Fault",
+    "JsonError",
+    "Limits",
+    "Message",
+    "MessageBus",
+    "MessageError",
+    "MyceliumClient",
+    "MyceliumError",
+    "ProtocolError",
+    "QueueFull",
+    "Refused",
+    "RuleError",
+    "Schema",
+    "SchemaError",
+    "SchemaMismatch",
+    "UnknownTypeError",
+    "UsageError",
+    "VersionError",
+    "__version__",
+    "bind",
+    "connect",
+    "load",
+    "rule",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'mycelium' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

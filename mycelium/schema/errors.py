@@ -11,6 +11,7 @@ from mycelium.schema.model import Location
 __all__ = [
     "ContractError",
     "ContractNotFound",
+    "ContractWarning",
     "Fault",
     "JsonError",
     "MessageError",
@@ -64,6 +65,10 @@ class ContractNotFound(SchemaError):
         return f"no contracts file at {places}; give a path, set MYCELIUM_CONTRACTS, or write one with `mycelium init`"
 
 
+class ContractWarning(UserWarning):
+    """A contract that works, but not as its author may think: a custom rule that nobody has registered."""
+
+
 class UnknownTypeError(SchemaError):
     """The contracts have no message of that name or type id; `close` holds the nearest names."""
 
@@ -78,6 +83,19 @@ class UnknownTypeError(SchemaError):
         )
         what = f"type id {self.wanted}" if isinstance(self.wanted, int) else f"type {self.wanted!r}"
         return f"the contracts have no {what}; {hint}"
+
+
+class ContractMismatch(SchemaError):
+    """A class body given to `@contracts.bind` says something else than the contract; `differences` holds a line each."""
+
+    def __init__(self, name: str, source: str, differences: Sequence[str]) -> None:
+        super().__init__(name, source, differences)
+        self.name = name
+        self.source = source
+        self.differences = tuple(differences)
+
+    def __str__(self) -> str:
+        return f"class {self.name} is not what {self.source} says: {'; '.join(self.differences)}; change one of them"
 
 
 class MessageError(MyceliumError, ValueError):

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, final
 
 from mycelium.schema.classes import Message, build_class, build_enum
 from mycelium.schema.errors import UnknownTypeError
-from mycelium.schema.model import Field, Schema, Type
+from mycelium.schema.model import Field, Schema
 from mycelium.schema.model import Message as MessageModel
 from mycelium.schema.values import from_json_value
 
@@ -106,12 +106,14 @@ class Registry(Generic[C]):
         schema: The model of this generation.
         compile_codec: Makes a codec of a message's model, its class and this registry.
         restore: A function that pickle can import and that reads what `Entry.reduce` wrote.
+        owner: Kept alive as long as any class of this registry is.
     """
 
-    def __init__(self, schema: Schema, compile_codec: "Compile[C]", restore: Restore) -> None:
+    def __init__(self, schema: Schema, compile_codec: "Compile[C]", restore: Restore, owner: object = None) -> None:
         self.schema = schema
         self.compile = compile_codec
         self.restore = restore
+        self.owner = owner
         self.lock = RLock()
         self.entries: Mapping[str, Entry[C]] = {name: Entry(one, self) for name, one in schema.messages.items()}
         """By name, in file order."""

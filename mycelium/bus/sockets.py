@@ -1,0 +1,179 @@
+"""Listening sockets, opened so that nobody else's is harmed.
+
+A Unix socket is bound under umask 0177 and guarded by a lock file beside it: an existing socket is removed only if the lock
+is ours and nobody answers there; other kinds of file are never removed (reliability: "Unix").
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, final
+
+from mycelium.bus.errors import BindError
+from mycelium.bus.urls import Address
+
+__all__ = ["BACKLOG", "UnixListener", "open_tcp"]
+
+BACKLOG: Final = 1024
+_PROBE_SECONDS: Final = 1.0
+
+
+def open_tcp(address: Address) -> list[socket.socket]:
+    """Bound sockets for every address that the host stands for; for port 0 one socket, so that there is one port.
+
+    Raises:
+        BindError: The host is unknown, or the port is taken or not allowed.
+    """
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise BindError(str(address), error.strerror or str(error), "give a host of this machine") from error
+    unique = list(dict.fromkeys((family, place) for family, _, _, _, place in found))
+    opened: list[socket.socket] = []
+    failed: OSError | None = None
+    for family, place in unique[:1] if address.port == 0 else unique:
+        try:
+            opened.append(_bind_tcp(family, place))
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                _close(opened)
+                raise BindError(str(address), _reason(error), _REMEDIES.get(error.errno or 0, "choose another")) from error
+            failed = error  # localhost may stand for ::1 on a machine without IPv6
+    if not opened:
+        raise BindError(str(address), _reason(failed), "give an address of this machine") from failed
+    return opened
+
+
+_REMEDIES: Final = {
+    errno.EADDRINUSE: "stop what listens there, or choose another with --listen",
+    errno.EACCES: "choose a port from 1024 on",
+}
+
+
+def _bind_tcp(family: int, place: tuple[object, ...]) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.setblocking(False)
+        made.bind(place)
+        made.listen(BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
+
+
+def _reason(error: OSError | None) -> str:
+    return "no address" if error is None else (os.strerror(error.errno) if error.errno else str(error)).lower()
+
+
+@final
+class UnixListener:
+    """A Unix socket that listens, and the lock that says whose it is.
+
+    Raises:
+        BindError: Another process serves there, or something that is no socket has that name.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._path = Path(address.path)
+        self._lock = self._take_lock()
+        try:
+            self._remove_stale()
+            self.socket = self._bind()
+        except BaseException:
+            self._release()
+            raise
+        self._inode = self._path.stat().st_ino
+
+    def close(self) -> None:
+        """Remove the socket file, if it is still this one, and give the lock back. The socket itself is its server's."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+        self._release()
+
+    @property
+    def _lock_path(self) -> Path:
+        return self._path.with_name(self._path.name + ".lock")
+
+    def _take_lock(self) -> int:
+        try:
+            if not self._path.parent.exists():
+                self._path.parent.mkdir(mode=0o700, parents=True)
+            self._check_folder()
+            lock = os.open(self._lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise BindError(str(self.address), _reason(error), "choose a path that can be written") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise BindError(str(self.address), "another bridge serves there", "stop it, or choose another path") from error
+        return lock
+
+    def _check_folder(self) -> None:
+        mode = self._path.parent.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            reason = f"anybody may replace files in {self._path.parent}"
+            raise BindError(str(self.address), reason, "set the folder's sticky bit, or choose one of your own")
+
+    def _remove_stale(self) -> None:
+        try:
+            mode = self._path.lstat().st_mode
+        except FileNotFoundError:
+            return
+        if not stat.S_ISSOCK(mode):
+            raise BindError(str(self.address), "there is a file of that name that is no socket", "choose another path")
+        if self._answers():
+            raise BindError(str(self.address), "another process serves there", "stop it, or choose another path")
+        self._path.unlink()
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_PROBE_SECONDS)
+            try:
+                probe.connect(str(self._path))
+            except (ConnectionRefusedError, FileNotFoundError):
+                return False
+            except OSError:
+                return True  # full, or not ours to ask: not known to be dead, so not ours to remove
+            return True
+
+    def _bind(self) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            made.setblocking(False)
+            with _umask(0o177):
+                made.bind(str(self._path))
+            made.listen(BACKLOG)
+        except OSError as error:
+            made.close()
+            raise BindError(str(self.address), _reason(error), "choose another path") from error
+        return made
+
+    def _release(self) -> None:
+        # The file stays: to remove it would let two processes lock two files of one name.
+        os.close(self._lock)
+
+
+@contextlib.contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -1,0 +1,49 @@
+"""Which types a subscription is about: named classes, the annotation of a handler, or a topic."""
+
+from mycelium.bus.errors import UsageError
+from mycelium.bus.handlers import HandlerFunction, types_of
+from mycelium.contracts import Contracts
+from mycelium.schema.classes import Message
+
+__all__ = ["chosen_types", "type_id_of"]
+
+
+def chosen_types(
+    contracts: Contracts, handler: HandlerFunction | None, types: tuple[type[Message], ...], topic: str | None
+) -> frozenset[int]:
+    """Type ids of a subscription.
+
+    Raises:
+        UsageError: Types and a topic are given, or neither; a type is none of these contracts'; no message has the topic.
+    """
+    if topic is not None:
+        if types:
+            raise UsageError("give message types or a topic, not both")
+        return _topic_types(contracts, topic)
+    if not types:
+        if handler is None:
+            raise UsageError("messages() needs a type or a topic; write messages(Pong)")
+        types = types_of(handler, contracts)
+    return frozenset(type_id_of(contracts, one) for one in types)
+
+
+def type_id_of(contracts: Contracts, cls: object) -> int:
+    """The type id of a message class, which must be one of these contracts.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Message) and cls is not Message):
+        raise UsageError(f"{cls!r} is no message type; take one from the contracts")
+    entry = contracts.registry.entries.get(cls.__name__)
+    if entry is None or entry.cls is not cls:
+        raise UsageError(f"{cls.__name__} is not of {contracts!r}; take the type from the contracts that the bus was made with")
+    return entry.message.type_id
+
+
+def _topic_types(contracts: Contracts, topic: str) -> frozenset[int]:
+    messages = contracts.schema.by_topic.get(topic)
+    if not messages:
+        topics = ", ".join(sorted(contracts.schema.by_topic)) or "none"
+        raise UsageError(f"no message has the topic {topic!r}; there are: {topics}")
+    return frozenset(message.type_id for message in messages)

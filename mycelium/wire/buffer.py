@@ -1,0 +1,129 @@
+"""Frames out of a byte stream that may be cut anywhere."""
+
+from typing import Final, final
+
+from attrs import frozen
+
+from mycelium.wire.errors import ErrorCode, ProtocolError
+from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HEADER, LENGTH_SIZE, TYPE_ID_SIZE
+
+__all__ = ["Batch", "FrameBuffer"]
+
+_ALL: Final = 1 << 62
+
+
+@frozen
+class Batch:
+    """Consecutive whole frames as they arrived.
+
+    Frame `i` is `data[bounds[i]:bounds[i + 1]]`, its payload begins `HEADER.size` further on, its type is `type_ids[i]`.
+    """
+
+    data: bytes
+    type_ids: list[int]
+    bounds: list[int]
+
+    def __len__(self) -> int:
+        return len(self.type_ids)
+
+    def __repr__(self) -> str:
+        return f"<Batch of {len(self)} frames, {self.size} bytes>"
+
+    @property
+    def size(self) -> int:
+        """Bytes of all frames together."""
+        return self.bounds[-1] - self.bounds[0]
+
+    def frame(self, index: int) -> bytes:
+        """The bytes of one frame."""
+        return self.data[self.bounds[index] : self.bounds[index + 1]]
+
+    def payload(self, index: int) -> bytes:
+        """The payload of one frame."""
+        return self.data[self.bounds[index] + HEADER.size : self.bounds[index + 1]]
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """The frames from `start` up to `stop`, over the same bytes."""
+        return Batch(self.data, self.type_ids[start:stop], self.bounds[start : stop + 1])
+
+
+@final
+class FrameBuffer:
+    """Holds what has arrived of a frame until the rest comes.
+
+    It grows with the bytes that arrive, never with what a header declares, and a large frame is copied once when it is
+    whole, however small the pieces are that it comes in.
+
+    Attributes:
+        max_payload: Bytes; a frame that declares more is refused as soon as its header is there.
+    """
+
+    def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
+        self.max_payload = max_payload
+        self._data = b""
+        self._position = 0
+        self._pending = bytearray()
+        self._missing = 0
+        """Bytes that have to come before looking again is worth it."""
+
+    def __len__(self) -> int:
+        """Bytes that wait."""
+        return len(self._data) - self._position + len(self._pending)
+
+    def __repr__(self) -> str:
+        return f"<FrameBuffer of {len(self)} bytes>"
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes to the end."""
+        if not self:
+            self._data, self._position = data, 0
+            return
+        if not self._pending:
+            self._pending += memoryview(self._data)[self._position :]
+            self._data, self._position = b"", 0
+        self._pending += data
+        self._missing -= len(data)
+        if self._missing <= 0:
+            self._data, self._pending = bytes(self._pending), bytearray()
+
+    def take(self, most: int = _ALL) -> Batch | None:
+        """The next whole frames, at most that many, or None where more bytes are needed.
+
+        Raises:
+            ProtocolError: A length under 2 (code protocol) or over `max_payload` (code limit); whole frames before it
+                are given first.
+        """
+        if self._pending:
+            return None
+        data, position, end = self._data, self._position, len(self._data)
+        type_ids: list[int] = []
+        bounds = [position]
+        largest = self.max_payload + TYPE_ID_SIZE
+        unpack = HEADER.unpack_from
+        self._missing = 0
+        while len(type_ids) < most:
+            if end - position < HEADER.size:
+                self._missing = HEADER.size - (end - position)
+                break
+            length, type_id = unpack(data, position)
+            if not TYPE_ID_SIZE <= length <= largest:
+                if type_ids:
+                    break
+                raise _bad_length(length, self.max_payload)
+            position += LENGTH_SIZE + length
+            if position > end:
+                self._missing = position - end
+                break
+            type_ids.append(type_id)
+            bounds.append(position)
+        if not type_ids:
+            return None
+        self._position = bounds[-1]
+        return Batch(data, type_ids, bounds)
+
+
+def _bad_length(length: int, max_payload: int) -> ProtocolError:
+    if length < TYPE_ID_SIZE:
+        return ProtocolError(ErrorCode.PROTOCOL, f"a frame of length {length}; the least is {TYPE_ID_SIZE}")
+    payload = length - TYPE_ID_SIZE
+    return ProtocolError(ErrorCode.LIMIT, f"a payload of {payload} bytes; at most {max_payload} are taken")

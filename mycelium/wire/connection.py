@@ -1,0 +1,217 @@
+"""One connection as a state machine without I/O: bytes in, events out; messages in, bytes out.
+
+The same class serves the client, the bridge and the tests:
+
+    connection.receive_data(data)           # what the socket gave; b"" means that the stream ended
+    while (event := connection.next_event()) is not None:
+        ...                                 # a core message, or a Batch of application frames
+    transport.write(connection.send(core.Ping(nonce=1)))
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias, final
+
+from mycelium.schema.classes import Message
+from mycelium.schema.registry import Registry
+from mycelium.wire.buffer import Batch, FrameBuffer
+from mycelium.wire.codec import Codec
+from mycelium.wire.errors import DecodeError, ErrorCode, LocalProtocolError, ProtocolError
+from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, FIRST_APPLICATION_ID, encode_frame
+from mycelium.wire.state import HANDSHAKE, PAYLOAD_LIMITS, Role, State
+
+__all__ = ["Connection", "Core", "Event"]
+
+Event: TypeAlias = Message | Batch
+_PARTINGS: Final = frozenset({"Error", "Goodbye"})
+"""What may be said in every state."""
+
+
+@final
+class Core:
+    """The core protocol's messages as attributes (`core.Hello`), made from the registry of core.yaml."""
+
+    def __init__(self, registry: Registry[Codec]) -> None:
+        self.registry = registry
+        self.speakers: Mapping[str, object] = {
+            name: message.extras.get("x-from") for name, message in registry.schema.messages.items()
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.registry.entries:
+            raise AttributeError(name)
+        cls = self.registry.class_of(name)
+        setattr(self, name, cls)
+        return cls
+
+    def may_send(self, role: Role, name: str) -> bool:
+        """Whether a side may send a message at all."""
+        return self.speakers[name] in (role.value, "both")
+
+    def encode(self, message: Message) -> bytes:
+        """A core message as a frame."""
+        return encode_frame(message.TYPE_ID, message.to_bytes())
+
+
+@final
+class Connection:
+    """A side of a connection.
+
+    Args:
+        role: Which side this is.
+        core: The core protocol.
+        max_payload: Bytes of the largest payload taken from the peer once the connection is open.
+    """
+
+    def __init__(self, role: Role, core: Core, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
+        self.role = role
+        self.core = core
+        self.state = State.START
+        self.max_payload = max_payload
+        self.peer_said_goodbye = False
+        self._ended = False
+        self._events: list[Event] = []
+        self._buffer = FrameBuffer(max_payload)
+        self._limit_payloads()
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.role.value} {self.state.value}, {len(self._buffer)} bytes buffered>"
+
+    def receive_data(self, data: bytes) -> None:
+        """Take what the socket gave; empty for the end of the stream."""
+        if data:
+            self._buffer.feed(data)
+        else:
+            self._ended = True
+
+    def next_event(self) -> Event | None:
+        """The next core message or batch of application frames; None where more bytes are needed.
+
+        Raises:
+            ProtocolError: The peer broke the protocol. Tell it with `fail`, then close: the stream cannot be trusted.
+        """
+        while self.state is not State.CLOSED:
+            if self._events:
+                event = self._receive(self._events.pop())
+                if event is not None:
+                    return event
+                continue
+            # Limits follow the state, so before OPEN one frame is looked at a time.
+            batch = self._buffer.take() if self.state is State.OPEN else self._buffer.take(1)
+            if batch is None:
+                self._at_end()
+                return None
+            self._events = self._split(batch)[::-1]
+        return None
+
+    def send(self, message: Message) -> bytes:
+        """A core message as bytes for the socket.
+
+        Raises:
+            LocalProtocolError: This side may not say that now.
+        """
+        name = type(message).__name__
+        if not self.core.may_send(self.role, name):
+            raise LocalProtocolError(f"a {self.role.value} does not send {name}")
+        if not self._advance(self.role, message, name):
+            raise LocalProtocolError(f"{name} cannot be sent in state {self.state.value}")
+        return self.core.encode(message)
+
+    def fail(self, error: ProtocolError) -> bytes:
+        """The fatal Error that tells the peer what it broke; empty where the connection is closed already."""
+        if self.state is State.CLOSED:
+            return b""
+        return self.send(self.core.Error(code=error.code, message=error.problem, fatal=True))
+
+    def close(self) -> None:
+        """Go to CLOSED: nothing more is read or sent."""
+        self.state = State.CLOSED
+        self._events.clear()
+
+    def _at_end(self) -> None:
+        if self._ended:
+            torn = len(self._buffer)
+            self.close()
+            if torn:
+                raise ProtocolError(ErrorCode.PROTOCOL, f"the stream ended inside a frame, after {torn} bytes of it")
+
+    def _split(self, batch: Batch) -> list[Event]:
+        """Runs of application frames as batches, core frames as raw single batches, in their order."""
+        ids = batch.type_ids
+        if min(ids) >= FIRST_APPLICATION_ID:
+            return [batch]
+        parts: list[Event] = []
+        start = 0
+        for index, type_id in enumerate(ids):
+            if type_id < FIRST_APPLICATION_ID:
+                if start < index:
+                    parts.append(batch.part(start, index))
+                parts.append(batch.part(index, index + 1))
+                start = index + 1
+        if start < len(ids):
+            parts.append(batch.part(start, len(ids)))
+        return parts
+
+    def _receive(self, event: Event) -> Event | None:
+        assert isinstance(event, Batch)  # noqa: S101  _split makes nothing else
+        if event.type_ids[0] >= FIRST_APPLICATION_ID:
+            return self._receive_application(event)
+        message = self._decode(event)
+        if message is None:
+            return self._skip(event)
+        name = type(message).__name__
+        peer = self.role.peer
+        if not self.core.may_send(peer, name):
+            raise ProtocolError(ErrorCode.PROTOCOL, f"a {peer.value} does not send {name}")
+        if not self._advance(peer, message, name):
+            raise ProtocolError(ErrorCode.PROTOCOL, f"{name} in state {self.state.value}")
+        return message
+
+    def _receive_application(self, batch: Batch) -> Batch:
+        if self.state is not State.OPEN:
+            raise ProtocolError(ErrorCode.PROTOCOL, f"a message (type id {batch.type_ids[0]}) before Welcome")
+        if self.peer_said_goodbye and self.role is Role.BRIDGE:
+            raise ProtocolError(ErrorCode.PROTOCOL, "a message after Goodbye")
+        return batch
+
+    def _decode(self, batch: Batch) -> Message | None:
+        """The core message of a single frame; None for one that this version does not know."""
+        type_id = batch.type_ids[0]
+        if type_id == 0:
+            raise ProtocolError(ErrorCode.PROTOCOL, "a frame of type id 0")
+        entry = self.core.registry.by_id.get(type_id)
+        if entry is None:
+            return None
+        try:
+            return entry.decode(batch.payload(0))
+        except DecodeError as error:
+            raise ProtocolError(ErrorCode.PROTOCOL, str(error)) from error
+
+    def _skip(self, batch: Batch) -> None:
+        if self.state is not State.OPEN:
+            raise ProtocolError(ErrorCode.PROTOCOL, f"a core message of unknown type {batch.type_ids[0]} before Welcome")
+
+    def _advance(self, speaker: Role, message: Any, name: str) -> bool:
+        """Follow the state that a message leads to; False where it is not allowed."""
+        if self.state is State.CLOSED:
+            return False
+        if name in _PARTINGS:
+            self._part(speaker, message, name)
+            return True
+        if self.state is State.OPEN:
+            return name not in ("Hello", "Welcome", "NeedContracts")
+        state = HANDSHAKE.get((self.state, speaker, name))
+        if state is None:
+            return False
+        self.state = state
+        self._limit_payloads()
+        return True
+
+    def _part(self, speaker: Role, message: Any, name: str) -> None:
+        if name == "Goodbye":
+            self.peer_said_goodbye |= speaker is not self.role
+        elif message.fatal:
+            self.close()
+
+    def _limit_payloads(self) -> None:
+        limited = self.role is Role.BRIDGE
+        self._buffer.max_payload = PAYLOAD_LIMITS.get(self.state, self.max_payload) if limited else self.max_payload
