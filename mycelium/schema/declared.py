@@ -44,6 +44,7 @@ class Declared:
         """Entries of `types:` that change nothing: named like a built-in type, or of a Rust type that is none here."""
         declared = self._entries(types, "types", "{Address: {type: String}}")
         self.messages: Mapping[str, tuple[ScalarNode, Node]] = self._entries(messages, "messages", "{Order: {...}}")
+        self._names = (*TYPE_NAMES, *self._taken)
         for name, (key, node) in declared.items():
             self._declare(name, key, node)
         for name in tuple(self._unfinished):
@@ -233,5 +234,4 @@ class Declared:
         if name in BUILTINS:
             return BUILTINS[name]
         problem, remedy = unknown_type(name)
-        known = (*TYPE_NAMES, *self._taken)
-        raise Wrong(problem, remedy or self._reading.faults.suggest(name, known, "declare it under `types`"))
+        raise Wrong(problem, remedy or self._reading.faults.suggest(name, self._names, "declare it under `types`"))

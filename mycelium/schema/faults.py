@@ -1,7 +1,7 @@
 """Collects what is wrong with one file, so that all of it is told at once."""
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 
 from mycelium.schema.errors import ContractError, Fault
@@ -10,7 +10,7 @@ from mycelium.schema.model import Location
 __all__ = ["MAX_FAULTS", "Faults", "Known", "Wrong", "nearest", "quoted", "shortened"]
 
 MAX_FAULTS: Final = 1000
-"""Nobody reads more; a hostile file would otherwise make its size in faults."""
+"""Reading ends at this many: nobody reads more, and a hostile file would otherwise cost its size in faults."""
 _SUGGESTION_BUDGET: Final = 20_000
 """Candidates compared per file: difflib takes some microseconds for each."""
 _MAX_WORD: Final = 64
@@ -66,7 +66,6 @@ class Faults:
     def __init__(self, file: str) -> None:
         self.file = file
         self._faults: list[Fault] = []
-        self._left_out = 0
         self._budget = _SUGGESTION_BUDGET
 
     def __bool__(self) -> bool:
@@ -76,16 +75,18 @@ class Faults:
         return f"<Faults of {self.file}: {len(self._faults)}>"
 
     def add(self, location: Location | None, path: str, problem: str, remedy: str) -> None:
-        """Keeps one more fault; without a location it stands at the start of the file."""
-        if len(self._faults) >= MAX_FAULTS:
-            self._left_out += 1
-            return
-        self._faults.append(Fault(location or Location(self.file, 1, 1), path, problem, remedy))
+        """Keeps one more fault; without a location it stands at the start of the file.
 
-    def extend(self, faults: Iterable[Fault]) -> None:
-        """Keeps more faults."""
-        for fault in faults:
-            self.add(fault.location, fault.path, fault.problem, fault.remedy)
+        Raises:
+            ContractError: There are `MAX_FAULTS` now.
+        """
+        where = location or Location(self.file, 1, 1)
+        self._faults.append(Fault(where, path, problem, remedy))
+        if len(self._faults) >= MAX_FAULTS:
+            self._faults.append(
+                Fault(where, "", "reading ends here: too much is wrong", "repair the faults above first")
+            )
+            self.raise_if_any()
 
     def suggest(self, word: str, candidates: Collection[str], otherwise: str) -> str:
         """`did you mean 'optional'?` where one of the candidates is close to the word, else the other text."""
@@ -95,11 +96,8 @@ class Faults:
 
     def in_file_order(self) -> tuple[Fault, ...]:
         """All faults, by line and column."""
-        ordered = sorted(self._faults, key=lambda fault: (fault.location.line, fault.location.column))
-        if self._left_out:
-            end = ordered[-1].location
-            ordered.append(Fault(end, "", f"{self._left_out} more faults are not shown", "repair these first"))
-        return tuple(ordered)
+        ordered = sorted(self._faults[:MAX_FAULTS], key=lambda fault: (fault.location.line, fault.location.column))
+        return (*ordered, *self._faults[MAX_FAULTS:])
 
     def raise_if_any(self) -> None:
         """Ends the loading of a file that has faults.

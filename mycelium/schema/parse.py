@@ -1,9 +1,9 @@
 """Nodes to model: reads a contracts file section by section and collects all of its faults."""
 
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from mycelium.schema.declared import Declared
-from mycelium.schema.errors import ContractError, Fault
+from mycelium.schema.errors import ContractError
 from mycelium.schema.faults import Faults, Known, Wrong, quoted, shortened
 from mycelium.schema.model import (
     DEFAULT_TAG_RANGES,
@@ -31,6 +31,7 @@ from mycelium.schema.sections import (
     SCHEMA_RESERVED,
     TAG_RANGES,
 )
+from mycelium.schema.literals import settled
 from mycelium.schema.source import compose, read_json
 from mycelium.schema.validate import validate
 
@@ -95,7 +96,7 @@ def _model(root: Node, reading: Reading) -> Schema:
         tag_ranges=_tag_ranges(sections.get("tag_ranges"), reading),
         aliases=declared.aliases,
         enums=declared.enums,
-        messages=_Messages(declared, reading).read(),
+        messages=settled(_Messages(declared, reading).read(), reading),
         domains=_domains(sections.get("domains"), reading),
         invariants=_invariants(sections.get("invariants"), reading),
         extras=extras,
@@ -273,12 +274,15 @@ class _Messages:
                 reading.faults.add(reading.where(where), where, wrong.problem, wrong.remedy)
         if type_ is None:
             reading.broken.add(path)
+        explicit = join(path, "tag") in reading.marks
+        if explicit and "tag" not in values:
+            reading.broken.add(join(path, "tag"))
         return Field(
             name=name,
             type=type_ or Bytes(),
             tag=values.pop("tag", position),
             position=position,
-            explicit=join(path, "tag") in reading.marks,
+            explicit=explicit,
             spelling=spelling or "",
             extras=extras,
             location=key.location,

@@ -78,7 +78,7 @@ class Reading:
     marks: dict[str, Location] = field(factory=dict)
     """Where values stand, by path."""
     broken: set[str] = field(factory=set)
-    """Paths of fields without a usable type: told already, and left out of further checks."""
+    """Paths of fields without a usable type, and of tags without a usable number: told already, not checked further."""
 
     def where(self, path: str) -> Location | None:
         """The location of a path, or of the nearest one around it that is known."""

@@ -3,7 +3,7 @@
 from typing import Final
 
 from mycelium.schema.faults import Wrong
-from mycelium.schema.model import INTEGERS, MAX_FIELD_TAG, Reserved, Rule
+from mycelium.schema.model import INTEGERS, MAX_FIELD_TAG, Rule
 from mycelium.schema.nodes import MappingNode, Node, ScalarNode, SequenceNode, to_json
 from mycelium.schema.readers import (
     Key,
@@ -148,7 +148,7 @@ ENUM: Final = Keys(
 MESSAGE: Final = Keys(
     "a message",
     {
-        "tlv_type": Key("type_id", integer(0, MAX_U16, "a type id"), marked=True),
+        "tlv_type": Key("type_id", integer(1, MAX_U16, "a type id"), marked=True),
         "domain": Key("domain", not_empty_text),
         "description": Key("description", text),
         "schema_version": Key("schema_version", text),

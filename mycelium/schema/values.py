@@ -28,12 +28,16 @@ from mycelium.schema.model import (
     Vec,
 )
 
-__all__ = ["Types", "ValueProblem", "checked_json", "from_json_value", "to_json_value"]
+__all__ = ["Types", "ValueProblem", "checked_json", "from_json_value", "round_to_f32", "to_json_value"]
 
 _HEX: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*", re.ASCII)
 _DECIMAL: Final = re.compile(r"0|-?[1-9][0-9]{0,80}", re.ASCII)
 _F32_OVERFLOW: Final = float.fromhex("0x1.ffffffp127")
 """From here on a float rounds to infinity as an f32 (IEEE 754, round to nearest, ties to even)."""
+_MAX_LISTED: Final = 50
+_F32_DIGITS: Final = 24
+_F32_LOWEST_EXPONENT: Final = -125
+"""Of a normal f32 as `math.frexp` counts; below it digits are lost one by one."""
 _FLOAT_WORDS: Final[Mapping[str, float]] = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _FLOAT_SPELLINGS: Final[Mapping[str, str]] = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
@@ -186,9 +190,7 @@ class _From:
         if isinstance(value, str):
             if value in enum.members:
                 return self._made.member(enum, enum.members[value])
-            meant = nearest(value, enum.members)
-            hint = f"did you mean {meant!r}?" if meant else f"{enum.name} has {', '.join(enum.members)}"
-            raise ValueProblem([("", f"{enum.name} has no member {quoted(value)}; {hint}")])
+            raise ValueProblem([("", f"{enum.name} has no member {quoted(value)}{_members_hint(enum, value)}")])
         number = _integer(enum.repr, value)
         if number in enum.by_number:
             return self._made.member(enum, number)
@@ -242,6 +244,13 @@ class _From:
         if problems:
             raise ValueProblem(problems)
         return self._made.make(name, values)
+
+
+def _members_hint(enum: EnumDef, value: str) -> str:
+    if len(enum.members) > _MAX_LISTED:
+        return ""
+    meant = nearest(value, enum.members)
+    return f"; did you mean {meant!r}?" if meant else f", only {', '.join(enum.members)}"
 
 
 def _integer(name: str, value: Any) -> int:
@@ -349,3 +358,11 @@ def _spelled(type_: Type, value: Any, messages: Mapping[str, Message]) -> Json:
             }
         case _:
             return value  # type: ignore[no-any-return]
+
+
+def round_to_f32(value: float) -> float:
+    """The nearest f32 as Python's float, which is what a value is after the wire (IEEE 754, ties to even)."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    exponent = max(math.frexp(value)[1], _F32_LOWEST_EXPONENT) - _F32_DIGITS
+    return math.ldexp(round(math.ldexp(value, -exponent)), exponent)
