@@ -1,4 +1,4 @@
-"""Messages to bytes and back, frames, and the protocol of a connection: sans-I/O, so no clock, socket or file below here.
+"""Messages to bytes and back, frames, and the protocol of a connection: sans-I/O, so no clock, socket or file here.
 
 A module is a noun of the wire protocol. From the bottom up: `tlv` splits a payload into fields, `scalars`, `bulk` and
 `composite` turn values into bytes, `walk` does whole messages and words every error, `emit` compiles the fast path,

@@ -9,8 +9,10 @@ from functools import cached_property
 from typing import Any, Final, NoReturn, final
 
 from mycelium.schema.errors import RuleError
-from mycelium.schema.model import Message, fixed_size
+from mycelium.schema.model import Message, fixed_size, messages_in
+from mycelium.wire.bulk import Surprise
 from mycelium.wire.errors import DecodeError, EncodeError, Misfit
+from mycelium.wire.fast import FastPath, compile_fast_path
 from mycelium.wire.tlv import HEADER_SIZE
 from mycelium.wire.walk import MessageWalk, Types
 
@@ -53,10 +55,12 @@ class Codec:
         self.walk: Final = MessageWalk(message, cls, types)
         self.fixed_size: Final = _payload_size(message)
         """Bytes of every canonical payload where all fields are of fixed size and required, else None."""
-        self.encode = self._encode
-        self.check = self._check
-        self.decode = self._decode
-        self.verify = self._verify
+        fast = compile_fast_path(self.walk, FastPath(self._encode, self._encode, self._decode, self._verify))
+        self.encode = fast.encode
+        self.decode = fast.decode
+        self.verify = fast.verify
+        self._fits = fast.check
+        self.check = self._check if self._may_have_rules() else fast.check
 
     def __repr__(self) -> str:
         return f"<Codec {self.message.name} ({self.message.type_id})>"
@@ -70,14 +74,22 @@ class Codec:
         """
         return None if self.walk.rules is None else self._check_rules
 
+    def _may_have_rules(self) -> bool:
+        """Whether rules have to be looked for; nested messages cannot be looked at yet."""
+        return bool(self.walk.ruled) or any(any(messages_in(one.type)) for one in self.message.fields)
+
+    # The general walk, as the fast path's fallback. From inside another message it is not for this codec to decide.
+
     def _encode(self, message: Any, depth: int = 1) -> bytes:
+        if depth > 1:
+            raise Surprise
         try:
             return self.walk.encode(message, depth)
         except Misfit as misfit:
             raise EncodeError(self.message.name, misfit.path, misfit.problem, misfit.value) from None
 
     def _check(self, message: Any) -> None:
-        self._encode(message)
+        self._fits(message)
         if self.check_rules is not None:
             self.check_rules(message)
 
@@ -90,12 +102,16 @@ class Codec:
             ) from None
 
     def _decode(self, payload: bytes, metadata: dict[int, bytes] | None = None, depth: int = 1) -> Any:
+        if depth > 1:
+            raise Surprise
         try:
             return self.walk.decode(payload, 0, len(payload), depth, metadata)
         except Misfit as misfit:
             self._refuse(misfit)
 
     def _verify(self, payload: bytes, depth: int = 1) -> dict[int, bytes]:
+        if depth > 1:
+            raise Surprise
         metadata: dict[int, bytes] = {}
         try:
             self.walk.scan(payload, 0, len(payload), depth, metadata)

@@ -27,6 +27,7 @@ __all__ = [
 _SHORT: Final = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 _SHORT.maxlevel = 3
+_LONGEST: Final = 120
 
 NOTHING: Final = type("_Nothing", (), {"__repr__": lambda _: "<nothing>"})()
 """No value at hand to show; None is a value."""
@@ -36,7 +37,8 @@ def show(value: object) -> str:
     """A value for an error's text: short whatever its size, and with its type where that is not obvious."""
     if isinstance(value, str) and value == REDACTED:
         return REDACTED
-    return f"{_SHORT.repr(value)} ({type(value).__name__})"
+    text = _SHORT.repr(value)
+    return f"{text if len(text) <= _LONGEST else f'{text[:_LONGEST]}…'} ({type(value).__name__})"
 
 
 @unique
@@ -163,6 +165,7 @@ class Misfit(Exception):
         offset: In the whole payload; None while encoding.
         rule: The name of the broken rule.
         limit: Its argument.
+        tag: Of the field whose header is wrong, else 0.
     """
 
     def __init__(
@@ -170,8 +173,10 @@ class Misfit(Exception):
         problem: str,
         value: object = NOTHING,
         offset: int | None = None,
+        *,
         rule: str | None = None,
         limit: object = None,
+        tag: int = 0,
     ) -> None:
         super().__init__(problem)
         self.problem = problem
@@ -179,6 +184,7 @@ class Misfit(Exception):
         self.offset = offset
         self.rule = rule
         self.limit = limit
+        self.tag = tag
         self._steps: list[tuple[StepKind, object]] = []
 
     def within(self, kind: StepKind, step: object) -> Self:

@@ -53,10 +53,10 @@ def walk(payload: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]
         if tag == 0:
             raise Misfit("tag 0 is never valid", offset=start)
         if tag in seen:
-            raise Misfit(f"tag {tag} is there twice", offset=start)
+            raise Misfit(f"tag {tag} is there twice", offset=start, tag=tag)
         value = start + HEADER_SIZE
         if length > stop - value:
-            raise Misfit(f"tag {tag} says {length} bytes where {stop - value} are left", offset=start)
+            raise Misfit(f"tag {tag} says {length} bytes where {stop - value} are left", offset=start, tag=tag)
         seen.add(tag)
         yield tag, value, value + length
         start = value + length

@@ -22,9 +22,9 @@ from mycelium.wire.obedience import Checks, Visit, obey, rule_visit
 from mycelium.wire.tlv import FIRST_METADATA_TAG, field, walk
 from mycelium.wire.value import ValueCodec
 
-__all__ = ["FieldCodec", "MessageWalk", "Types"]
+__all__ = ["ATOMS", "FieldCodec", "MessageWalk", "Types"]
 
-_ATOMS: Final = (int, float, str, bytes)
+ATOMS: Final = (int, float, str, bytes)
 """Types whose values nobody can change, so that a default may be shared."""
 
 
@@ -55,19 +55,17 @@ class FieldCodec:
 
     field: Field
     value: ValueCodec
-    absent: Callable[[], Any] | None
-    """Gives the value of a field that is not there; None where it must be."""
+    absent: Callable[[], Any]
+    """Gives the value of a field that is not there and need not be."""
     checks: Checks
     """Its rules."""
 
 
-def _absent(one: Field, types: Types) -> Callable[[], Any] | None:
-    if one.default is not MISSING:
-        default = from_json_value(one.type, one.default, types)
-        if default is None or isinstance(default, _ATOMS):
-            return lambda: default
-        return lambda: from_json_value(one.type, one.default, types)
-    return (lambda: None) if one.optional else None
+def _absent(one: Field, types: Types) -> Callable[[], Any]:
+    if one.default is MISSING:
+        return lambda: None
+    default = from_json_value(one.type, one.default, types)
+    return (lambda: default) if isinstance(default, ATOMS) else (lambda: from_json_value(one.type, one.default, types))
 
 
 @final
@@ -186,7 +184,7 @@ class MessageWalk:
         try:
             values: dict[int, Any] = {}
             places: dict[int, int] = {}
-            for tag, first, last in walk(payload, start, stop):
+            for tag, first, last in self._spans(payload, start, stop):
                 one = self.fields.get(tag)
                 if one is not None:
                     places[tag] = first
@@ -202,10 +200,18 @@ class MessageWalk:
             raise
         return values
 
+    def _spans(self, payload: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        try:
+            yield from walk(payload, start, stop)
+        except Misfit as misfit:
+            if misfit.tag in self.fields:
+                misfit.within("field", self.fields[misfit.tag].field.name)
+            raise
+
     def _fill(self, values: dict[int, Any], stop: int) -> None:
         for tag, one in self.fields.items():
             if tag not in values:
-                if one.absent is None:
+                if one.field.required:
                     raise Misfit(f"is missing (tag {tag})", offset=stop).within("field", one.field.name)
                 values[tag] = one.absent()
 

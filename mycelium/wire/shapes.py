@@ -1,0 +1,185 @@
+"""Types as pieces of source text: what the fast path says about a value of each type.
+
+A piece is an expression in which `{v}` is the name of the value, and `{a}` and `{b}` are start and stop of its bytes in
+`payload`. An expression that cannot say yes or no raises one of `bulk.SURPRISES`. Integers of up to 64 bits, floats,
+bools, enums and byte arrays are items of a struct; the other fixed-size types are made to bytes first.
+"""
+
+from enum import IntEnum
+
+from attrs import frozen
+
+from mycelium.schema.model import (
+    INTEGERS,
+    Array,
+    ByteArray,
+    Bytes,
+    EnumDef,
+    Field,
+    Scalar,
+    String,
+    Type,
+    Vec,
+    fixed_size,
+)
+from mycelium.wire.bulk import Bulk, bulk
+from mycelium.wire.scalars import SCALARS, ScalarKind
+from mycelium.wire.source import Scope
+from mycelium.wire.tlv import HEADER
+from mycelium.wire.value import Enums, ValueCodec
+from mycelium.wire.walk import FieldCodec
+
+__all__ = ["Shape", "Slot", "shape"]
+
+
+@frozen
+class Shape:
+    """What the fast path says about values of one type."""
+
+    test: str
+    """Whether a Python value is of the type; empty where `write` finds out."""
+    write: str
+    """The struct item, or the bytes where the size is not fixed."""
+    read: str
+    """The value: of the struct item `{v}`, or of the bytes from `{a}` to `{b}`."""
+    code: str | None = None
+    """The item's code in a struct, None where the size is not fixed."""
+    span: str | None = None
+    """Whether the bytes from `{a}` to `{b}` have a possible length, where `read` does not find out."""
+    scan: str | None = None
+    """Whether the bytes, or the struct item, are legal; None where all are."""
+    fits: str = ""
+    """Whether a value for which `test` holds could be written; empty where all can."""
+
+
+@frozen
+class Slot:
+    """One field, and how it appears in the source."""
+
+    codec: FieldCodec
+    shape: Shape
+    number: int
+    """Its place in the order of tags; distinguishes its variables."""
+
+    @property
+    def field(self) -> Field:
+        """Its model."""
+        return self.codec.field
+
+    @property
+    def value(self) -> str:
+        """The variable that holds its value."""
+        return f"f{self.number}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of its value, if it is of fixed size."""
+        return self.codec.value.size or 0
+
+    @property
+    def header(self) -> bytes:
+        """Its header, if it is of fixed size."""
+        return HEADER.pack(self.field.tag, self.size)
+
+
+def shape(type_: Type, codec: ValueCodec, enums: Enums, scope: Scope) -> Shape:
+    """The pieces for a type.
+
+    Args:
+        type_: The type.
+        codec: Its value codec, in the flavour that raises instead of wording; used where there is nothing faster.
+        enums: Where enum classes come from.
+        scope: Gets what the pieces refer to.
+    """
+    match type_:
+        case Scalar("bool"):
+            flags = scope.add("flags", (False, True))
+            return Shape("type({v}) is bool", "{v}", f"{flags}[{{v}}]", "B", scan="{v} <= 1")
+        case Scalar("f32" | "f64"):
+            return _float(SCALARS[type_.name], codec, scope)
+        case Scalar(name):
+            return _integer(SCALARS[name])
+        case EnumDef():
+            return _enum(type_, enums(type_.name), scope)
+        case ByteArray(length):
+            return Shape(f"type({{v}}) is bytes and len({{v}}) == {length}", "{v}", "{v}", f"{length}s")
+        case String():
+            valid = "payload[{a}:{b}].decode() is not None"
+            fits = "({v}.isascii() or {v}.encode())"
+            return Shape("type({v}) is str", "{v}.encode()", "payload[{a}:{b}].decode()", scan=valid, fits=fits)
+        case Bytes():
+            return Shape("type({v}) is bytes", "{v}", "payload[{a}:{b}]")
+        case Array(element, length):
+            return _array(bulk(element, enums), length, fixed_size(type_) or 0, scope)
+        case Vec(element) if (size := fixed_size(element)) is not None:
+            return _vec(bulk(element, enums), size, scope)
+        case _:
+            return _other(codec, scope)
+
+
+def _integer(kind: ScalarKind) -> Shape:
+    low, high = INTEGERS[kind.name]
+    fits = f"{low} <= {{v}} <= {high}"
+    if kind.code is not None:
+        return Shape("type({v}) is int", "{v}", "{v}", kind.code, fits=fits)
+    how = f'"{kind.order}", signed={low < 0}'
+    write, read = f"{{v}}.to_bytes({kind.size}, {how})", f"int.from_bytes({{v}}, {how})"
+    return Shape("type({v}) is int", write, read, f"{kind.size}s", fits=fits)
+
+
+def _float(kind: ScalarKind, codec: ValueCodec, scope: Scope) -> Shape:
+    encode = scope.add("encode", codec.encode)
+    fits = f"(type({{v}}) is float or {encode}({{v}}, depth))" if kind.name == "f64" else f"{encode}({{v}}, depth)"
+    return Shape("(type({v}) is float or type({v}) is int)", "{v}", "{v}", kind.code, fits=fits)
+
+
+def _enum(enum: EnumDef, cls: type[IntEnum], scope: Scope) -> Shape:
+    integer = _integer(SCALARS[enum.repr])
+    members = {int(member): member for member in cls}
+    known, name = scope.add("members", members), scope.add("enum", cls)
+    number = integer.read
+    if enum.open:
+        test = f"(type({{v}}) is {name} or type({{v}}) is int)"
+        if number != "{v}":
+            member = scope.add("member", lambda value: members.get(value, value))
+            return Shape(test, integer.write, f"{member}({number})", integer.code, fits=integer.fits)
+        member = scope.add("member", members.get)
+        return Shape(test, integer.write, f"{member}({{v}}, {{v}})", integer.code, fits=integer.fits)
+    test = f"(type({{v}}) is {name} or type({{v}}) is int and {{v}} in {known})"
+    scan = f"{number} in {known}"
+    return Shape(test, integer.write, f"{known}[{number}]", integer.code, scan=scan)
+
+
+def _array(many: Bulk, length: int, size: int, scope: Scope) -> Shape:
+    write = f"{scope.add('pack', many.pack)}({{v}})"
+    return Shape(
+        f"type({{v}}) is list and len({{v}}) == {length}",
+        write,
+        f"{scope.add('unpack', many.unpack)}({{v}})",
+        f"{size}s",
+        scan=None if many.scan is None else f"{scope.add('scan', many.scan)}({{v}}) is None",
+        fits=f"{write} is not None",
+    )
+
+
+def _vec(many: Bulk, size: int, scope: Scope) -> Shape:
+    write = f"{scope.add('pack', many.pack)}({{v}})"
+    return Shape(
+        "type({v}) is list",
+        write,
+        f"{scope.add('unpack', many.unpack)}(payload[{{a}}:{{b}}])",
+        span=None if size == 1 else f"({{b}} - {{a}}) % {size} == 0",
+        scan=None if many.scan is None else f"{scope.add('scan', many.scan)}(payload[{{a}}:{{b}}]) is None",
+        fits=f"{write} is not None",
+    )
+
+
+def _other(codec: ValueCodec, scope: Scope) -> Shape:
+    write = f"{scope.add('encode', codec.encode)}({{v}}, depth)"
+    return Shape(
+        "",
+        write,
+        f"{scope.add('decode', codec.decode)}(payload, {{a}}, {{b}}, depth)",
+        scan=f"{scope.add('scan', codec.scan)}(payload, {{a}}, {{b}}, depth) is None",
+        fits=f"{write} is not None",
+    )

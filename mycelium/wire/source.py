@@ -1,0 +1,70 @@
+"""Functions written as text and compiled in memory: the names they see, and the shape that all of them have.
+
+Each returns only if all is as it should be; anything else, an exception included, ends in a call of its fallback.
+
+The names of a contract occur behind a dot and in quotes only, all other names are made here, and the numbers are tags,
+sizes and offsets: nothing of a contract is executed. No source is kept: in a traceback the functions are in
+`<mycelium codec Name>`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from mycelium.wire.bulk import SURPRISES
+
+__all__ = ["Function", "Scope", "Writer", "all_of"]
+
+Function = Callable[..., Any]
+
+
+def all_of(*tests: str) -> str:
+    """The conjunction of tests; empty ones hold, and so does the empty conjunction."""
+    return " and ".join(filter(None, tests))
+
+
+class Scope:
+    """The names that generated functions see. The names of a contract are never among them."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {"__surprises__": SURPRISES}
+        self._known: dict[tuple[str, int], str] = {}
+
+    def add(self, kind: str, value: Any) -> str:
+        """A name for a value that starts with `kind`."""
+        key = kind, id(value)  # `names` keeps the value alive, so nothing else gets its id
+        if key not in self._known:
+            self._known[key] = f"__{kind}_{len(self.names)}__"
+            self.names[self._known[key]] = value
+        return self._known[key]
+
+
+class Writer:
+    """The body of one function, line by line."""
+
+    def __init__(self, signature: str, fallback: Function, scope: Scope) -> None:
+        name, _, parameters = signature.partition("(")
+        self._name = name
+        self._signature = signature
+        self.scope = scope
+        arguments = ", ".join(one.partition("=")[0] for one in parameters.rstrip(")").split(", "))
+        self.give_up = f"return {scope.add('fallback', fallback)}({arguments})"
+        """The statement that leaves everything to the general walk."""
+        self.lines: list[str] = []
+
+    def add(self, *lines: str) -> None:
+        """Adds statements."""
+        self.lines += lines
+
+    def require(self, *tests: str, indent: int = 0) -> None:
+        """Adds a statement that goes on only if all the tests hold; an empty one does."""
+        if any(tests):
+            self.add(f"{'    ' * indent}if not ({all_of(*tests)}): {self.give_up}")
+
+    def compile(self, owner: str) -> Function:
+        """The function; `owner` is the message that it works on."""
+        lines = [f"def {self._signature}:", "    try:", *(f"        {line}" for line in self.lines)]
+        lines += ["    except __surprises__:", "        pass", f"    {self.give_up}"]
+        exec(compile("\n".join(lines), f"<mycelium codec {owner}>", "exec"), self.scope.names)  # noqa: S102
+        function: Function = self.scope.names.pop(self._name)
+        function.__qualname__ = f"{owner}.{self._name}"
+        return function
