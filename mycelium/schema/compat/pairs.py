@@ -2,8 +2,8 @@
 
 A message is the same by its name; else by `renamed_from`; else by its type id, if the old name is gone and some field
 keeps name, tag and type (or neither has fields); what shares a type id without that was reused. A field is the same by
-its name; else by `renamed_from`; else by tag and type together. `renamed_from` is read on both sides, so that a roll-back
-is understood as well as the rename.
+its name; else by `renamed_from`; else by tag and type together. `renamed_from` is read on both sides, so that a
+roll-back is understood as well as the rename.
 """
 
 from collections.abc import Iterable, Mapping

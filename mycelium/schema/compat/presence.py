@@ -1,4 +1,4 @@
-"""Rules about a field of both sides that say whether it may be absent, what its absence means, and how it is described."""
+"""Rules about a field of both sides: whether it may be absent, what absence means, how it is described."""
 
 from collections.abc import Iterator
 from functools import partial
