@@ -33,7 +33,7 @@ from mycelium.wire.connection import Core
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = [ "Contracts", "Source", "bind", "core_protocol", "default", "find", "load", "load_document"]
+__all__ = ["Contracts", "Source", "bind", "core_protocol", "default", "find", "load", "load_document"]
 
 FILE_NAME: Final = "contracts.yaml"
 PATH_VARIABLE: Final = "MYCELIUM_CONTRACTS"

@@ -51,7 +51,9 @@ class Bridge:
         limits: What is taken from a client.
     """
 
-    def __init__(self, exchange: Exchange, urls: Sequence[str], name: str = "mycelium", limits: Limits | None = None) -> None:
+    def __init__(
+        self, exchange: Exchange, urls: Sequence[str], name: str = "mycelium", limits: Limits | None = None
+    ) -> None:
         self.name = name
         self.limits = limits or Limits()
         self.core = core_protocol()
@@ -120,12 +122,16 @@ class Bridge:
             async with asyncio.timeout(grace):
                 await self._empty.wait()
         except TimeoutError:
-            for protocol in list(self._protocols.values()):
-                protocol.abort()
+            self.abort()
             await self._empty.wait()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def abort(self) -> None:
+        """Close every connection now, whatever is unsent."""
+        for protocol in list(self._protocols.values()):
+            protocol.abort()
 
     # --- what protocols and sessions call ---
 

@@ -77,9 +77,7 @@ class MessageBus:
         """
         return self._subscribe(handler, types, topic, queue)
 
-    def messages(
-        self, *types: type[Message], topic: str | None = None, queue: int = DEFAULT_QUEUE
-    ) -> Stream[Message]:
+    def messages(self, *types: type[Message], topic: str | None = None, queue: int = DEFAULT_QUEUE) -> Stream[Message]:
         """Messages of some types as an async iterator; see `subscribe` for the arguments."""
 
         async def begin() -> LocalSubscription:
@@ -181,5 +179,3 @@ class MessageBus:
         tags: dict[int, bytes] = {}
         message = self.registry.by_id[type_id].codec.decode(payload, tags)
         self._dispatcher.deliver(type_id, message, Delivery.of(tags) if tags else LOCAL)
-
-

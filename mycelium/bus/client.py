@@ -62,6 +62,7 @@ class MyceliumClient:
         heartbeat: Seconds without traffic after which a Ping is sent.
         timeout: Seconds that connecting, a request and `flush` may take.
         stamp: Send session, sequence number and time of publication along with each message.
+        from_bridge: Take the bridge's contracts even where there is a contracts file.
         on_error: Called with what the bridge refused where no call can raise it.
 
     Raises:
@@ -76,11 +77,12 @@ class MyceliumClient:
         heartbeat: float = DEFAULT_HEARTBEAT_MS / 1000,
         timeout: float = 5.0,
         stamp: bool = False,
+        from_bridge: bool = False,
         on_error: Callable[[Refused], None] | None = None,
     ) -> None:
         self.name = name or f"{PurePath(sys.argv[0]).name or 'python'}-{os.getpid()}"
         self.session: int | None = None
-        self._contracts = _default_contracts() if contracts is None else load(contracts)
+        self._contracts = None if from_bridge else _default_contracts() if contracts is None else load(contracts)
         self._heartbeat_ms = round(heartbeat * 1000)
         self._timeout = timeout
         self._stamp = stamp
@@ -344,7 +346,9 @@ class MyceliumClient:
             origin = (self.session or 0, next(self._published))
             payload += Metadata(published_at=time.time_ns(), origin=origin).encode()
         if len(payload) > self._max_payload:
-            raise UsageError(f"a {type(message).__name__} of {len(payload)} bytes; the bridge takes {self._max_payload}")
+            raise UsageError(
+                f"a {type(message).__name__} of {len(payload)} bytes; the bridge takes {self._max_payload}"
+            )
         return encode_frame(message.TYPE_ID, payload)
 
     def _entry(self, message: Message) -> Entry[Codec]:
@@ -522,7 +526,9 @@ _HANDLERS: Final[dict[str, Callable[[MyceliumClient, Any], None]]] = {
 
 
 @contextlib.asynccontextmanager
-async def connect(url: str | None = None, contracts: Source | None = None, **options: Any) -> AsyncIterator[MyceliumClient]:
+async def connect(
+    url: str | None = None, contracts: Source | None = None, **options: Any
+) -> AsyncIterator[MyceliumClient]:
     """A client that is connected inside the block; see `MyceliumClient` and its `connect` for arguments and errors."""
     client = MyceliumClient(contracts, **options)
     await client.connect(url)

@@ -1,17 +1,17 @@
 """What can go wrong with delivery and connections. The whole tree is in `mycelium.errors`.
 
-    BusError
-    ├── UsageError                  called wrongly: no type to subscribe to, an unknown option, the wrong loop
-    ├── BindError                   a socket cannot be listened on
-    ├── ConnectError                no bridge there, or it did not answer
-    ├── ConnectionLost              the connection ended under a call
-    ├── ClosedError                 the bus or client is closed
-    ├── QueueFull                   a subscriber's queue refuses the message
-    │   └── BufferFull              the send buffer does
-    └── Refused                     the bridge said no
-        ├── SchemaMismatch          contracts that cannot talk to each other
-        ├── AuthError               who you are, or may not do
-        └── VersionError            another protocol version
+BusError
+├── UsageError                  called wrongly: no type to subscribe to, an unknown option, the wrong loop
+├── BindError                   a socket cannot be listened on
+├── ConnectError                no bridge there, or it did not answer
+├── ConnectionLost              the connection ended under a call
+├── ClosedError                 the bus or client is closed
+├── QueueFull                   a subscriber's queue refuses the message
+│   └── BufferFull              the send buffer does
+└── Refused                     the bridge said no
+    ├── SchemaMismatch          contracts that cannot talk to each other
+    ├── AuthError               who you are, or may not do
+    └── VersionError            another protocol version
 """
 
 from typing import Final

@@ -62,7 +62,9 @@ def types_of(function: HandlerFunction, contracts: Contracts) -> tuple[type[Mess
     parameters = list(inspect.signature(function).parameters.values())
     annotation = parameters[0].annotation if parameters else inspect.Parameter.empty
     if annotation is inspect.Parameter.empty:
-        raise UsageError(f"{name} has no annotated parameter; write `message: Ping`, or name the types after the handler")
+        raise UsageError(
+            f"{name} has no annotated parameter; write `message: Ping`, or name the types after the handler"
+        )
     if isinstance(annotation, str):
         annotation = _evaluate(annotation, function, contracts, name)
     choices = typing.get_args(annotation) if _is_union(annotation) else (annotation,)

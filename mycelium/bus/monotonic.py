@@ -12,7 +12,9 @@ __all__ = ["MonotonicGuard", "monotonic_fields"]
 
 def monotonic_fields(message: MessageModel) -> tuple[str, ...]:
     """Names of the fields that must not decrease."""
-    return tuple(one.name for one in message.fields if any(rule.name == "monotonic" and rule.argument for rule in one.rules))
+    return tuple(
+        one.name for one in message.fields if any(rule.name == "monotonic" and rule.argument for rule in one.rules)
+    )
 
 
 @final

@@ -24,7 +24,9 @@ class Outbox:
         limit_bytes: Bytes of frames that may wait.
     """
 
-    def __init__(self, limit: int = DEFAULT_QUEUE, window: int | None = None, limit_bytes: int = DEFAULT_QUEUE_BYTES) -> None:
+    def __init__(
+        self, limit: int = DEFAULT_QUEUE, window: int | None = None, limit_bytes: int = DEFAULT_QUEUE_BYTES
+    ) -> None:
         self.limit = limit
         self.window = window
         self.limit_bytes = limit_bytes
@@ -101,9 +103,7 @@ class Outbox:
     def stats(self) -> SubscriptionStats:
         """The counters; without a window a message is delivered when it is given to the socket."""
         delivered = self._taken if self.window is None else self._returned
-        return SubscriptionStats(
-            self._matched, delivered, dict(self._dropped), self.queued, self._taken - delivered
-        )
+        return SubscriptionStats(self._matched, delivered, dict(self._dropped), self.queued, self._taken - delivered)
 
     def _excess(self) -> int:
         """How many messages of the oldest batch are too many; one message is never too many, however large."""

@@ -278,7 +278,12 @@ class Session:
     def _refuse(self, type_id: int, code: ErrorCode, problem: str) -> None:
         self.refused += 1
         if not self._budget.spend(self._now):
-            self._fail(ProtocolError(ErrorCode.LIMIT, f"over {self._budget.most} errors in {self._budget.seconds:g} s; the last: {problem}"))
+            self._fail(
+                ProtocolError(
+                    ErrorCode.LIMIT,
+                    f"over {self._budget.most} errors in {self._budget.seconds:g} s; the last: {problem}",
+                )
+            )
             return
         self._say(self._host.core.Error(code=code, message=problem, type_id=type_id, fatal=False))
 
@@ -288,7 +293,9 @@ class Session:
         registry = self._host.registry
         schema = registry.schema
         if hello.protocol != PROTOCOL_VERSION:
-            raise ProtocolError(ErrorCode.VERSION, f"protocol {hello.protocol} is not spoken here; this is {PROTOCOL_VERSION}")
+            raise ProtocolError(
+                ErrorCode.VERSION, f"protocol {hello.protocol} is not spoken here; this is {PROTOCOL_VERSION}"
+            )
         if hello.heartbeat_ms == 0:
             raise ProtocolError(ErrorCode.PROTOCOL, "a heartbeat of 0 ms; leave it out for the default")
         if hello.schema_digest is not None and hello.schema_digest.hex() != schema.digest:
@@ -344,7 +351,10 @@ class Session:
         if wish.group is not None:
             return ErrorCode.PROTOCOL, "groups are not supported yet"
         if wish.window == 0 or wish.queue == 0:
-            return ErrorCode.PROTOCOL, "a window or queue of 0 messages would never deliver; leave it out for the default"
+            return (
+                ErrorCode.PROTOCOL,
+                "a window or queue of 0 messages would never deliver; leave it out for the default",
+            )
         if number not in self.subscriptions and len(self.subscriptions) >= self._host.limits.subscriptions:
             return ErrorCode.LIMIT, f"more than {self._host.limits.subscriptions} subscriptions"
         if len(self._types) + len(wish.type_ids) > self._host.limits.types:
@@ -397,7 +407,9 @@ class Session:
     def _lagged(self, subscription: RemoteSubscription) -> list[bytes]:
         core = self._host.core
         return [
-            self._connection.send(core.Lagged(subscription=subscription.number, type_id=type_id, dropped=count, reason=0))
+            self._connection.send(
+                core.Lagged(subscription=subscription.number, type_id=type_id, dropped=count, reason=0)
+            )
             for type_id, count in subscription.outbox.take_lagged()
         ]
 
@@ -408,7 +420,9 @@ class Session:
         self._control.append(self._connection.send(message))
         if len(self._control) > _MOST_ANSWERS:
             self._control = []
-            self._fail(ProtocolError(ErrorCode.SLOW_CONSUMER, f"over {_MOST_ANSWERS} answers that the client does not read"))
+            self._fail(
+                ProtocolError(ErrorCode.SLOW_CONSUMER, f"over {_MOST_ANSWERS} answers that the client does not read")
+            )
         self._notify()
 
     def _fail(self, error: ProtocolError) -> None:

@@ -42,7 +42,9 @@ def open_tcp(address: Address) -> list[socket.socket]:
         except OSError as error:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 _close(opened)
-                raise BindError(str(address), _reason(error), _REMEDIES.get(error.errno or 0, "choose another")) from error
+                raise BindError(
+                    str(address), _reason(error), _REMEDIES.get(error.errno or 0, "choose another")
+                ) from error
             failed = error  # localhost may stand for ::1 on a machine without IPv6
     if not opened:
         raise BindError(str(address), _reason(failed), "give an address of this machine") from failed
@@ -122,7 +124,9 @@ class UnixListener:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(lock)
-            raise BindError(str(self.address), "another bridge serves there", "stop it, or choose another path") from error
+            raise BindError(
+                str(self.address), "another bridge serves there", "stop it, or choose another path"
+            ) from error
         return lock
 
     def _check_folder(self) -> None:

@@ -70,7 +70,9 @@ class LocalSubscription:
         if handler is not None:
             self._idle.clear()
             if self._task is None:
-                self._task = asyncio.get_running_loop().create_task(self._work(handler), name=f"mycelium {handler.name}")
+                self._task = asyncio.get_running_loop().create_task(
+                    self._work(handler), name=f"mycelium {handler.name}"
+                )
         if self._waiters:
             self._wake()
 
@@ -91,9 +93,7 @@ class LocalSubscription:
 
     def stats(self) -> SubscriptionStats:
         """The counters as they stand."""
-        return SubscriptionStats(
-            self._matched, self._delivered, dict(self._dropped), len(self._queue), self._in_flight
-        )
+        return SubscriptionStats(self._matched, self._delivered, dict(self._dropped), len(self._queue), self._in_flight)
 
     async def unsubscribe(self) -> None:
         """End the subscription: nothing new is taken, what waits for a handler is dropped. May be called twice."""

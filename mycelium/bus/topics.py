@@ -37,7 +37,9 @@ def type_id_of(contracts: Contracts, cls: object) -> int:
         raise UsageError(f"{cls!r} is no message type; take one from the contracts")
     entry = contracts.registry.entries.get(cls.__name__)
     if entry is None or entry.cls is not cls:
-        raise UsageError(f"{cls.__name__} is not of {contracts!r}; take the type from the contracts that the bus was made with")
+        raise UsageError(
+            f"{cls.__name__} is not of {contracts!r}; take the type from the contracts that the bus was made with"
+        )
     return entry.message.type_id
 
 

@@ -74,5 +74,7 @@ def _parse_unix(url: str, path: str) -> Address:
     if not path.startswith("/"):
         raise UsageError(f"{url!r} has no absolute path; write unix:///run/mycelium.sock, with three slashes")
     if "\0" in path or len(os.fsencode(path)) > _UNIX_PATH_MAX:
-        raise UsageError(f"{url!r}: a socket's path has at most {_UNIX_PATH_MAX} bytes and no NUL; choose a shorter one")
+        raise UsageError(
+            f"{url!r}: a socket's path has at most {_UNIX_PATH_MAX} bytes and no NUL; choose a shorter one"
+        )
     return Address("unix", path=path)

@@ -188,7 +188,9 @@ class Connection:
 
     def _skip(self, batch: Batch) -> None:
         if self.state is not State.OPEN:
-            raise ProtocolError(ErrorCode.PROTOCOL, f"a core message of unknown type {batch.type_ids[0]} before Welcome")
+            raise ProtocolError(
+                ErrorCode.PROTOCOL, f"a core message of unknown type {batch.type_ids[0]} before Welcome"
+            )
 
     def _advance(self, speaker: Role, message: Any, name: str) -> bool:
         """Follow the state that a message leads to; False where it is not allowed."""

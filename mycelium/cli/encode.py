@@ -1,0 +1,37 @@
+"""`mycelium encode`: JSON to bytes."""
+
+import argparse
+import sys
+
+from mycelium.cli.options import add_contracts, example
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`encode TYPE JSON`."""
+    parser = commands.add_parser(
+        "encode",
+        help="JSON to bytes",
+        description="Print the payload of a message in hex, or its whole frame.",
+        **example('mycelium encode Ping \'{"value": "hi"}\' --frame'),
+    )
+    parser.add_argument("type", metavar="TYPE", help="name of the message")
+    parser.add_argument("json", metavar="JSON", help="its fields; '-' reads standard input")
+    parser.add_argument("--frame", action="store_true", help="with the frame's length and type id in front")
+    add_contracts(parser)
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print hex; rules are checked as they are when a message is published."""
+    from mycelium.cli.output import read_message
+    from mycelium.contracts import load
+    from mycelium.wire.frames import encode_frame
+
+    contracts = load(args.contracts)
+    message = read_message(contracts, args.type, sys.stdin.read() if args.json == "-" else args.json)
+    contracts.registry.codec_of(args.type).check(message)
+    payload = message.to_bytes()
+    print((encode_frame(message.TYPE_ID, payload) if args.frame else payload).hex())
+    return 0

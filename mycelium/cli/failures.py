@@ -1,0 +1,106 @@
+"""What a user is told when a command fails: one line what, one why, one what to try; and the exit code."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from mycelium.bus.errors import BindError, BusError, ConnectError, ConnectionLost, Refused, UsageError
+from mycelium.errors import MyceliumError
+from mycelium.schema.errors import (
+    ContractError,
+    ContractNotFound,
+    JsonError,
+    MessageError,
+    SchemaError,
+    UnknownTypeError,
+)
+from mycelium.wire.errors import DecodeError
+
+__all__ = ["explain", "fail"]
+
+Told: TypeAlias = tuple[str, str, str]
+"""What, why, what to try."""
+
+
+def fail(code: int, what: str, why: str = "", remedy: str = "") -> int:
+    """Say what failed, on stderr, and give back the exit code."""
+    lines = [f"mycelium: {what}"]
+    lines += [f"  why: {why}"] if why else []
+    lines += [f"  try: {remedy}"] if remedy else []
+    print("\n".join(lines), file=sys.stderr)
+    return code
+
+
+def explain(error: MyceliumError) -> int:
+    """Say what an error means; the exit code that goes with it."""
+    for kind, code, tell in _TABLE:
+        if isinstance(error, kind):
+            return fail(code, *tell(error))
+    return fail(1, str(error))
+
+
+def _faults(error: ContractError) -> Told:
+    count = len(error.faults)
+    head = f"the contract is invalid, {count} fault{'s' if count > 1 else ''}"
+    return "\n".join([head, *(f"  {fault}" for fault in error.faults)]), "", ""
+
+
+def _not_found(error: ContractNotFound) -> Told:
+    places = ", ".join(map(str, error.searched))
+    return "no contracts file", f"there is none at {places}", "give one with --contracts, or set MYCELIUM_CONTRACTS"
+
+
+def _unknown(error: UnknownTypeError) -> Told:
+    what, _, remedy = str(error).partition("; ")
+    return what, "", remedy
+
+
+def _connect(error: ConnectError) -> Told:
+    return f"no bridge at {error.url}", error.reason, "start one with `mycelium serve`, or give another --url"
+
+
+def _bind(error: BindError) -> Told:
+    return f"cannot listen on {error.url}", error.reason, error.remedy
+
+
+def _refused(error: Refused) -> Told:
+    return "the bridge refused", error.text, ""
+
+
+def _lost(error: ConnectionLost) -> Told:
+    return "the connection to the bridge ended", error.reason, "look at the bridge's output, and run it again"
+
+
+def _message(error: MessageError) -> Told:
+    return "the message does not fit its contract", str(error), "`mycelium schema show` prints its fields"
+
+
+def _decode(error: DecodeError) -> Told:
+    return "these bytes are no such message", str(error), "--annotate explains them up to the fault"
+
+
+def _usage(error: UsageError) -> Told:
+    what, _, remedy = str(error).partition("; ")
+    return what, "", remedy
+
+
+def _plain(error: MyceliumError) -> Told:
+    return str(error), "", ""
+
+
+_TABLE: Final[list[tuple[type[MyceliumError], int, Callable[[Any], Told]]]] = [
+    (ContractNotFound, 4, _not_found),
+    (ContractError, 3, _faults),
+    (UnknownTypeError, 2, _unknown),
+    (SchemaError, 3, _plain),
+    (JsonError, 2, _message),
+    (DecodeError, 1, _decode),
+    (MessageError, 2, _message),
+    (ConnectError, 4, _connect),
+    (ConnectionLost, 4, _lost),
+    (BindError, 1, _bind),
+    (Refused, 1, _refused),
+    (UsageError, 2, _usage),
+    (BusError, 1, _plain),
+]
+"""Kinds of errors, most specific first, with exit code and words."""

@@ -1,0 +1,87 @@
+"""The command line: which command is meant, and what its exit code is.
+
+0 done; 1 the answer is no; 2 wrong usage; 3 a contract is invalid; 4 not there or no answer; 5 lockfile stale.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from mycelium._version import __version__
+
+__all__ = ["COMMANDS", "add_commands", "main"]
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "demo": ("mycelium.cli.demo", "watch typed messages flow between processes for a few seconds"),
+    "serve": ("mycelium.cli.serve", "run a bridge"),
+    "pub": ("mycelium.cli.pub", "publish messages"),
+    "sub": ("mycelium.cli.sub", "subscribe, and print what comes"),
+    "ping": ("mycelium.cli.ping", "measure round trips to a bridge"),
+    "encode": ("mycelium.cli.encode", "JSON to bytes"),
+    "decode": ("mycelium.cli.decode", "bytes to JSON, or explained byte by byte"),
+    "schema": ("mycelium.cli.schema", "look at contracts, check them, compare them"),
+    "compat": ("mycelium.cli.schema_compat", "compare two contracts files"),
+}
+"""Name to module and help. A module has `add_parser(subparsers)`, which sets `func`, a function of the arguments that
+returns the exit code."""
+_INTERRUPTED: Final = 130
+_EPILOG: Final = (
+    "Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 a contract is invalid, 4 not there or no answer."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: Arguments without the program's name; None for those of the process.
+
+    Returns:
+        The exit code.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(
+        prog="mycelium", description="A message bus for typed messages.", epilog=_EPILOG, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"mycelium {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command")
+    add_commands(commands, COMMANDS, arguments)
+    parsed = parser.parse_args(arguments)
+    if parsed.command is None:
+        parser.print_help()
+        return 0
+    return _run(parsed)
+
+
+def add_commands(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    table: Mapping[str, tuple[str, str]],
+    arguments: Sequence[str],
+) -> None:
+    """A parser for each command of a table; only the module of a command that is among the arguments is imported."""
+    for name, (module, text) in table.items():
+        if name in arguments:
+            importlib.import_module(module).add_parser(commands)
+        else:
+            commands.add_parser(name, help=text, add_help=False)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from mycelium.errors import MyceliumError
+
+    try:
+        code: int = parsed.func(parsed)
+    except MyceliumError as error:
+        from mycelium.cli.failures import explain
+
+        return explain(error)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `| head` does; Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code

@@ -1,0 +1,63 @@
+"""Messages as people and programs read them."""
+
+import json
+import sys
+from typing import Any
+
+from mycelium.contracts import Contracts
+from mycelium.schema.classes import Message
+from mycelium.schema.converter import from_plain, to_plain
+from mycelium.schema.errors import REDACTED, JsonError
+from mycelium.schema.redaction import holds_redacted
+
+__all__ = ["as_object", "escaped", "json_line", "pretty_line", "read_message", "say"]
+
+
+def say(text: str) -> None:
+    """Talk: on stderr, so that results can be piped."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def escaped(text: str) -> str:
+    """Text from elsewhere with nothing in it that moves a cursor or hides what follows."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def as_object(contracts: Contracts, message: Message, *, show_sensitive: bool = False) -> dict[str, Any]:
+    """`{"type": …, "fields": {…}}`; without the fields where the contract keeps them out of sight."""
+    name = type(message).__name__
+    if not show_sensitive and holds_redacted(contracts.schema, name):
+        return {"type": name, "fields": {}, "redacted": True}
+    return {"type": name, "fields": to_plain(contracts.converter, message)}
+
+
+def json_line(shown: dict[str, Any]) -> str:
+    """One line of JSON."""
+    return json.dumps(shown, ensure_ascii=False, allow_nan=False)
+
+
+def pretty_line(shown: dict[str, Any]) -> str:
+    """One line for people."""
+    if shown.get("redacted"):
+        return f"{shown['type']}  {REDACTED}"
+    fields = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in shown["fields"].items())
+    return escaped(f"{shown['type']}  {'  '.join(fields)}")
+
+
+def read_message(contracts: Contracts, name: str, text: str) -> Message:
+    """The message of its fields as JSON, or of `{"type": …, "fields": {…}}`.
+
+    Raises:
+        UnknownTypeError: There is no such message.
+        JsonError: The text does not fit, or names another type.
+    """
+    cls = contracts[name]
+    try:
+        plain = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise JsonError(name, None, f"no JSON: {error}") from None
+    if isinstance(plain, dict) and plain.keys() == {"type", "fields"} and not plain.keys() <= set(cls.__match_args__):
+        if plain["type"] != name:
+            raise JsonError(name, None, f"the JSON is a {plain['type']!r}")
+        plain = plain["fields"]
+    return from_plain(contracts.converter, cls, plain)

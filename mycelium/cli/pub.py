@@ -1,0 +1,83 @@
+"""`mycelium pub`: publish messages from the command line or from standard input."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterator
+
+from mycelium.cli.options import add_contracts, add_url, example, positive
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`pub TYPE JSON|-`."""
+    parser = commands.add_parser(
+        "pub",
+        help="publish messages",
+        description="Publish a message, or one for each line of standard input; done when the bridge has them all.",
+        **example(
+            'mycelium pub Ping \'{"value": "hi"}\' --count 3 --rate 1',
+            "mycelium pub Ping - < pings.jsonl",
+        ),
+    )
+    parser.add_argument("type", metavar="TYPE", help="name of the message")
+    parser.add_argument("json", metavar="JSON", help="its fields; '-' reads one JSON object a line from standard input")
+    parser.add_argument("--count", type=positive, default=1, metavar="N", help="publish it N times (default 1)")
+    parser.add_argument("--rate", type=_rate, metavar="R", help="messages a second (default: as fast as it goes)")
+    add_url(parser)
+    add_contracts(parser)
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Publish; exit code 1 if the bridge refused something."""
+    return asyncio.run(_publish(args))
+
+
+async def _publish(args: argparse.Namespace) -> int:
+    from mycelium.bus.client import MyceliumClient
+    from mycelium.bus.errors import Refused
+    from mycelium.cli.failures import fail
+    from mycelium.cli.output import read_message, say
+    from mycelium.contracts import load
+
+    refused: list[Refused] = []
+    contracts = None if args.contracts is None else load(args.contracts)
+    client = MyceliumClient(contracts, on_error=refused.append, name="mycelium pub")
+    await client.connect(args.url)
+    published = 0
+    try:
+        for text in _texts(args):
+            message = read_message(client.types, args.type, text)
+            for _ in range(args.count):
+                await client.publish(message)
+                published += 1
+                if args.rate is not None:
+                    await asyncio.sleep(1 / args.rate)
+        await client.flush()
+    finally:
+        await client.close()
+        say(f"published {published} {args.type}")
+    if refused:
+        return fail(1, f"the bridge refused {len(refused)} of {published} messages", refused[0].text)
+    return 0
+
+
+def _texts(args: argparse.Namespace) -> Iterator[str]:
+    if args.json != "-":
+        yield args.json
+        return
+    for line in sys.stdin:
+        if line.strip():
+            yield line
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate; give messages a second")
+    return rate

@@ -1,0 +1,109 @@
+"""`mycelium serve`: a bridge."""
+
+import argparse
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Final
+
+from mycelium.cli.options import duration, example, positive
+from mycelium.cli.settings import Resolved, Setting, add_settings, resolve
+
+__all__ = ["add_parser"]
+
+_SETTINGS: Final = (
+    Setting(
+        "listen",
+        str,
+        ["tcp://127.0.0.1:7777"],
+        "where to listen, tcp://host:port or unix:///path; repeatable",
+        "URL",
+        many=True,
+    ),
+    Setting("name", str, "mycelium", "what clients are told", "NAME"),
+    Setting("max-payload", positive, 4_194_304, "bytes of the largest payload", "BYTES"),
+    Setting("max-connections", positive, 10_000, "connections at the same time", "N"),
+    Setting("max-queue", positive, 8192, "messages that may wait for a subscription", "N"),
+    Setting("handshake-timeout", duration, 5.0, "time for a whole handshake", "S"),
+    Setting("grace", duration, 10.0, "time for clients to finish when the bridge stops", "S"),
+)
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`serve [CONTRACTS]`."""
+    parser = commands.add_parser(
+        "serve",
+        help="run a bridge",
+        description="Run a bridge: clients connect to it, publish, and get what they subscribed to. SIGTERM stops it properly. "
+        "Each option can be given by the environment too: --listen as MYCELIUM_LISTEN.",
+        **example(
+            "mycelium serve",
+            "mycelium serve contracts.yaml --listen tcp://127.0.0.1:7777 --listen unix:///run/mycelium.sock",
+        ),
+    )
+    parser.add_argument(
+        "contracts",
+        metavar="CONTRACTS",
+        nargs="?",
+        help="the contracts file ($MYCELIUM_CONTRACTS, else the nearest contracts.yaml from here upward)",
+    )
+    add_settings(parser, _SETTINGS)
+    parser.add_argument(
+        "--print-config", action="store_true", help="print every setting and where it came from, and stop"
+    )
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal comes."""
+    settings = resolve(args, _SETTINGS)
+    if args.print_config:
+        return _print_config(args, settings)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    return asyncio.run(_serve(args, {name: each.value for name, each in settings.items()}))
+
+
+def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> int:
+    from mycelium.contracts import PATH_VARIABLE, find
+
+    import os
+
+    origin = "command line" if args.contracts else PATH_VARIABLE if os.environ.get(PATH_VARIABLE) else "nearest file"
+    print(f"contracts = {args.contracts or find()}    # {origin}")
+    for name, each in settings.items():
+        value = " ".join(each.value) if isinstance(each.value, list) else each.value
+        print(f"{name} = {value}    # {each.origin}")
+    return 0
+
+
+async def _serve(args: argparse.Namespace, settings: dict[str, object]) -> int:
+    from mycelium.bus.bus import MessageBus
+    from mycelium.bus.session import Limits
+    from mycelium.cli.output import say
+
+    bus = MessageBus(None if args.contracts is None else Path(args.contracts))
+    limits = Limits(
+        max_payload=settings["max-payload"],  # type: ignore[arg-type]  # each parsed by its Setting
+        handshake_seconds=settings["handshake-timeout"],  # type: ignore[arg-type]
+        queue=settings["max-queue"],  # type: ignore[arg-type]
+        connections=settings["max-connections"],  # type: ignore[arg-type]
+    )
+    bridge = bus.serve(*settings["listen"], name=settings["name"], limits=limits)  # type: ignore[misc,arg-type]
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await bridge.start()
+    schema = bus.contracts.schema
+    say(f"{schema.source}: schema {schema.id:#010x} version {schema.version}, {len(schema.messages)} messages")
+    for url in bridge.urls:
+        say(f"listening on {url}")
+    await stop.wait()
+    say(f"stopping: {len(bridge.sessions)} connections have up to {settings['grace']:g} s")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, bridge.abort)
+    await bridge.close(settings["grace"])  # type: ignore[arg-type]
+    await bus.close()
+    say("stopped")
+    return 0

@@ -1,0 +1,65 @@
+"""`mycelium sub`: print messages as they come."""
+
+import argparse
+import asyncio
+import contextlib
+import sys
+
+from mycelium.cli.options import add_contracts, add_url, duration, example, positive
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`sub [TYPE…]`."""
+    parser = commands.add_parser(
+        "sub",
+        help="subscribe, and print what comes",
+        description="Print messages of some types, or of all, until interrupted.",
+        **example("mycelium sub Ping Pong", "mycelium sub Ping --count 3 -o json"),
+    )
+    parser.add_argument("types", metavar="TYPE", nargs="*", help="names of messages (default: all of the contracts)")
+    parser.add_argument("--count", type=positive, metavar="N", help="stop after N messages")
+    parser.add_argument("--timeout", type=duration, metavar="S", help="stop after this time, such as 5s")
+    parser.add_argument("-o", "--output", choices=("pretty", "json"), default="pretty", help="json: one object a line")
+    parser.add_argument(
+        "--show-sensitive", action="store_true", help="print values that the contract keeps out of sight"
+    )
+    add_url(parser)
+    add_contracts(parser)
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print messages; exit code 4 if time ran out first, or the bridge went away."""
+    return asyncio.run(_subscribe(args))
+
+
+async def _subscribe(args: argparse.Namespace) -> int:
+    from mycelium.bus.client import MyceliumClient
+    from mycelium.cli.failures import fail
+    from mycelium.cli.output import as_object, json_line, pretty_line, say
+    from mycelium.contracts import load
+
+    contracts = None if args.contracts is None else load(args.contracts)
+    client = MyceliumClient(contracts, name="mycelium sub")
+    await client.connect(args.url)
+    line = json_line if args.output == "json" else pretty_line
+    count = 0
+    async with client:
+        types = [client.types[name] for name in args.types] or list(client.types)
+        async with client.messages(*types) as stream:
+            say(f"subscribed to {', '.join(one.__name__ for one in types)}; stop with Ctrl-C")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(args.timeout):
+                    async for message in stream:
+                        print(line(as_object(client.types, message, show_sensitive=args.show_sensitive)), flush=True)
+                        count += 1
+                        if count == args.count:
+                            return 0
+                    return fail(4, "the connection to the bridge ended", await client.closed())
+    if args.count is not None or not count:
+        wanted = f" of {args.count}" if args.count is not None else ""
+        return fail(4, f"{count}{wanted} messages came in {args.timeout:g} s", "", "is anybody publishing these types?")
+    sys.stdout.flush()
+    return 0

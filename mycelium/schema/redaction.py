@@ -1,0 +1,19 @@
+"""Which messages must not be shown."""
+
+from mycelium.schema.model import Schema, messages_in
+
+__all__ = ["holds_redacted"]
+
+
+def holds_redacted(schema: Schema, name: str) -> bool:
+    """Whether a message, or one nested in it, keeps its values out of sight."""
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        message = schema.messages[waiting.pop()]
+        if message.redacted:
+            return True
+        seen.add(message.name)
+        inner = {each for one in message.fields for each in messages_in(one.type)}
+        waiting.extend(inner - seen)
+    return False
