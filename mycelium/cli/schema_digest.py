@@ -1,0 +1,38 @@
+"""`mycelium schema digest`: what peers compare."""
+
+import argparse
+
+from mycelium.cli.options import example
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """`schema digest [FILE]`."""
+    parser = commands.add_parser(
+        "digest",
+        help="the digest that peers compare",
+        description="Print the digest of a contracts file: SHA-256 over what decides bytes, meaning and redaction. Files that "
+        "differ in comments, descriptions or order have the same.",
+        **example("mycelium schema digest contracts.yaml"),
+    )
+    parser.add_argument("file", metavar="FILE", nargs="?", help="the contracts file (default: the one that is found)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--document", action="store_true", help="print the whole contracts document that goes over the wire")
+    what.add_argument("--reduced", action="store_true", help="print the text that the digest is taken of")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the digest, or what it is made from."""
+    from mycelium.contracts import load
+    from mycelium.schema.document import document_bytes, reduced_text
+
+    schema = load(args.file).schema
+    if args.document:
+        print(document_bytes(schema).decode())
+    elif args.reduced:
+        print(reduced_text(schema))
+    else:
+        print(schema.digest)
+    return 0

@@ -1,0 +1,43 @@
+"""What every test has: coroutines as tests, with asyncio's debug mode and nothing left behind."""
+
+import asyncio
+import inspect
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+DEADLINE = 30.0
+"""Seconds that one asynchronous test may take; it is there for hangs, not for timing."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run `async def` tests on a loop of their own; fail on unhandled exceptions and on tasks left over."""
+    if not inspect.iscoroutinefunction(pyfuncitem.function):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    unhandled = []
+    with asyncio.Runner(debug=True) as runner:
+        runner.get_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+        # Debug mode would log each step that a busy machine makes slow.
+        runner.get_loop().slow_callback_duration = DEADLINE
+        runner.run(_guarded(pyfuncitem.function(**arguments)))
+    assert not unhandled, unhandled
+    return True
+
+
+async def _guarded(test):
+    async with asyncio.timeout(DEADLINE):
+        await test
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert not left, f"tasks left behind: {left}"
+
+
+@pytest.fixture
+def contracts():
+    """A handle of its own on the project's contracts, so that no test sees another's."""
+    import mycelium
+
+    return mycelium.load((ROOT / "contracts.yaml").read_text())
