@@ -142,8 +142,8 @@ class Contracts:
         """The message of such JSON.
 
         Raises:
-            JsonError: The text is no JSON, has a key that is no field, lacks a field, or a value does not fit; the error
-                names every one of them.
+            JsonError: The text is no JSON, has a key that is no field, lacks a field, or a value does not fit; the
+                error names every one of them.
         """
         from mycelium.schema.converter import read_json
 
@@ -165,7 +165,7 @@ class Contracts:
         from mycelium.schema.binding import differences
 
         contract = self._registry.class_of(cls.__name__)
-        differing = differences(self.schema.messages[cls.__name__], contract, cls)
+        differing = differences(self.schema.messages[cls.__name__], self._registry, cls)
         if differing:
             raise ContractMismatch(cls.__name__, self.schema.source, differing)
         return contract  # type: ignore[return-value]  # that it is one is what has just been checked
@@ -188,8 +188,8 @@ def load(source: Source | None = None) -> Contracts:
     """The live handle of a contracts file, the same one for the same real path.
 
     Args:
-        source: A path, or a str that is a path, or contract text if it has a newline; a handle is returned as it is, and
-            a Schema gets one. None: the default file, see `find`.
+        source: A path, or a str that is a path, or contract text if it has a newline; a handle is returned as it is,
+            and a Schema gets one. None: the default file, see `find`.
 
     Raises:
         ContractNotFound: There is no such file.

@@ -1,7 +1,7 @@
 """`mycelium demo`: a bridge, a publisher and a subscriber as three processes, and a view of what flows.
 
-The command starts itself three times with `--role`; each role says what it does as one JSON object a line on its standard
-output, and ends when its standard input does.
+The command starts itself three times with `--role`; each role says what it does as one JSON object a line on its
+standard output, and ends when its standard input does.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from mycelium.cli.options import duration, example
+from mycelium.cli.options import Commands, duration, new_command
 
 __all__ = ["add_parser"]
 
@@ -27,14 +27,14 @@ _SETTLE_SECONDS: Final = 5.0
 """How long the last messages may take to arrive."""
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """`demo`."""
-    parser = commands.add_parser(
+    parser = new_command(
+        commands,
         "demo",
-        help="watch typed messages flow between processes for a few seconds",
-        description="Start a bridge, a publisher and a subscriber as separate processes on a free port, watch what flows "
-        "between them, and sum up. Exit code 0 only if nothing was lost.",
-        **example("mycelium demo --duration 10s"),
+        "Start a bridge, a publisher and a subscriber as separate processes on a free port, watch "
+        "what flows between them, and sum up. Exit code 0 only if nothing was lost.",
+        "mycelium demo --duration 10s",
     )
     parser.add_argument("--duration", type=duration, default=5.0, metavar="S", help="how long to publish (default 5s)")
     parser.add_argument("--role", choices=sorted(_ROLES), help=argparse.SUPPRESS)
@@ -170,9 +170,7 @@ class _Facts:
             setattr(self, name, value)
         self.changed.set()
 
-    async def until(
-        self, holds: Callable[[], object], timeout: float, show: Callable[[], None] = lambda: None
-    ) -> bool:
+    async def until(self, holds: Callable[[], object], timeout: float, show: Callable[[], None] = lambda: None) -> bool:
         """Wait until a condition on the facts holds, calling `show` as they change; False if time ran out."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):

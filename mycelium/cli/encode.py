@@ -3,18 +3,18 @@
 import argparse
 import sys
 
-from mycelium.cli.options import add_contracts, example
+from mycelium.cli.options import Commands, add_contracts, new_command
 
 __all__ = ["add_parser"]
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """`encode TYPE JSON`."""
-    parser = commands.add_parser(
+    parser = new_command(
+        commands,
         "encode",
-        help="JSON to bytes",
-        description="Print the payload of a message in hex, or its whole frame.",
-        **example('mycelium encode Ping \'{"value": "hi"}\' --frame'),
+        "Print the payload of a message in hex, or its whole frame.",
+        'mycelium encode Ping \'{"value": "hi"}\' --frame',
     )
     parser.add_argument("type", metavar="TYPE", help="name of the message")
     parser.add_argument("json", metavar="JSON", help="its fields; '-' reads standard input")

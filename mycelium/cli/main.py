@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mycelium._version import __version__
+from mycelium.cli.options import Commands
 
 __all__ = ["COMMANDS", "add_commands", "main"]
 
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_commands(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: Commands,
     table: Mapping[str, tuple[str, str]],
     arguments: Sequence[str],
 ) -> None:

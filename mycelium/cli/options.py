@@ -2,9 +2,12 @@
 
 import argparse
 import re
-from typing import Final
+from typing import Final, TypeAlias
 
-__all__ = ["add_contracts", "add_url", "duration", "example", "positive"]
+__all__ = ["Commands", "add_contracts", "add_url", "duration", "new_command", "positive"]
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  it has no public name
+"""What a parser for a command is added to."""
 
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)?")
@@ -43,11 +46,28 @@ def add_contracts(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def example(*lines: str) -> dict[str, object]:
-    """Arguments for a parser whose help ends with examples."""
-    text = "\n".join(f"  {line}" for line in lines)
-    return {
-        "epilog": f"example{'s' if len(lines) > 1 else ''}:\n{text}",
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-        "allow_abbrev": False,
-    }
+def new_command(commands: Commands, name: str, description: str, *examples: str) -> argparse.ArgumentParser:
+    """A parser for a command.
+
+    Args:
+        commands: Where it belongs.
+        name: What is typed.
+        description: What it does, for its own help.
+        examples: Command lines that the help ends with.
+    """
+    shown = "\n".join(f"  {line}" for line in examples)
+    return commands.add_parser(
+        name,
+        help=description,
+        description=description,
+        epilog=f"example{'s' if len(examples) > 1 else ''}:\n{shown}",
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+    )
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Wraps descriptions, and leaves examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("example") else super()._fill_text(text, width, indent)

@@ -5,18 +5,18 @@ import asyncio
 import statistics
 import time
 
-from mycelium.cli.options import add_url, duration, example, positive
+from mycelium.cli.options import Commands, add_url, duration, new_command, positive
 
 __all__ = ["add_parser"]
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """`ping`."""
-    parser = commands.add_parser(
+    parser = new_command(
+        commands,
         "ping",
-        help="measure round trips to a bridge",
-        description="Send Pings and time the answers; needs no contracts file.",
-        **example("mycelium ping --count 3 --url unix:///run/mycelium.sock"),
+        "Send Pings and time the answers; needs no contracts file.",
+        "mycelium ping --count 3 --url unix:///run/mycelium.sock",
     )
     parser.add_argument("--count", type=positive, default=5, metavar="N", help="round trips (default 5)")
     parser.add_argument("--interval", type=duration, default=0.2, metavar="S", help="time between them (default 200ms)")

@@ -5,21 +5,19 @@ import asyncio
 import sys
 from collections.abc import Iterator
 
-from mycelium.cli.options import add_contracts, add_url, example, positive
+from mycelium.cli.options import Commands, add_contracts, add_url, new_command, positive
 
 __all__ = ["add_parser"]
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """`pub TYPE JSON|-`."""
-    parser = commands.add_parser(
+    parser = new_command(
+        commands,
         "pub",
-        help="publish messages",
-        description="Publish a message, or one for each line of standard input; done when the bridge has them all.",
-        **example(
-            'mycelium pub Ping \'{"value": "hi"}\' --count 3 --rate 1',
-            "mycelium pub Ping - < pings.jsonl",
-        ),
+        "Publish a message, or one for each line of standard input; done when the bridge has them all.",
+        'mycelium pub Ping \'{"value": "hi"}\' --count 3 --rate 1',
+        "mycelium pub Ping - < pings.jsonl",
     )
     parser.add_argument("type", metavar="TYPE", help="name of the message")
     parser.add_argument("json", metavar="JSON", help="its fields; '-' reads one JSON object a line from standard input")

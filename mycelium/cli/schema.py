@@ -1,9 +1,10 @@
 """`mycelium schema`: commands about contracts."""
 
-import argparse
 import sys
 from collections.abc import Mapping
 from typing import Final
+
+from mycelium.cli.options import Commands
 
 __all__ = ["COMMANDS", "add_parser"]
 
@@ -15,7 +16,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 """Name to module and help, as in `mycelium.cli.main`."""
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """`schema COMMAND`."""
     from mycelium.cli.main import add_commands
 

@@ -2,23 +2,23 @@
 
 import argparse
 
-from mycelium.cli.options import example
+from mycelium.cli.options import Commands, new_command
 
 __all__ = ["add_parser"]
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """`schema digest [FILE]`."""
-    parser = commands.add_parser(
+    parser = new_command(
+        commands,
         "digest",
-        help="the digest that peers compare",
-        description="Print the digest of a contracts file: SHA-256 over what decides bytes, meaning and redaction. Files that "
-        "differ in comments, descriptions or order have the same.",
-        **example("mycelium schema digest contracts.yaml"),
+        "Print the digest of a contracts file: SHA-256 over what decides bytes, meaning and redaction. "
+        "Files that differ in comments, descriptions or order have the same.",
+        "mycelium schema digest contracts.yaml",
     )
     parser.add_argument("file", metavar="FILE", nargs="?", help="the contracts file (default: the one that is found)")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--document", action="store_true", help="print the whole contracts document that goes over the wire")
+    what.add_argument("--document", action="store_true", help="print the whole document that goes over the wire")
     what.add_argument("--reduced", action="store_true", help="print the text that the digest is taken of")
     parser.set_defaults(func=run)
 

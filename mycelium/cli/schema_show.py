@@ -2,9 +2,9 @@
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from mycelium.cli.options import example
+from mycelium.cli.options import Commands, new_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,17 +13,21 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
+_NAMED: Final = ("types", "messages")
+"""Sections of the document whose entries are asked for by name."""
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+
+def add_parser(commands: Commands) -> None:
     """`schema show [TYPE…]`."""
-    parser = commands.add_parser(
+    parser = new_command(
+        commands,
         "show",
-        help="messages, fields, tags and types",
-        description="Print what a contracts file declares: everything in short, or some types with their fields.",
-        **example("mycelium schema show", "mycelium schema show Ping --contracts contracts.yaml"),
+        "Print what a contracts file declares: everything in short, or some types with their fields.",
+        "mycelium schema show",
+        "mycelium schema show Ping --contracts contracts.yaml",
     )
     parser.add_argument("types", metavar="TYPE", nargs="*", help="messages or enums (default: a list of all)")
-    parser.add_argument("-o", "--output", choices=("pretty", "json"), default="pretty", help="json: the contracts document")
+    parser.add_argument("-o", "--output", choices=("pretty", "json"), default="pretty", help="json: the document")
     parser.add_argument("--contracts", metavar="FILE", help="the contracts file (default: the one that is found)")
     parser.set_defaults(func=run)
 
@@ -62,8 +66,9 @@ def _chosen(schema: "Schema", names: list[str]) -> dict[str, Any]:
     whole: dict[str, Any] = document(schema)
     if not names:
         return whole
-    sections = {section: whole.get(section, {}) for section in ("types", "messages")}
-    kept = {section: {name: value for name, value in each.items() if name in names} for section, each in sections.items()}
+    kept = {
+        section: {name: whole[section][name] for name in names if name in whole.get(section, ())} for section in _NAMED
+    }
     return {section: each for section, each in kept.items() if each}
 
 

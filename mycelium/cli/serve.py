@@ -3,11 +3,12 @@
 import argparse
 import asyncio
 import logging
+import os
 import signal
 from pathlib import Path
 from typing import Final
 
-from mycelium.cli.options import duration, example, positive
+from mycelium.cli.options import Commands, duration, new_command, positive
 from mycelium.cli.settings import Resolved, Setting, add_settings, resolve
 
 __all__ = ["add_parser"]
@@ -30,17 +31,15 @@ _SETTINGS: Final = (
 )
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """`serve [CONTRACTS]`."""
-    parser = commands.add_parser(
+    parser = new_command(
+        commands,
         "serve",
-        help="run a bridge",
-        description="Run a bridge: clients connect to it, publish, and get what they subscribed to. SIGTERM stops it properly. "
-        "Each option can be given by the environment too: --listen as MYCELIUM_LISTEN.",
-        **example(
-            "mycelium serve",
-            "mycelium serve contracts.yaml --listen tcp://127.0.0.1:7777 --listen unix:///run/mycelium.sock",
-        ),
+        "Run a bridge: clients connect to it, publish, and get what they subscribed to. SIGTERM stops it "
+        "properly. Each option can be given by the environment too: --listen as MYCELIUM_LISTEN.",
+        "mycelium serve",
+        "mycelium serve contracts.yaml --listen tcp://127.0.0.1:7777 --listen unix:///run/mycelium.sock",
     )
     parser.add_argument(
         "contracts",
@@ -66,8 +65,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> int:
     from mycelium.contracts import PATH_VARIABLE, find
-
-    import os
 
     origin = "command line" if args.contracts else PATH_VARIABLE if os.environ.get(PATH_VARIABLE) else "nearest file"
     print(f"contracts = {args.contracts or find()}    # {origin}")

@@ -5,18 +5,19 @@ import asyncio
 import contextlib
 import sys
 
-from mycelium.cli.options import add_contracts, add_url, duration, example, positive
+from mycelium.cli.options import Commands, add_contracts, add_url, duration, new_command, positive
 
 __all__ = ["add_parser"]
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Commands) -> None:
     """`sub [TYPE…]`."""
-    parser = commands.add_parser(
+    parser = new_command(
+        commands,
         "sub",
-        help="subscribe, and print what comes",
-        description="Print messages of some types, or of all, until interrupted.",
-        **example("mycelium sub Ping Pong", "mycelium sub Ping --count 3 -o json"),
+        "Print messages of some types, or of all, until interrupted.",
+        "mycelium sub Ping Pong",
+        "mycelium sub Ping --count 3 -o json",
     )
     parser.add_argument("types", metavar="TYPE", nargs="*", help="names of messages (default: all of the contracts)")
     parser.add_argument("--count", type=positive, metavar="N", help="stop after N messages")

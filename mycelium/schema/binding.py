@@ -1,40 +1,43 @@
 """A class body that somebody wrote, held against the contract."""
 
+import inspect
 import typing
 from typing import Any
 
-from mycelium.schema.classes import Message
+from mycelium.schema.classes import Message, Types, annotation
 from mycelium.schema.model import Message as MessageModel
 
 __all__ = ["differences"]
 
 
-def differences(model: MessageModel, contract: type[Message], body: type[Message]) -> list[str]:
+def differences(model: MessageModel, types: Types, body: type[Message]) -> list[str]:
     """A line for each field in which the body is not the contract; empty where they agree.
+
+    An enum field may be written as the enum or as `enum | int`.
 
     Args:
         model: What the contract says.
-        contract: The class made from it.
+        types: Where classes of nested messages and enums come from.
         body: The class that was written; its own annotations count, inherited ones don't.
     """
     written = _hints(body)
-    expected = _hints(contract)
-    found = [f"{name} is no field" for name in written if name not in expected]
+    found = [f"{name} is no field" for name in written if name not in model.by_name]
     for one in model.fields:
+        expected = annotation(one, types)
         if one.name not in written:
-            found.append(f"field {one.name}: {_text(expected[one.name])} is missing")
-        elif written[one.name] != expected[one.name]:
-            found.append(f"{one.name} is {_text(expected[one.name])}, not {_text(written[one.name])}")
+            found.append(f"field {one.name}: {_text(expected)} is missing")
+        elif written[one.name] not in (expected, annotation(one, types, open_enums=False)):
+            found.append(f"{one.name} is {_text(expected)}, not {_text(written[one.name])}")
     return found
 
 
 def _hints(cls: type) -> dict[str, Any]:
-    own = cls.__dict__.get("__annotations__", {})
-    # Names of other messages resolve to themselves: a body may refer to classes that are bound further down.
+    """The annotations of a class body; names that it cannot resolve are looked up among all messages."""
     names = {each.__name__: each for each in Message.__subclasses__()}
     hints = typing.get_type_hints(cls, localns=names)
+    own = inspect.get_annotations(cls)
     return {name: hints[name] for name in own if typing.get_origin(hints[name]) is not typing.ClassVar}
 
 
-def _text(annotation: Any) -> str:
-    return annotation.__name__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
+def _text(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)

@@ -6,7 +6,7 @@ builds on them; `__init__` is written here because attrs' own frozen one is the 
 """
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import IntEnum
 from typing import Any, ClassVar, Final, Optional, Protocol, Self, assert_never
 
@@ -30,7 +30,7 @@ from mycelium.schema.model import (
 )
 from mycelium.schema.model import Message as MessageModel
 
-__all__ = ["Entry", "Message", "Types", "build_class", "build_enum"]
+__all__ = ["Entry", "Message", "Types", "annotation", "build_class", "build_enum"]
 
 _SCALARS: Final[Mapping[str, type]] = {"bool": bool, "f32": float, "f64": float}
 _ATOMS: Final = (int, float, bool, str, bytes, type(None))
@@ -74,6 +74,8 @@ class Message:
     __slots__ = ()
     __mycelium__: ClassVar[Entry]
     __hashed__: ClassVar[tuple[str, ...]]
+    __match_args__: ClassVar[tuple[str, ...]]
+    """The fields' names in the order of positional arguments."""
 
     TYPE_ID: ClassVar[int]
     """The message's `tlv_type`: what a frame says."""
@@ -117,7 +119,7 @@ class Message:
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return type(self)(*(copy.deepcopy(getattr(self, name), memo) for name in self.__match_args__))  # type: ignore[attr-defined]
+        return type(self)(*(copy.deepcopy(getattr(self, name), memo) for name in self.__match_args__))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self.__mycelium__.reduce(self)
@@ -151,7 +153,7 @@ def build_class(
         module: The module that the class says it is from.
     """
     defaults = {one.name: _default(one, default_of) for one in message.fields}
-    annotations = {one.name: _annotation(one, types) for one in message.fields}
+    annotations = {one.name: annotation(one, types) for one in message.fields}
     names = tuple(defaults)
     namespace: dict[str, Any] = {
         "__module__": module,
@@ -166,12 +168,20 @@ def build_class(
         **_compiled(message, defaults),
     }
     bare = type(message.name, (Message,), namespace)
-    these = {one.name: _attribute(one, defaults[one.name]) for one in message.fields}
+    these = {name: _attribute(message.by_name[name], default) for name, default in _padded(defaults)}
     made = attrs.define(
         bare, these=these, init=False, repr=False, eq=False, order=False, slots=False, match_args=False, on_setattr=None
     )
     del made.__attrs_init__  # type: ignore[attr-defined]  # would set what must not be set
     return made
+
+
+def _padded(defaults: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Defaults as attrs wants them: behind a field that has one none may be without, though required it stays."""
+    seen = False
+    for name, default in defaults.items():
+        seen |= default is not attrs.NOTHING
+        yield name, attrs.Factory(_required(name)) if seen and default is attrs.NOTHING else default
 
 
 def _required(name: str) -> Callable[[], object]:
@@ -191,10 +201,8 @@ def _default(one: Field, default_of: Callable[[Field], Callable[[], object]]) ->
 
 
 def _attribute(one: Field, default: Any) -> Any:
-    # attrs wants no field without a default behind one with; here a required field keeps its place in the file.
-    given = attrs.Factory(_required(one.name)) if default is attrs.NOTHING else default
     metadata = {"tag": one.tag, "type": str(one.type), "description": one.description}
-    return attrs.field(default=given, alias=one.name, metadata=metadata)  # type: ignore[call-overload]
+    return attrs.field(default=default, alias=one.name, metadata=metadata)
 
 
 def _compiled(message: MessageModel, defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -245,12 +253,19 @@ def _missing(message: str, field: str) -> None:
     raise TypeError(f"{message}() missing required argument: {field!r}")
 
 
-def _annotation(one: Field, types: Types) -> Any:
-    annotation = _python_type(one.type, types)
-    return Optional[annotation] if one.optional else annotation  # noqa: UP045  it may be a name, which has no `|`
+def annotation(one: Field, types: Types, *, open_enums: bool = True) -> Any:
+    """What a type checker should take a field for.
+
+    Args:
+        one: The field.
+        types: Where classes of nested messages and enums come from.
+        open_enums: Whether an enum is its class or an int, as a constructor takes it, or its class alone.
+    """
+    inner = _python_type(one.type, types, open_enums)
+    return Optional[inner] if one.optional else inner  # noqa: UP045  it may be a name, which has no `|`
 
 
-def _python_type(type_: Type, types: Types) -> Any:
+def _python_type(type_: Type, types: Types, open_enums: bool) -> Any:
     match type_:
         case Scalar(name):
             return _SCALARS.get(name, int)
@@ -259,13 +274,14 @@ def _python_type(type_: Type, types: Types) -> Any:
         case Bytes() | ByteArray():
             return bytes
         case EnumDef():
-            return types.enum_of(type_.name) | int
+            enum = types.enum_of(type_.name)
+            return enum | int if open_enums else enum
         case MessageRef(name):
             return types.annotation_of(name)
         case Array(element, _) | Vec(element):
-            return list[_python_type(element, types)]  # type: ignore[misc]  # made at run time
+            return list[_python_type(element, types, open_enums)]  # type: ignore[misc]  # made at run time
         case Map(key, value):
-            return dict[_python_type(key, types), _python_type(value, types)]  # type: ignore[misc]
+            return dict[_python_type(key, types, open_enums), _python_type(value, types, open_enums)]  # type: ignore[misc]
         case _:
             assert_never(type_)
 

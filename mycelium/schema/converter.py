@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -16,7 +16,6 @@ from mycelium.schema.values import from_json_value, to_json_value
 __all__ = ["make_converter", "read_json", "to_plain", "write_json"]
 
 M = TypeVar("M", bound=Message)
-_MISSING: Final = "required field missing"
 
 
 def make_converter(registry: Registry[Any]) -> cattrs.Converter:
@@ -28,12 +27,12 @@ def make_converter(registry: Registry[Any]) -> cattrs.Converter:
 
     def structure(cls: type[Message]) -> Callable[[Any, Any], Message]:
         fields = cls.__mycelium__.message.fields
-        hooks = {one.name: override(struct_hook=_reader(one, registry)) for one in fields}
+        hooks: Any = {one.name: override(struct_hook=_reader(one, registry)) for one in fields}
         return make_dict_structure_fn(cls, converter, _cattrs_use_linecache=False, **hooks)
 
     def unstructure(cls: type[Message]) -> Callable[[Message], dict[str, Any]]:
         fields = cls.__mycelium__.message.fields
-        hooks = {one.name: override(unstruct_hook=_writer(one, registry)) for one in fields}
+        hooks: Any = {one.name: override(unstruct_hook=_writer(one, registry)) for one in fields}
         write = make_dict_unstructure_fn(cls, converter, _cattrs_use_linecache=False, **hooks)
         return lambda message: {name: value for name, value in write(message).items() if value is not None}
 
@@ -89,21 +88,23 @@ def from_plain(converter: cattrs.Converter, cls: type[M], plain: object) -> M:
     name = cls.__name__
     if not isinstance(plain, Mapping):
         raise JsonError(name, None, f"a message is a JSON object, not {type(plain).__name__}")
+    required = (one.name for one in cls.__mycelium__.message.fields if one.required)
+    missing = [f"{each}: required field missing" for each in required if each not in plain]
     try:
         return converter.structure(plain, cls)
     except cattrs.ClassValidationError as error:
-        raise JsonError(name, None, "; ".join(_problems(error))) from None
+        raise JsonError(name, None, "; ".join([*missing, *_problems(error, cls)])) from None
+    except TypeError:  # the constructor's, for a required field behind an optional one
+        raise JsonError(name, None, "; ".join(missing)) from None
 
 
-def _problems(error: cattrs.ClassValidationError) -> list[str]:
+def _problems(error: cattrs.ClassValidationError, cls: type[Message]) -> list[str]:
     """One line for each fault: field and what is wrong with it."""
-    lines = []
     with_notes, without = error.group_exceptions()
-    for fault, note in with_notes:
-        lines.append(f"{note.name}: {_MISSING if isinstance(fault, KeyError) else fault}")
+    lines = [f"{note.name}: {fault}" for fault, note in with_notes if not isinstance(fault, KeyError)]
     for fault in without:
         if isinstance(fault, cattrs.ForbiddenExtraKeysError):
-            known = ", ".join(fault.cl.__match_args__) or "none"
+            known = ", ".join(cls.__match_args__) or "none"
             lines.append(f"unknown {', '.join(map(repr, sorted(fault.extra_fields)))} (fields: {known})")
         else:
             lines.append(str(fault))
