@@ -176,10 +176,8 @@ class Crossing:
             others: The reader's fields in question, whose limits are worth a look.
         """
         sampler = Sampler(self.writer.schema, self._make, interests((*focus, *others)))
-        plain = [
-            self._obedient(message, values) for values in (sampler.fields(message, full=full) for full in (True, False))
-        ]
-        for values in plain:
+        for full in (True, False):
+            values = self._obedient(message, sampler.fields(message, full=full))
             if values is None:
                 continue
             yield values
@@ -196,8 +194,6 @@ class Crossing:
         return values
 
     def _legal(self, field: Field, values: dict[str, Any]) -> Any:
-        from mycelium.schema.rules import checks
-
         sampler = Sampler(self.writer.schema, self._make, interests([field]))
         holds = [check for _, check in checks(field)]
         for value in sampler.of_field(field):

@@ -25,7 +25,7 @@ def flow(value: Json) -> str:
         case float() if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124  NaN
             return ".nan" if value != value else f"{'-' if value < 0 else ''}.inf"  # noqa: PLR0124
         case _:
-            return json.dumps(value, ensure_ascii=False)
+            return json.dumps(value, ensure_ascii=not str(value).isprintable())
 
 
 def mapping(entries: Mapping[str, Json]) -> str:
