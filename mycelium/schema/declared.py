@@ -178,20 +178,26 @@ class Declared:
         Raises:
             Wrong: It stands for no type; the file's fault, if it is one, is told.
         """
+        if len(self._resolving) > _MAX_CHAIN:
+            raise _too_deep()
         alias = self._unfinished[name]
         self._resolving[name] = 1
         try:
             type_ = parse_type(alias.spelling, self._resolve)
-            if self._resolving[name] > _MAX_CHAIN:
-                raise Wrong(f"aliases of aliases are more than {_MAX_CHAIN} deep", "name the type itself")
+            self._check_chain(name)
         except Wrong as wrong:
+            # Kept as it is and never raised itself: a traceback would keep every frame on the way alive.
             self._failed[name] = self._told(alias, wrong)
-            raise self._failed[name] from wrong
+            raise self._failed[name].again() from None
         finally:
             self._chains[name] = self._resolving.pop(name)
             del self._unfinished[name]
         self.aliases[name] = evolve(alias, type=type_)
         return type_
+
+    def _check_chain(self, name: str) -> None:
+        if self._resolving[name] > _MAX_CHAIN:
+            raise _too_deep()
 
     def _told(self, alias: Alias, wrong: Wrong) -> Wrong:
         """Tells the faults of an alias without a type, and gives what its users are told."""
@@ -235,3 +241,7 @@ class Declared:
             return BUILTINS[name]
         problem, remedy = unknown_type(name)
         raise Wrong(problem, remedy or self._reading.faults.suggest(name, self._names, "declare it under `types`"))
+
+
+def _too_deep() -> Wrong:
+    return Wrong(f"aliases of aliases are more than {_MAX_CHAIN} deep", "name the type itself")

@@ -11,7 +11,7 @@ __all__ = ["MAX_FAULTS", "Faults", "Known", "Wrong", "nearest", "quoted", "short
 
 MAX_FAULTS: Final = 1000
 """Reading ends at this many: nobody reads more, and a hostile file would otherwise cost its size in faults."""
-_SUGGESTION_BUDGET: Final = 20_000
+_SUGGESTION_BUDGET: Final = 10_000
 """Candidates compared per file: difflib takes some microseconds for each."""
 _MAX_WORD: Final = 64
 _MAX_QUOTED: Final = 60

@@ -13,6 +13,7 @@ from mycelium.schema.values import ValueProblem, checked_json
 
 __all__ = ["settled"]
 
+_MAX_PATTERNS: Final = 65_536
 _BOUNDS: Final = (("min", "max"), ("min_length", "max_length"))
 
 
@@ -57,6 +58,7 @@ def _example(one: Field, default: Json) -> str:
 
 def _rule(one: Field, rule: Rule, path: str, reading: Reading) -> Rule:
     try:
+        _spend(rule, reading)
         check_rule(rule, one.type)
     except Wrong as wrong:
         reading.faults.add(rule.location, join(path, "validation"), wrong.problem, wrong.remedy)
@@ -64,6 +66,15 @@ def _rule(one: Field, rule: Rule, path: str, reading: Reading) -> Rule:
     if rule.name == "one_of" and isinstance(rule.argument, list):
         return evolve(rule, argument=[checked_json(one.type, item, {}) for item in rule.argument])
     return rule
+
+
+def _spend(rule: Rule, reading: Reading) -> None:
+    """Patterns take about a microsecond a character to compile."""
+    if rule.name == "pattern" and isinstance(rule.argument, str):
+        spent = reading.spent["pattern"] = reading.spent.get("pattern", 0) + len(rule.argument)
+        if spent > _MAX_PATTERNS:
+            problem = f"the patterns of the file have more than {_MAX_PATTERNS:,} characters together"
+            raise Wrong(problem, "use shorter ones")
 
 
 def _contradictions(rules: tuple[Rule, ...]) -> Iterator[tuple[Rule, Wrong]]:

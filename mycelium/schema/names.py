@@ -1,7 +1,7 @@
 """Names that a contract gives to messages, fields, enums and their members.
 
-They become Python classes, attributes and parts of compiled source, and come from files and peers that nobody vouches for, so
-each is checked here before anything is built from it.
+They become Python classes, attributes and parts of compiled source, and come from files and peers that nobody vouches
+for, so each is checked here before anything is built from it.
 """
 
 import keyword

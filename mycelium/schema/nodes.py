@@ -1,18 +1,28 @@
 """What a contracts file consists of before it means anything: scalars, sequences and mappings, each with its place.
 
-A node never changes. An alias of YAML gives the very same node again, so that a tree may share parts; `Limits` keeps the
-expanded tree small enough to be walked.
+A node never changes. An alias of YAML gives the very same node again, so that a tree may share parts; `Limits` keeps
+the expanded tree small enough to be walked.
 """
 
 import math
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from attrs import frozen
 
 from mycelium.schema.model import Json, Location
 
-__all__ = ["FILE_LIMITS", "PEER_LIMITS", "Limits", "MappingNode", "Node", "ScalarNode", "SequenceNode", "to_json"]
+__all__ = [
+    "FILE_LIMITS",
+    "PEER_LIMITS",
+    "Limits",
+    "MappingNode",
+    "Node",
+    "Place",
+    "ScalarNode",
+    "SequenceNode",
+    "to_json",
+]
 
 
 @frozen
@@ -24,8 +34,8 @@ class Limits:
     depth: int = 32
     """Collections inside one another, those behind aliases included."""
     nodes: int = 500_000
-    """Values and keys, those behind aliases counted each time that they appear; a collection counts twice, as its two events
-    cost twice the time."""
+    """Values and keys, those behind aliases counted each time that they appear; a collection counts twice, as its two
+    events cost twice the time."""
     aliases: int = 100
     """Uses of `*name`."""
 
@@ -35,28 +45,45 @@ PEER_LIMITS: Final = Limits(size=1024 * 1024)
 """For a contracts document that came over a connection."""
 
 
-@frozen
-class ScalarNode:
+Place: TypeAlias = tuple[str, int, int]
+"""File, line and column from 1; a Location is made of it where one is needed. Nodes are made by the hundred thousand,
+which is why they are tuples themselves: a frozen attrs object takes several times as long."""
+
+
+class ScalarNode(NamedTuple):
     """One value without parts."""
 
-    value: None | bool | int | float | str
-    location: Location
+    value: bool | int | float | str | None
+    place: Place
+
+    @property
+    def location(self) -> Location:
+        """Where it stands."""
+        return Location(*self.place)
 
 
-@frozen
-class SequenceNode:
+class SequenceNode(NamedTuple):
     """A list."""
 
     items: "tuple[Node, ...]"
-    location: Location
+    place: Place
+
+    @property
+    def location(self) -> Location:
+        """Where it begins."""
+        return Location(*self.place)
 
 
-@frozen
-class MappingNode:
+class MappingNode(NamedTuple):
     """Pairs of a text key and a value, in the order of the source; no key comes twice."""
 
     items: "tuple[tuple[ScalarNode, Node], ...]"
-    location: Location
+    place: Place
+
+    @property
+    def location(self) -> Location:
+        """Where it begins."""
+        return Location(*self.place)
 
 
 Node: TypeAlias = ScalarNode | SequenceNode | MappingNode

@@ -2,9 +2,11 @@
 
 from typing import Any, Final
 
+from mycelium.schema.collector import collector_paused
 from mycelium.schema.declared import Declared
 from mycelium.schema.errors import ContractError
 from mycelium.schema.faults import Faults, Known, Wrong, quoted, shortened
+from mycelium.schema.literals import settled
 from mycelium.schema.model import (
     DEFAULT_TAG_RANGES,
     Bytes,
@@ -31,13 +33,13 @@ from mycelium.schema.sections import (
     SCHEMA_RESERVED,
     TAG_RANGES,
 )
-from mycelium.schema.literals import settled
 from mycelium.schema.source import compose, read_json
 from mycelium.schema.validate import validate
 
 __all__ = ["parse", "parse_document", "parse_text"]
 
 _NAME_REMEDY: Final = "choose another name: letters, digits and _, not a digit first, no word of Python"
+_LARGE: Final = 64 * 1024
 _LOCATED: Final = ("schema.id", "schema.version", "schema.min_compatible", "schema.reserved", "tag_ranges")
 
 
@@ -56,7 +58,8 @@ def parse_text(
         ContractError: With every fault of the file.
     """
     faults = Faults(name)
-    return _model(compose(text, faults, limits), Reading(faults, core))
+    with collector_paused(when=len(text) > _LARGE):
+        return _model(compose(text, faults, limits), Reading(faults, core))
 
 
 def parse_document(data: bytes, name: str, *, limits: Limits = PEER_LIMITS) -> Schema:
@@ -65,7 +68,8 @@ def parse_document(data: bytes, name: str, *, limits: Limits = PEER_LIMITS) -> S
     Raises:
         ContractError: With every fault of the document.
     """
-    return parse(read_json(data, name, limits=limits), name)
+    with collector_paused(when=len(data) > _LARGE):
+        return parse(read_json(data, name, limits=limits), name)
 
 
 def parse(source: Node | str | bytes, name: str = "<contracts>", *, core: bool = False) -> Schema:

@@ -1,6 +1,6 @@
 """Readers of single values: a node in, the value that the model keeps out, or `Wrong` with problem and remedy.
 
-`read_keys` applies a table of them to a mapping, so that what a section may say stands in one table (mycelium.schema.sections).
+`read_keys` applies a table of them to a mapping, so that what a section may say stands in one table (`sections`).
 """
 
 import re
@@ -79,6 +79,8 @@ class Reading:
     """Where values stand, by path."""
     broken: set[str] = field(factory=set)
     """Paths of fields without a usable type, and of tags without a usable number: told already, not checked further."""
+    spent: dict[str, int] = field(factory=dict)
+    """What checks have cost so far, where that has a limit of its own."""
 
     def where(self, path: str) -> Location | None:
         """The location of a path, or of the nearest one around it that is known."""

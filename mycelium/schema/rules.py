@@ -170,7 +170,7 @@ def _choices(type_: Type, argument: Json) -> None:
 
 
 def _f32_bounds(type_: Type, bound: Any) -> tuple[Any, Any]:
-    """The bound and what an f32 makes of it, in order: a value at the bound keeps the rule on both sides of the wire."""
+    """The bound and what an f32 makes of it, in order: a value at the bound keeps the rule on both sides."""
     if type_ != Scalar("f32"):
         return bound, bound
     rounded = round_to_f32(float(bound))
@@ -282,8 +282,8 @@ def is_monotonic(field: Field) -> bool:
 def checks(field: Field) -> tuple[tuple[Rule, Check], ...]:
     """The rules of a field with the functions that say whether a value keeps them, in the order in which they run.
 
-    Without `monotonic`, and without rules that are switched off (`not_empty: false`). A custom rule is looked up when it
-    is run, and holds as long as nobody has registered it.
+    Without `monotonic`, and without rules that are switched off (`not_empty: false`). A custom rule is looked up when
+    it is run, and holds as long as nobody has registered it.
     """
     ordered: list[tuple[int, Rule, Check]] = []
     for each in field.rules:

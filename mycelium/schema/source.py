@@ -1,14 +1,14 @@
-"""From the text of a contracts file, or a peer's JSON document, to nodes with their places: safely, whatever the text is.
+"""From the text of a contracts file, or a peer's JSON document, to nodes with their places: safely, whatever it is.
 
-YAML is read as events, twice. The first pass only counts and refuses what goes beyond `Limits`, so that nothing is built from a
-bracket bomb or an alias bomb: PyYAML's C composer is recursive and takes the process down with it. The second pass builds nodes,
-without recursion. No tag is ever resolved to an object; a file with tags is refused.
+YAML is read as events, twice. The first pass only counts, and refuses what goes beyond `Limits`, so that nothing is
+built from a bracket bomb or an alias bomb: PyYAML's C composer is recursive and takes the process down with it. The
+second pass builds nodes, without recursion. No tag is ever resolved to an object; a file with tags is refused.
 """
 
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import yaml
@@ -17,15 +17,15 @@ from attrs import define
 from mycelium.schema.errors import ContractError, Fault
 from mycelium.schema.faults import Faults, Wrong, quoted
 from mycelium.schema.model import Location
-from mycelium.schema.nodes import FILE_LIMITS, PEER_LIMITS, Limits, MappingNode, Node, ScalarNode, SequenceNode
-from mycelium.schema.plain import resolve, to_float, to_int
+from mycelium.schema.nodes import FILE_LIMITS, PEER_LIMITS, Limits, MappingNode, Node, Place, ScalarNode, SequenceNode
+from mycelium.schema.plain import SPECIAL_STARTS, resolve, to_float, to_int
 
 __all__ = ["compose", "read_json", "read_yaml"]
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF32: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
-# YAML 1.2.2, section 5.1: c-printable, and what it leaves out. Checked here so that both parsers of PyYAML say the same.
+# What c-printable leaves out (YAML 1.2.2, section 5.1). Checked here so that both parsers of PyYAML say the same.
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LINE_BREAK: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _SYNTAX_REMEDIES: Final = (
@@ -48,8 +48,8 @@ def read_yaml(text: str | bytes, name: str, *, limits: Limits = FILE_LIMITS) -> 
         limits: What it may cost.
 
     Raises:
-        ContractError: The text is no YAML, beyond the limits, or uses what contracts do not allow: tags, merge keys, keys that
-            are no text or come twice, a second document, an alias inside what it stands for.
+        ContractError: The text is no YAML, beyond the limits, or uses what contracts do not allow: tags, merge keys,
+            keys that are no text or come twice, a second document, an alias inside what it stands for.
     """
     faults = Faults(name)
     node = compose(text, faults, limits)
@@ -58,15 +58,15 @@ def read_yaml(text: str | bytes, name: str, *, limits: Limits = FILE_LIMITS) -> 
 
 
 def compose(text: str | bytes, faults: Faults, limits: Limits = FILE_LIMITS) -> Node:
-    """As `read_yaml`, but what does not keep the rest from being read is added to the faults: duplicate keys and their like.
+    """As `read_yaml`, but faults that leave the rest readable, such as duplicate keys, are added to the others.
 
     Raises:
         ContractError: Nothing can be read.
     """
     decoded = _decoded(text, faults.file, limits)
     try:
-        _measure(yaml.parse(decoded, Loader=_LOADER), faults.file, limits)
-        root = _built(yaml.parse(decoded, Loader=_LOADER), faults)
+        _Meter(faults.file, limits).run(yaml.parse(decoded, Loader=_LOADER))
+        root = _Builder(faults).run(yaml.parse(decoded, Loader=_LOADER))
     except yaml.YAMLError as error:
         raise _syntax_error(error, faults.file) from error
     except (RecursionError, ValueError, OverflowError) as error:
@@ -132,7 +132,7 @@ def _syntax_error(error: yaml.YAMLError, name: str) -> ContractError:
 
 @define
 class _Open:
-    """A collection that has begun: what `_measure` needs to know of it at its end."""
+    """A collection that has begun: what has to be known of it at its end."""
 
     anchor: str | None
     nodes_before: int
@@ -140,180 +140,185 @@ class _Open:
     """Of the collections inside it so far, counted from the root."""
 
 
-def _measure(events: Iterator[Any], name: str, limits: Limits) -> None:
-    """Counts events as if every alias were written out.
+class _Meter:
+    """Counts events as if every alias were written out, and refuses what goes beyond the limits."""
 
-    Raises:
-        ContractError: A limit is exceeded, an alias is unknown or stands inside its own anchor, or a second document begins.
-    """
-    nodes = aliases = documents = 0
-    stack: list[_Open] = []
-    anchored: dict[str, tuple[int, int] | None] = {}
-    for event in events:
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
-            nodes += 1
-            if event.anchor is not None:
-                anchored[event.anchor] = (1, 0)
-        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-            nodes += 2
-            stack.append(_Open(event.anchor, nodes - 2, len(stack) + 1))
-            if event.anchor is not None:
-                anchored[event.anchor] = None
-            _check_depth(stack[-1].deepest, event, name, limits)
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            closed = stack.pop()
-            if closed.anchor is not None:
-                anchored[closed.anchor] = (nodes - closed.nodes_before, closed.deepest - len(stack))
-            if stack:
-                stack[-1].deepest = max(stack[-1].deepest, closed.deepest)
-        elif kind is yaml.AliasEvent:
-            aliases += 1
-            size, height = _target(event, anchored, name)
-            nodes += size
-            if stack:
-                stack[-1].deepest = max(stack[-1].deepest, len(stack) + height)
-                _check_depth(stack[-1].deepest, event, name, limits)
-            if aliases > limits.aliases:
-                raise _at(event, name, f"the file uses more than {limits.aliases} aliases", "write the parts out")
-        elif kind is yaml.DocumentStartEvent:
-            documents += 1
-            if documents > 1:
-                raise _at(event, name, "a second document begins here", "keep one document in a file")
-        if nodes > limits.nodes:
-            raise _at(
-                event, name, f"the file has more than {limits.nodes:,} values", "split the file, use fewer aliases"
-            )
+    def __init__(self, name: str, limits: Limits) -> None:
+        self._name = name
+        self._limits = limits
+        self._nodes = self._aliases = self._documents = 0
+        self._open: list[_Open] = []
+        self._anchored: dict[str, tuple[int, int] | None] = {}
+        """Expanded nodes and height of each anchor; None until its end is read."""
 
+    def run(self, events: Iterator[Any]) -> None:
+        """Reads all events.
 
-def _at(event: Any, name: str, problem: str, remedy: str) -> ContractError:
-    return _refused(name, event.start_mark.line + 1, event.start_mark.column + 1, problem, remedy)
+        Raises:
+            ContractError: A limit is exceeded, an alias is unknown or stands inside its own anchor, or a second
+                document begins.
+        """
+        takers: dict[type, Callable[[Any], None]] = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._begin,
+            yaml.SequenceStartEvent: self._begin,
+            yaml.MappingEndEvent: self._end,
+            yaml.SequenceEndEvent: self._end,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._document,
+        }
+        limit = self._limits.nodes
+        for event in events:
+            take = takers.get(type(event))
+            if take is not None:
+                take(event)
+                if self._nodes > limit:
+                    problem = f"the file has more than {limit:,} values"
+                    raise self._refuse(event, problem, "split the file, use fewer aliases")
 
+    def _refuse(self, event: Any, problem: str, remedy: str) -> ContractError:
+        mark = event.start_mark
+        return _refused(self._name, mark.line + 1, mark.column + 1, problem, remedy)
 
-def _check_depth(depth: int, event: Any, name: str, limits: Limits) -> None:
-    if depth > limits.depth:
-        raise _at(event, name, f"more than {limits.depth} collections stand inside one another", "nest less deeply")
+    def _scalar(self, event: Any) -> None:
+        self._nodes += 1
+        if event.anchor is not None:
+            self._anchored[event.anchor] = (1, 0)
 
+    def _begin(self, event: Any) -> None:
+        self._open.append(_Open(event.anchor, self._nodes, len(self._open) + 1))
+        self._nodes += 2
+        if event.anchor is not None:
+            self._anchored[event.anchor] = None
+        self._reach(len(self._open), event)
 
-def _target(event: Any, anchored: dict[str, tuple[int, int] | None], name: str) -> tuple[int, int]:
-    """Expanded nodes and height of what an alias stands for."""
-    shown = quoted(event.anchor)
-    if event.anchor not in anchored:
-        raise _at(
-            event, name, f"there is no anchor {shown} before this alias", f"write &{event.anchor} where it is meant"
-        )
-    measured = anchored[event.anchor]
-    if measured is None:
-        raise _at(event, name, f"the alias {shown} stands inside what it is an alias of", "write the value out")
-    return measured
+    def _end(self, _: Any) -> None:
+        closed = self._open.pop()
+        if closed.anchor is not None:
+            height = closed.deepest - len(self._open)
+            self._anchored[closed.anchor] = (self._nodes - closed.nodes_before, height)
+        if self._open:
+            self._open[-1].deepest = max(self._open[-1].deepest, closed.deepest)
+
+    def _alias(self, event: Any) -> None:
+        self._aliases += 1
+        if self._aliases > self._limits.aliases:
+            problem = f"the file uses more than {self._limits.aliases} aliases"
+            raise self._refuse(event, problem, "write the parts out")
+        shown = quoted(event.anchor)
+        if event.anchor not in self._anchored:
+            raise self._refuse(event, f"there is no anchor {shown} before this alias", "write & and the name before it")
+        measured = self._anchored[event.anchor]
+        if measured is None:
+            problem = f"the alias {shown} stands inside what it is an alias of"
+            raise self._refuse(event, problem, "write the value out")
+        size, height = measured
+        self._nodes += size
+        self._reach(len(self._open) + height, event)
+
+    def _reach(self, depth: int, event: Any) -> None:
+        self._open[-1].deepest = max(self._open[-1].deepest, depth)
+        if depth > self._limits.depth:
+            problem = f"more than {self._limits.depth} collections stand inside one another"
+            raise self._refuse(event, problem, "nest less deeply")
+
+    def _document(self, event: Any) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            raise self._refuse(event, "a second document begins here", "keep one document in a file")
 
 
 # --- second pass: nodes ----------------------------------------------------------------------------------------------
 
 
-class _Sequence:
-    """A sequence that has begun."""
+class _Builder:
+    """Makes nodes of events that `_Meter` has passed."""
 
-    def __init__(self, anchor: str | None, location: Location) -> None:
-        self.anchor = anchor
-        self._location = location
-        self._items: list[Node] = []
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._anchored: dict[str, Node] = {}
 
-    def take(self, node: Node, _plain: bool, _faults: Faults) -> None:
-        self._items.append(node)
+    def run(self, events: Iterator[Any]) -> Node | None:
+        """The root; None if there is no document."""
+        root: list[Node] = []
+        parts = root
+        stack: list[tuple[Any, list[Node]]] = []
+        file = self._faults.file
+        for event in events:
+            kind = type(event)
+            if kind is yaml.ScalarEvent:
+                # In line, since nearly every event of a file is a scalar without anchor, tag, or meaning beyond text.
+                mark, value = event.start_mark, event.value
+                if event.implicit[0] and value[:1] in SPECIAL_STARTS:
+                    value = self._resolved(event)
+                node: Node = ScalarNode(value, (file, mark.line + 1, mark.column + 1))
+                if event.anchor is not None or event.tag is not None:
+                    self._note(event, node)
+            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+                stack.append((event, parts))
+                parts = []
+                continue
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                begin, outer = stack.pop()
+                node = self._mapping(begin, parts) if kind is yaml.MappingEndEvent else self._sequence(begin, parts)
+                self._note(begin, node)
+                parts = outer
+            elif kind is yaml.AliasEvent:
+                node = self._anchored[event.anchor]
+            else:
+                continue
+            parts.append(node)
+        return root[0] if root else None
 
-    def close(self) -> Node:
-        return SequenceNode(tuple(self._items), self._location)
+    def _place(self, event: Any) -> Place:
+        return self._faults.file, event.start_mark.line + 1, event.start_mark.column + 1
 
+    def _note(self, event: Any, node: Node) -> None:
+        """Keeps a node for aliases to come; a tag on it is a fault."""
+        if event.anchor is not None:
+            self._anchored[event.anchor] = node
+        if event.tag is not None:
+            problem = f"the tag {quoted(event.tag)} is not allowed"
+            self._faults.add(node.location, "", problem, "leave it out: contracts have no tags")
 
-class _Mapping:
-    """A mapping that has begun; takes keys and values in turn, and leaves out pairs whose key cannot be one."""
+    def _resolved(self, event: Any) -> bool | int | float | str | None:
+        try:
+            return resolve(event.value)
+        except Wrong as wrong:
+            self._faults.add(Location(*self._place(event)), "", wrong.problem, wrong.remedy)
+            return None
 
-    def __init__(self, anchor: str | None, location: Location) -> None:
-        self.anchor = anchor
-        self._location = location
-        self._items: list[tuple[ScalarNode, Node]] = []
-        self._seen: dict[str, Location] = {}
-        self._key: ScalarNode | None = None
-        self._waits_for_value = False
+    def _sequence(self, begin: Any, parts: list[Node]) -> Node:
+        return SequenceNode(tuple(parts), self._place(begin))
 
-    def take(self, node: Node, plain: bool, faults: Faults) -> None:
-        if self._waits_for_value:
-            if self._key is not None:
-                self._items.append((self._key, node))
-        else:
-            self._key = self._checked(node, plain, faults)
-        self._waits_for_value = not self._waits_for_value
+    def _mapping(self, begin: Any, parts: list[Node]) -> Node:
+        """A mapping of keys and values in turn; pairs whose key cannot be one are left out."""
+        keys = parts[::2]
+        values = [key.value if type(key) is ScalarNode else None for key in keys]
+        pairs: Iterable[tuple[Any, Node]] = zip(keys, parts[1::2], strict=True)
+        if not (all(type(value) is str for value in values) and len({*values, "<<"}) == len(values) + 1):
+            seen: dict[str, Location] = {}
+            pairs = ((key, value) for key, value in pairs if self._is_key(key, seen))
+        return MappingNode(tuple(pairs), self._place(begin))
 
-    def _checked(self, node: Node, plain: bool, faults: Faults) -> ScalarNode | None:
+    def _is_key(self, node: Node, seen: dict[str, Location]) -> bool:
         if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
             what = quoted(node.value) if isinstance(node, ScalarNode) else "a collection"
-            faults.add(node.location, "", f"a key must be text, not {what}", "put the key in quotes, or rename it")
-            return None
-        if plain and node.value == "<<":
-            faults.add(node.location, "", "merge keys are not supported", "write the keys out")
-            return None
-        first = self._seen.setdefault(node.value, node.location)
-        if first is not node.location:
+            self._faults.add(
+                node.location, "", f"a key must be text, not {what}", "put the key in quotes, or rename it"
+            )
+            return False
+        if node.value == "<<":
+            self._faults.add(node.location, "", "merge keys are not supported", "write the keys out")
+            return False
+        if node.value in seen:
+            first = seen[node.value]
             where = f"line {first.line}, column {first.column}"
             problem = f"the key {quoted(node.value)} is there already, at {where}"
-            faults.add(node.location, "", problem, "remove or rename one of the two")
-            return None
-        return node
-
-    def close(self) -> Node:
-        return MappingNode(tuple(self._items), self._location)
-
-
-def _built(events: Iterator[Any], faults: Faults) -> Node | None:
-    """The nodes of events that `_measure` has passed; None if there is no document."""
-    root: Node | None = None
-    stack: list[_Sequence | _Mapping] = []
-    anchored: dict[str, Node] = {}
-    for event in events:
-        kind = type(event)
-        anchor, plain = None, False
-        if kind is yaml.ScalarEvent:
-            anchor, plain = event.anchor, event.implicit[0]
-            node: Node = _scalar(event, faults)
-        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-            opened = _Mapping if kind is yaml.MappingStartEvent else _Sequence
-            stack.append(opened(event.anchor, _location(event, faults)))
-            continue
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            closed = stack.pop()
-            anchor, node = closed.anchor, closed.close()
-        elif kind is yaml.AliasEvent:
-            node = anchored[event.anchor]
-        else:
-            continue
-        if anchor is not None:
-            anchored[anchor] = node
-        if stack:
-            stack[-1].take(node, plain, faults)
-        else:
-            root = node
-    return root
-
-
-def _location(event: Any, faults: Faults) -> Location:
-    """Where the event begins; a tag on it is a fault."""
-    mark = event.start_mark
-    location = Location(faults.file, mark.line + 1, mark.column + 1)
-    if event.tag is not None:
-        faults.add(location, "", f"the tag {quoted(event.tag)} is not allowed", "leave it out: contracts have no tags")
-    return location
-
-
-def _scalar(event: Any, faults: Faults) -> ScalarNode:
-    location = _location(event, faults)
-    if not event.implicit[0]:
-        return ScalarNode(event.value, location)
-    try:
-        return ScalarNode(resolve(event.value), location)
-    except Wrong as wrong:
-        faults.add(location, "", wrong.problem, wrong.remedy)
-        return ScalarNode(None, location)
+            self._faults.add(node.location, "", problem, "remove or rename one of the two")
+            return False
+        seen[node.value] = node.location
+        return True
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
@@ -325,7 +330,8 @@ def read_json(data: bytes, name: str, *, limits: Limits = PEER_LIMITS) -> Node:
     """The nodes of a contracts document, as it came from a peer; every location is the document's start.
 
     Raises:
-        ContractError: It is no JSON, beyond the limits, or holds what JSON leaves open: a key twice, NaN, unpaired surrogates.
+        ContractError: It is no JSON, beyond the limits, or holds what JSON leaves open: a key twice, NaN, unpaired
+            surrogates.
     """
     if len(data) > limits.size:
         problem = f"the document has {len(data):,} bytes; the limit is {limits.size:,}"
@@ -343,7 +349,7 @@ def read_json(data: bytes, name: str, *, limits: Limits = PEER_LIMITS) -> Node:
         raise _refused(name, error.lineno, error.colno, f"not JSON: {error.msg}", "send valid JSON") from error
     except (ValueError, RecursionError) as error:
         raise _refused(name, 1, 1, f"not JSON: {error}", "send valid JSON in UTF-8") from error
-    return _from_json(value, Location(name, 1, 1))
+    return _from_json(value, (name, 1, 1))
 
 
 def _measure_json(text: str, name: str, limits: Limits) -> None:
@@ -377,21 +383,21 @@ def _no_constant(text: str) -> float:
     raise Wrong(f"{text} is no JSON", 'write it as a string, such as "NaN"')
 
 
-def _from_json(value: Any, location: Location) -> Node:
+def _from_json(value: Any, place: Place) -> Node:
     """Recursive, which is safe because `_measure_json` bounds the depth."""
     if isinstance(value, dict):
-        pairs = tuple((_json_scalar(key, location), _from_json(item, location)) for key, item in value.items())
-        return MappingNode(pairs, location)
+        pairs = tuple((_json_scalar(key, place), _from_json(item, place)) for key, item in value.items())
+        return MappingNode(pairs, place)
     if isinstance(value, list):
-        return SequenceNode(tuple(_from_json(item, location) for item in value), location)
-    return _json_scalar(value, location)
+        return SequenceNode(tuple(_from_json(item, place) for item in value), place)
+    return _json_scalar(value, place)
 
 
-def _json_scalar(value: Any, location: Location) -> ScalarNode:
+def _json_scalar(value: Any, place: Place) -> ScalarNode:
     if isinstance(value, str) and not value.isascii() and _UNPAIRED.search(value):
         problem = f"the text {quoted(value)} holds half of a surrogate pair"
-        raise _refused(location.file, 1, 1, problem, "send whole characters")
-    return ScalarNode(value, location)
+        raise _refused(*place, problem, "send whole characters")
+    return ScalarNode(value, place)
 
 
 _UNPAIRED: Final = re.compile("[\ud800-\udfff]")

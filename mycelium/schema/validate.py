@@ -1,4 +1,4 @@
-"""Checks of a whole file that no single section can make: what must be unique, in range, or agree with something else."""
+"""Checks of a whole file that no single section can make: what must be unique, in range, or agree with other parts."""
 
 from collections.abc import Iterator, Mapping, Set
 from itertools import combinations, count
@@ -120,14 +120,20 @@ class _Checks:
     def _tags(self, message: Message, path: str) -> None:
         owners: dict[int, Field] = {}
         reserved = _numbers(message.reserved.numbers)
+        free = 0
         for one in sorted(message.fields, key=lambda each: not each.explicit):
             where = join(path, one.name)
             if self._reading.broken and join(where, "tag") in self._reading.broken:
                 continue
             problem = _tag_problem(one, owners, reserved)
             if problem:
-                free = _free({*reserved, *(each.tag for each in message.fields)}, 1)
-                self._tell(join(where, "tag"), problem, f"write `tag: {free}`, which is free")
+                free = free or _free({*reserved, *(each.tag for each in message.fields)}, 1)
+                remedy = (
+                    f"write `tag: {free}`, which is free"
+                    if free <= MAX_FIELD_TAG
+                    else "none is free: drop a reservation"
+                )
+                self._tell(join(where, "tag"), problem, remedy)
             owners.setdefault(one.tag, one)
 
     def _key(self, message: Message, path: str) -> None:
@@ -149,7 +155,7 @@ class _Checks:
     # --- messages inside messages ------------------------------------------------------------------------------------
 
     def _nesting(self) -> None:
-        """Finds messages that always hold themselves, and chains of messages that are longer than a payload may be deep.
+        """Finds messages that always hold themselves, and chains of messages longer than a payload may be deep.
 
         Depth first without recursion: a file may have 65,000 messages in one chain.
         """

@@ -34,7 +34,8 @@ _HEX: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*", re.ASCII)
 _DECIMAL: Final = re.compile(r"0|-?[1-9][0-9]{0,80}", re.ASCII)
 _F32_OVERFLOW: Final = float.fromhex("0x1.ffffffp127")
 """From here on a float rounds to infinity as an f32 (IEEE 754, round to nearest, ties to even)."""
-_MAX_LISTED: Final = 50
+_MAX_LISTED: Final = 20
+_MAX_TOLD: Final = 100
 _F32_DIGITS: Final = 24
 _F32_LOWEST_EXPONENT: Final = -125
 """Of a normal f32 as `math.frexp` counts; below it digits are lost one by one."""
@@ -64,7 +65,9 @@ class ValueProblem(ValueError):
         super().__init__(self.problems)
 
     def __str__(self) -> str:
-        return "; ".join(f"{path.lstrip('.')}: {problem}" if path else problem for path, problem in self.problems)
+        told = [f"{path.lstrip('.')}: {problem}" if path else problem for path, problem in self.problems[:_MAX_TOLD]]
+        more = len(self.problems) - len(told)
+        return "; ".join((*told, f"{more} more like these") if more else told)
 
     def inside(self, step: str) -> "ValueProblem":
         """The same, seen from one step further out."""
