@@ -1,0 +1,80 @@
+"""The house rules that a machine can hold: directions of imports, sizes of modules and functions, late imports."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "mycelium"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+LONGEST_MODULE = 400
+LONGEST_FUNCTION = 50
+
+FLOORS = {"schema": 0, "wire": 1, "bus": 2, "cli": 3}
+JOINING = {"contracts": 1, "compat": 1, "examples": 1, "testing": 3, "__main__": 3, "__init__": 3}
+"""Modules of the package itself, on the floor that they may import from."""
+NEVER = {
+    "schema": {"struct", "asyncio", "socket", "rich"},
+    "wire": {"asyncio", "socket", "yaml", "pathlib", "time", "rich"},
+    "bus": {"rich", "argparse"},
+}
+YAML_ONLY = "schema/source.py"
+
+
+def name_of(path):
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module
+
+
+def floor_of(module):
+    parts = module.split(".")
+    if parts[0] != "mycelium" or len(parts) == 1:
+        return None
+    return FLOORS.get(parts[1], JOINING.get(parts[1]))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_run_from_cli_to_schema_only(path):
+    name = name_of(path)
+    first = name.split("/")[0].removesuffix(".py")
+    floor = FLOORS.get(first, JOINING.get(first, 0))
+    for module in imports(ast.parse(path.read_text())):
+        reached = floor_of(module)
+        assert reached is None or reached <= floor, f"{name} imports {module}"
+        if first in ("schema", "wire"):
+            assert module not in ("mycelium.contracts", "mycelium.compat"), f"{name} imports {module}"
+        top = module.split(".")[0]
+        assert top not in NEVER.get(first, ()), f"{name} imports {module}"
+        assert top != "yaml" or name == YAML_ONLY, f"{name} imports yaml"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_modules_and_functions_are_short(path):
+    text = path.read_text()
+    assert text.count("\n") <= LONGEST_MODULE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+            assert body[-1].end_lineno - body[0].lineno < LONGEST_FUNCTION, f"{name_of(path)}: {node.name}"
+
+
+def test_a_command_that_prints_its_version_imports_no_dependency():
+    code = (
+        "import sys\n"
+        "from mycelium.cli.main import main\n"
+        "try: main(['--version'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('attrs', 'attr', 'cattrs', 'yaml', 'rich', 'asyncio', 'watchfiles') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
