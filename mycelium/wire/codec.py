@@ -12,7 +12,7 @@ from mycelium.schema.errors import RuleError
 from mycelium.schema.model import Message, fixed_size, messages_in
 from mycelium.wire.bulk import Surprise
 from mycelium.wire.errors import DecodeError, EncodeError, Misfit
-from mycelium.wire.fast import FastPath, compile_fast_path
+from mycelium.wire.fast import FastPath
 from mycelium.wire.tlv import HEADER_SIZE
 from mycelium.wire.walk import MessageWalk, Types
 
@@ -21,32 +21,9 @@ __all__ = ["Codec", "Types", "compile_codec"]
 
 @final
 class Codec:
-    """Messages of one type to payloads and back. The attributes are plain functions, so a call costs one lookup."""
+    """Messages of one type to payloads and back.
 
-    encode: Callable[..., bytes]
-    """`encode(message)`: the payload. Types are checked, rules are not.
-
-    Raises:
-        EncodeError: A value does not fit its type.
-    """
-    check: Callable[[Any], None]
-    """`check(message)`: what `encode` and `check_rules` check, without making a payload.
-
-    Raises:
-        EncodeError: A value does not fit its type.
-        RuleError: A value breaks a rule.
-    """
-    decode: Callable[..., Any]
-    """`decode(payload, metadata=None)`: the message. Envelope metadata is put into the dict by tag if one is given.
-
-    Raises:
-        DecodeError: The payload is no such message, or a value breaks a rule.
-    """
-    verify: Callable[..., Mapping[int, bytes]]
-    """`verify(payload)`: the checks of `decode` without making a message; returns the metadata by tag.
-
-    Raises:
-        DecodeError: The payload is no such message, or a value breaks a rule.
+    The functions are plain ones, so a call costs one lookup; each is compiled when it is first asked for.
     """
 
     def __init__(self, message: Message, cls: type, types: Types) -> None:
@@ -55,15 +32,29 @@ class Codec:
         self.walk: Final = MessageWalk(message, cls, types)
         self.fixed_size: Final = _payload_size(message)
         """Bytes of every canonical payload where all fields are of fixed size and required, else None."""
-        fast = compile_fast_path(self.walk, FastPath(self._encode, self._encode, self._decode, self._verify))
-        self.encode = fast.encode
-        self.decode = fast.decode
-        self.verify = fast.verify
-        self._fits = fast.check
-        self.check = self._check if self._may_have_rules() else fast.check
+        self._fast: Final = FastPath(self.walk)
 
     def __repr__(self) -> str:
         return f"<Codec {self.message.name} ({self.message.type_id})>"
+
+    @cached_property
+    def encode(self) -> Callable[..., bytes]:
+        """`encode(message)`: the payload. Types are checked, rules are not.
+
+        Raises:
+            EncodeError: A value does not fit its type.
+        """
+        return self._fast.encode(self._encode)
+
+    @cached_property
+    def check(self) -> Callable[..., object]:
+        """`check(message)`: what `encode` and `check_rules` check, without making a payload.
+
+        Raises:
+            EncodeError: A value does not fit its type.
+            RuleError: A value breaks a rule.
+        """
+        return self._check if self._may_have_rules() else self._fits
 
     @cached_property
     def check_rules(self) -> Callable[[Any], None] | None:
@@ -73,6 +64,28 @@ class Codec:
             RuleError: A value breaks a rule.
         """
         return None if self.walk.rules is None else self._check_rules
+
+    @cached_property
+    def decode(self) -> Callable[..., Any]:
+        """`decode(payload, metadata=None)`: the message. Envelope metadata is put into the dict by tag if one is given.
+
+        Raises:
+            DecodeError: The payload is no such message, or a value breaks a rule.
+        """
+        return self._fast.decode(self._decode)
+
+    @cached_property
+    def verify(self) -> Callable[..., Mapping[int, bytes]]:
+        """`verify(payload)`: the checks of `decode` without making a message; returns the metadata by tag.
+
+        Raises:
+            DecodeError: The payload is no such message, or a value breaks a rule.
+        """
+        return self._fast.verify(self._verify)
+
+    @cached_property
+    def _fits(self) -> Callable[..., object]:
+        return self._fast.check(self._encode)
 
     def _may_have_rules(self) -> bool:
         """Whether rules have to be looked for; nested messages cannot be looked at yet."""

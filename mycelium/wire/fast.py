@@ -1,10 +1,7 @@
 """The fast path of one message: what nearly every message and payload looks like, compiled; the rest is handed over."""
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any
-
-from attrs import frozen
+from typing import Any, Final, final
 
 from mycelium.schema.model import MAX_NESTING
 from mycelium.wire.bulk import Surprise
@@ -18,47 +15,50 @@ from mycelium.wire.value import Nested, ValueCodec
 from mycelium.wire.walk import MessageWalk, Types
 from mycelium.wire.writing import check_function, encode_function
 
-__all__ = ["FastPath", "compile_fast_path"]
+__all__ = ["FastPath"]
 
 
-@frozen
+@final
 class FastPath:
-    """Functions of a message; those called from the fast path of an outer one get a `depth` above 1."""
+    """Compiles the functions of a message, each when it is asked for.
 
-    encode: Function
-    check: Function
-    decode: Function
-    verify: Function
-
-
-def compile_fast_path(walk: MessageWalk, fallback: FastPath) -> FastPath:
-    """The functions of a message.
-
-    Args:
-        walk: What is known of the message.
-        fallback: What decides where the fast path meets a surprise. At a depth above 1 it has to raise `Surprise`: the
-            outermost message is walked as a whole, so that a hostile payload is walked once and not once per level.
+    Every one gets a fallback, which decides where the fast path meets a surprise. Functions called from the fast path
+    of an outer message get a `depth` above 1; there the fallback has to raise `Surprise`: the outermost message is
+    walked as a whole, so that a hostile payload is walked once and not once per level.
     """
-    message, types = walk.message, walk.types
-    nested, tail = _nested(types), _tail(frozenset(walk.fields))
 
-    def slots(scope: Scope) -> list[Slot]:
-        shapes = (
-            shape(one.field.type, value_codec(one.field.type, nested, types.enum_of), types.enum_of, scope)
-            for one in walk.fields.values()
-        )
-        return [Slot(*each, number) for number, each in enumerate(zip(walk.fields.values(), shapes, strict=True))]
+    def __init__(self, message: MessageWalk) -> None:
+        self._walk: Final = message
+        self._nested: Final = _nested(message.types)
+        self._tail: Final = _tail(frozenset(message.fields))
 
-    def compiled(make: Callable[..., Function], instead: Function, **more: Any) -> Function:
-        scope = Scope()
-        return make(message.name, slots(scope), scope, instead, **more)
+    @property
+    def _name(self) -> str:
+        return self._walk.message.name
 
-    return FastPath(
-        encode=compiled(encode_function, fallback.encode),
-        check=compiled(check_function, fallback.check),
-        decode=compiled(decode_function, fallback.decode, tail=tail, cls=walk.cls),
-        verify=compiled(verify_function, fallback.verify, tail=tail),
-    )
+    def _slots(self, scope: Scope) -> list[Slot]:
+        slots = []
+        for number, one in enumerate(self._walk.fields.values()):
+            codec = value_codec(one.field.type, self._nested, self._walk.types.enum_of)
+            slots.append(Slot(one, shape(one.field.type, codec, self._walk.types.enum_of, scope), number))
+        return slots
+
+    def encode(self, fallback: Function) -> Function:
+        """`encode(message, depth=1)`."""
+        return encode_function(self._name, self._slots(scope := Scope()), scope, fallback)
+
+    def check(self, fallback: Function) -> Function:
+        """`check(message, depth=1)`."""
+        return check_function(self._name, self._slots(scope := Scope()), scope, fallback)
+
+    def decode(self, fallback: Function) -> Function:
+        """`decode(payload, metadata=None, depth=1)`."""
+        slots = self._slots(scope := Scope())
+        return decode_function(self._name, slots, scope, fallback, tail=self._tail, cls=self._walk.cls)
+
+    def verify(self, fallback: Function) -> Function:
+        """`verify(payload, depth=1)`."""
+        return verify_function(self._name, self._slots(scope := Scope()), scope, fallback, tail=self._tail)
 
 
 def _nested(types: Types) -> Nested:
