@@ -1,6 +1,8 @@
 """The shell of a client's connection: an asyncio protocol around the state machine."""
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable
 from typing import cast, final
 
@@ -163,5 +165,12 @@ async def open_link(
     except TimeoutError:
         raise ConnectError(str(address), f"no answer within {timeout:g} s") from None
     except OSError as error:
-        raise ConnectError(str(address), (error.strerror or str(error)).lower()) from error
+        raise ConnectError(str(address), _reason(error)) from error
     return link
+
+
+def _reason(error: OSError) -> str:
+    """asyncio puts words of its own into strerror, and no errno where several addresses were tried."""
+    if isinstance(error, socket.gaierror):
+        return str(error.strerror).lower()
+    return os.strerror(error.errno).lower() if error.errno else "none of its addresses answers"
