@@ -6,11 +6,11 @@ from typing import Final
 
 from attrs import evolve
 
-from mycelium.schema.faults import Known, Wrong, quoted, shortened
+from mycelium.schema.faults import Known, Wrong, join, quoted, shortened
 from mycelium.schema.model import INTEGERS, Alias, Bytes, EnumDef, Json, Location, MessageRef, Type
 from mycelium.schema.names import member_problem, name_problem, normalise
-from mycelium.schema.nodes import MappingNode, Node, ScalarNode, to_json
-from mycelium.schema.readers import Reading, as_mapping, describe, integer, join, read_keys
+from mycelium.schema.nodes import MappingNode, Node, ScalarNode, describe, to_json
+from mycelium.schema.readers import Reading, as_mapping, integer, read_keys
 from mycelium.schema.sections import ALIAS, ENUM
 from mycelium.schema.types import BUILTINS, TYPE_NAMES, parse_type, unknown_type
 

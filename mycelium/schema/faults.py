@@ -7,12 +7,13 @@ from typing import Final
 from mycelium.schema.errors import ContractError, Fault
 from mycelium.schema.model import Location
 
-__all__ = ["MAX_FAULTS", "Faults", "Known", "Wrong", "nearest", "quoted", "shortened"]
+__all__ = ["MAX_FAULTS", "Faults", "Known", "Wrong", "join", "nearest", "quoted", "shortened"]
 
 MAX_FAULTS: Final = 1000
 """Reading ends at this many: nobody reads more, and a hostile file would otherwise cost its size in faults."""
 _SUGGESTION_BUDGET: Final = 10_000
 """Candidates compared per file: difflib takes some microseconds for each."""
+_JSON_WORDS: Final = {None: "null", True: "true", False: "false"}
 _MAX_WORD: Final = 64
 _MAX_QUOTED: Final = 60
 
@@ -38,7 +39,7 @@ class Known(Wrong):
 
 def quoted(text: object) -> str:
     """A value out of the file for an error's text: escaped, and cut where it is long."""
-    shown = repr(text)
+    shown = _JSON_WORDS[text] if text is None or isinstance(text, bool) else repr(text)
     return shown if len(shown) <= _MAX_QUOTED else f"{shown[:_MAX_QUOTED]}…"
 
 
@@ -51,9 +52,14 @@ def nearest(word: str, candidates: Collection[str]) -> str | None:
     return folded[close[0]] if close else None
 
 
+def join(path: str, key: str) -> str:
+    """The path of a key inside a path."""
+    return f"{path}.{key}" if path else key
+
+
 def shortened(word: str) -> str:
     """A key out of the file as a part of a path: printable, and cut where it is long."""
-    return word if word.isidentifier() and len(word) <= _MAX_WORD else quoted(word)
+    return word if word.replace("-", "_").isidentifier() and len(word) <= _MAX_WORD else quoted(word)
 
 
 class Faults:
@@ -67,6 +73,7 @@ class Faults:
         self.file = file
         self._faults: list[Fault] = []
         self._budget = _SUGGESTION_BUDGET
+        self._spoilt: frozenset[Location] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self._faults)
@@ -81,12 +88,18 @@ class Faults:
             ContractError: There are `MAX_FAULTS` now.
         """
         where = location or Location(self.file, 1, 1)
+        if where in self._spoilt:
+            return
         self._faults.append(Fault(where, path, problem, remedy))
         if len(self._faults) >= MAX_FAULTS:
             self._faults.append(
                 Fault(where, "", "reading ends here: too much is wrong", "repair the faults above first")
             )
             self.raise_if_any()
+
+    def spoil(self) -> None:
+        """Takes the places of the faults so far for spoilt: what is told about them later only follows from these."""
+        self._spoilt = frozenset(fault.location for fault in self._faults)
 
     def suggest(self, word: str, candidates: Collection[str], otherwise: str) -> str:
         """`did you mean 'optional'?` where one of the candidates is close to the word, else the other text."""

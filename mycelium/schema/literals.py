@@ -5,9 +5,9 @@ from typing import Final
 
 from attrs import evolve
 
-from mycelium.schema.faults import Wrong
+from mycelium.schema.faults import Wrong, join
 from mycelium.schema.model import MISSING, Field, Json, Message, Rule, messages_in
-from mycelium.schema.readers import Reading, join
+from mycelium.schema.readers import Reading
 from mycelium.schema.rules import check_rule
 from mycelium.schema.values import ValueProblem, checked_json
 

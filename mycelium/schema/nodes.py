@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from attrs import frozen
 
+from mycelium.schema.faults import quoted
 from mycelium.schema.model import Json, Location
 
 __all__ = [
@@ -102,3 +103,20 @@ def to_json(node: Node) -> Json:
     if isinstance(node, SequenceNode):
         return [to_json(item) for item in node.items]
     return {str(key.value): to_json(item) for key, item in node.items}
+
+
+def describe(node: Node) -> str:
+    """What a node is, for an error's text."""
+    if isinstance(node, SequenceNode):
+        return "a list"
+    if isinstance(node, MappingNode):
+        return "a mapping"
+    match node.value:
+        case None:
+            return "an empty value"
+        case bool(value):
+            return f"the boolean {str(value).lower()}"
+        case str(value):
+            return f"the text {quoted(value)}"
+        case value:
+            return f"the number {quoted(value)}"

@@ -5,7 +5,7 @@ from typing import Any, Final
 from mycelium.schema.collector import collector_paused
 from mycelium.schema.declared import Declared
 from mycelium.schema.errors import ContractError
-from mycelium.schema.faults import Faults, Known, Wrong, quoted, shortened
+from mycelium.schema.faults import Faults, Known, Wrong, join, quoted, shortened
 from mycelium.schema.literals import settled
 from mycelium.schema.model import (
     DEFAULT_TAG_RANGES,
@@ -19,8 +19,17 @@ from mycelium.schema.model import (
     Schema,
 )
 from mycelium.schema.names import name_problem, normalise
-from mycelium.schema.nodes import FILE_LIMITS, PEER_LIMITS, Limits, MappingNode, Node, ScalarNode, SequenceNode
-from mycelium.schema.readers import Keys, Reading, as_mapping, describe, is_null, join, read_keys
+from mycelium.schema.nodes import (
+    FILE_LIMITS,
+    PEER_LIMITS,
+    Limits,
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    describe,
+)
+from mycelium.schema.readers import Keys, Reading, as_mapping, is_null, read_keys
 from mycelium.schema.sections import (
     DOMAIN,
     FIELD,

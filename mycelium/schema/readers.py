@@ -9,10 +9,10 @@ from typing import Any, Final, NoReturn, TypeAlias
 
 from attrs import field, frozen
 
-from mycelium.schema.faults import Faults, Wrong, nearest, quoted, shortened
+from mycelium.schema.faults import Faults, Wrong, join, nearest, quoted, shortened
 from mycelium.schema.model import Json, Location, Ranges
 from mycelium.schema.names import name_problem, normalise
-from mycelium.schema.nodes import MappingNode, Node, ScalarNode, SequenceNode, to_json
+from mycelium.schema.nodes import MappingNode, Node, ScalarNode, SequenceNode, describe, to_json
 
 __all__ = [
     "Key",
@@ -23,10 +23,8 @@ __all__ = [
     "as_mapping",
     "boolean",
     "choice",
-    "describe",
     "integer",
     "is_null",
-    "join",
     "name",
     "node_itself",
     "not_empty_text",
@@ -122,31 +120,9 @@ def _refuse_key(key: ScalarNode, item: Node, path: str, keys: Keys, faults: Faul
     faults.add(key.location, join(path, shortened(spelled)), f"{keys.what} has no key {quoted(spelled)}", remedy)
 
 
-def join(path: str, key: str) -> str:
-    """The path of a key inside a path."""
-    return f"{path}.{key}" if path else key
-
-
 def is_null(node: Node) -> bool:
     """Whether the node is an empty value or `null`."""
     return isinstance(node, ScalarNode) and node.value is None
-
-
-def describe(node: Node) -> str:
-    """What a node is, for an error's text."""
-    if isinstance(node, SequenceNode):
-        return "a list"
-    if isinstance(node, MappingNode):
-        return "a mapping"
-    match node.value:
-        case None:
-            return "an empty value"
-        case bool(value):
-            return f"the boolean {str(value).lower()}"
-        case str(value):
-            return f"the text {quoted(value)}"
-        case value:
-            return f"the number {quoted(value)}"
 
 
 def _must_be(wanted: str, node: Node, remedy: str) -> NoReturn:

@@ -4,14 +4,13 @@ from typing import Final
 
 from mycelium.schema.faults import Wrong
 from mycelium.schema.model import INTEGERS, MAX_FIELD_TAG, Rule
-from mycelium.schema.nodes import MappingNode, Node, ScalarNode, SequenceNode, to_json
+from mycelium.schema.nodes import MappingNode, Node, ScalarNode, SequenceNode, describe, to_json
 from mycelium.schema.readers import (
     Key,
     Keys,
     any_value,
     boolean,
     choice,
-    describe,
     integer,
     is_null,
     name,

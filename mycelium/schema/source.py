@@ -8,16 +8,26 @@ second pass builds nodes, without recursion. No tag is ever resolved to an objec
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import yaml
 from attrs import define
 
 from mycelium.schema.errors import ContractError, Fault
-from mycelium.schema.faults import Faults, Wrong, quoted
+from mycelium.schema.faults import Faults, Wrong, join, quoted, shortened
 from mycelium.schema.model import Location
-from mycelium.schema.nodes import FILE_LIMITS, PEER_LIMITS, Limits, MappingNode, Node, Place, ScalarNode, SequenceNode
+from mycelium.schema.nodes import (
+    FILE_LIMITS,
+    PEER_LIMITS,
+    Limits,
+    MappingNode,
+    Node,
+    Place,
+    ScalarNode,
+    SequenceNode,
+    describe,
+)
 from mycelium.schema.plain import SPECIAL_STARTS, resolve, to_float, to_int
 
 __all__ = ["compose", "read_json", "read_yaml"]
@@ -29,7 +39,7 @@ _UTF32: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LINE_BREAK: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _SYNTAX_REMEDIES: Final = (
-    ("'\\t'", "indent with spaces: YAML takes no tabs there"),
+    ("cannot start any token", "indent with spaces, not tabs; put text that begins with @ or a backquote in quotes"),
     ("mapping values are not allowed", "put text with ': ' in it in quotes, or start a new line"),
     ("expected <block end>", "check the indentation of this line against the lines above"),
     ("could not find expected ':'", "put ': ' behind the key"),
@@ -64,14 +74,9 @@ def compose(text: str | bytes, faults: Faults, limits: Limits = FILE_LIMITS) -> 
         ContractError: Nothing can be read.
     """
     decoded = _decoded(text, faults.file, limits)
-    try:
-        _Meter(faults.file, limits).run(yaml.parse(decoded, Loader=_LOADER))
-        root = _Builder(faults).run(yaml.parse(decoded, Loader=_LOADER))
-    except yaml.YAMLError as error:
-        raise _syntax_error(error, faults.file) from error
-    except (RecursionError, ValueError, OverflowError) as error:
-        # The pure Python parser lets these through for absurd escapes and directives.
-        raise _refused(faults.file, 1, 1, f"the YAML parser gave up: {error}", "simplify the file") from error
+    _Meter(faults.file, limits).run(_events(decoded, faults.file))
+    root = _Builder(faults).run(_events(decoded, faults.file))
+    faults.spoil()
     if root is None:
         raise _refused(faults.file, 1, 1, "the file is empty", "write at least `messages:` and a message")
     return root
@@ -79,6 +84,21 @@ def compose(text: str | bytes, faults: Faults, limits: Limits = FILE_LIMITS) -> 
 
 def _refused(name: str, line: int, column: int, problem: str, remedy: str) -> ContractError:
     return ContractError([Fault(Location(name, line, column), "", problem, remedy)])
+
+
+def _events(text: str, name: str) -> Iterator[Any]:
+    """The parser's events.
+
+    Raises:
+        ContractError: The text is no YAML.
+    """
+    try:
+        yield from yaml.parse(text, Loader=_LOADER)
+    except yaml.YAMLError as error:
+        raise _syntax_error(error, name) from error
+    except (RecursionError, ValueError, OverflowError) as error:
+        # The parser in Python lets these through for absurd escapes and directives.
+        raise _refused(name, 1, 1, f"the YAML parser gave up: {error}", "simplify the file") from error
 
 
 # --- text ------------------------------------------------------------------------------------------------------------
@@ -237,12 +257,14 @@ class _Builder:
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self._anchored: dict[str, Node] = {}
+        self._open: list[tuple[Any, list[Node]]] = []
+        """The start of each collection that is being read, and the parts read so far of what it stands in."""
 
     def run(self, events: Iterator[Any]) -> Node | None:
         """The root; None if there is no document."""
         root: list[Node] = []
         parts = root
-        stack: list[tuple[Any, list[Node]]] = []
+        stack = self._open
         file = self._faults.file
         for event in events:
             kind = type(event)
@@ -250,19 +272,23 @@ class _Builder:
                 # In line, since nearly every event of a file is a scalar without anchor, tag, or meaning beyond text.
                 mark, value = event.start_mark, event.value
                 if event.implicit[0] and value[:1] in SPECIAL_STARTS:
-                    value = self._resolved(event)
+                    value = self._resolved(event, parts)
                 node: Node = ScalarNode(value, (file, mark.line + 1, mark.column + 1))
                 if event.anchor is not None or event.tag is not None:
-                    self._note(event, node)
+                    self._note(event, node, parts)
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
                 stack.append((event, parts))
                 parts = []
                 continue
             elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
                 begin, outer = stack.pop()
-                node = self._mapping(begin, parts) if kind is yaml.MappingEndEvent else self._sequence(begin, parts)
-                self._note(begin, node)
+                if kind is yaml.MappingEndEvent:
+                    node = MappingNode(self._pairs(parts, outer), self._place(begin))
+                else:
+                    node = SequenceNode(tuple(parts), self._place(begin))
                 parts = outer
+                if begin.anchor is not None or begin.tag is not None:
+                    self._note(begin, node, parts)
             elif kind is yaml.AliasEvent:
                 node = self._anchored[event.anchor]
             else:
@@ -273,49 +299,58 @@ class _Builder:
     def _place(self, event: Any) -> Place:
         return self._faults.file, event.start_mark.line + 1, event.start_mark.column + 1
 
-    def _note(self, event: Any, node: Node) -> None:
+    def _path(self, parts: list[Node]) -> str:
+        """The path of the next part: keys and indexes of the collections around it; `parts` are the innermost's."""
+        if not self._open:
+            return ""
+        path = ""
+        inside = [*(outer for _, outer in self._open[1:]), parts]
+        for (begin, _), read in zip(self._open, inside, strict=True):
+            if type(begin) is yaml.SequenceStartEvent:
+                path += f"[{len(read)}]"
+            elif len(read) % 2 and isinstance(read[-1], ScalarNode):
+                path = join(path, shortened(str(read[-1].value)))
+        return path
+
+    def _note(self, event: Any, node: Node, parts: list[Node]) -> None:
         """Keeps a node for aliases to come; a tag on it is a fault."""
         if event.anchor is not None:
             self._anchored[event.anchor] = node
         if event.tag is not None:
             problem = f"the tag {quoted(event.tag)} is not allowed"
-            self._faults.add(node.location, "", problem, "leave it out: contracts have no tags")
+            self._faults.add(node.location, self._path(parts), problem, "leave it out: contracts have no tags")
 
-    def _resolved(self, event: Any) -> bool | int | float | str | None:
+    def _resolved(self, event: Any, parts: list[Node]) -> bool | int | float | str | None:
         try:
             return resolve(event.value)
         except Wrong as wrong:
-            self._faults.add(Location(*self._place(event)), "", wrong.problem, wrong.remedy)
+            self._faults.add(Location(*self._place(event)), self._path(parts), wrong.problem, wrong.remedy)
             return None
 
-    def _sequence(self, begin: Any, parts: list[Node]) -> Node:
-        return SequenceNode(tuple(parts), self._place(begin))
-
-    def _mapping(self, begin: Any, parts: list[Node]) -> Node:
-        """A mapping of keys and values in turn; pairs whose key cannot be one are left out."""
+    def _pairs(self, parts: list[Node], outer: list[Node]) -> tuple[tuple[Any, Node], ...]:
+        """Keys and values, which come in turn; pairs whose key cannot be one are left out."""
         keys = parts[::2]
-        values = [key.value if type(key) is ScalarNode else None for key in keys]
-        pairs: Iterable[tuple[Any, Node]] = zip(keys, parts[1::2], strict=True)
-        if not (all(type(value) is str for value in values) and len({*values, "<<"}) == len(values) + 1):
-            seen: dict[str, Location] = {}
-            pairs = ((key, value) for key, value in pairs if self._is_key(key, seen))
-        return MappingNode(tuple(pairs), self._place(begin))
+        names = [key.value if type(key) is ScalarNode else None for key in keys]
+        pairs = zip(keys, parts[1::2], strict=True)
+        if all(type(name) is str for name in names) and len({*names, "<<"}) == len(names) + 1:
+            return tuple(pairs)
+        seen: dict[str, Location] = {}
+        path = self._path(outer)
+        return tuple((key, value) for key, value in pairs if self._is_key(key, path, seen))
 
-    def _is_key(self, node: Node, seen: dict[str, Location]) -> bool:
+    def _is_key(self, node: Node, path: str, seen: dict[str, Location]) -> bool:
         if not isinstance(node, ScalarNode) or not isinstance(node.value, str):
-            what = quoted(node.value) if isinstance(node, ScalarNode) else "a collection"
-            self._faults.add(
-                node.location, "", f"a key must be text, not {what}", "put the key in quotes, or rename it"
-            )
+            problem = f"a key must be text, not {describe(node)}"
+            self._faults.add(node.location, path, problem, "put the key in quotes, or rename it")
             return False
         if node.value == "<<":
-            self._faults.add(node.location, "", "merge keys are not supported", "write the keys out")
+            self._faults.add(node.location, path, "merge keys are not supported", "write the keys out")
             return False
         if node.value in seen:
             first = seen[node.value]
-            where = f"line {first.line}, column {first.column}"
-            problem = f"the key {quoted(node.value)} is there already, at {where}"
-            self._faults.add(node.location, "", problem, "remove or rename one of the two")
+            problem = f"the key is there already, at line {first.line}, column {first.column}"
+            where = join(path, shortened(node.value))
+            self._faults.add(node.location, where, problem, "remove or rename one of the two")
             return False
         seen[node.value] = node.location
         return True

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Set
 from itertools import combinations, count
 from typing import Final
 
+from mycelium.schema.faults import join
 from mycelium.schema.model import (
     CORE_IDS,
     MAX_FIELD_TAG,
@@ -19,7 +20,7 @@ from mycelium.schema.model import (
     Vec,
     in_ranges,
 )
-from mycelium.schema.readers import Reading, join
+from mycelium.schema.readers import Reading
 
 __all__ = ["validate"]
 
