@@ -105,7 +105,7 @@ def _model(root: Node, reading: Reading) -> Schema:
     if declared.kept:
         extras["types"] = declared.kept
     schema = Schema(
-        **_schema_section(sections.get("schema"), reading),
+        **_schema_section(sections.get("schema"), reading, extras),
         tag_ranges=_tag_ranges(sections.get("tag_ranges"), reading),
         aliases=declared.aliases,
         enums=declared.enums,
@@ -142,7 +142,8 @@ def _reserved(node: Node | None, path: str, keys: Keys, reading: Reading, exampl
     return Reserved(location=node.location, **values)
 
 
-def _schema_section(node: Node | None, reading: Reading) -> dict[str, Any]:
+def _schema_section(node: Node | None, reading: Reading, kept: dict[str, Json]) -> dict[str, Any]:
+    """What the section says; its `x-` keys go to those that are kept of the whole file."""
     if node is None:
         return {}
     values, extras = _read(node, "schema", SCHEMA, reading, "{id: 1, version: 1}")
@@ -151,7 +152,7 @@ def _schema_section(node: Node | None, reading: Reading) -> dict[str, Any]:
     if values.get("version") == 0:
         values.setdefault("min_compatible", 0)
     if extras:
-        values["extras"] = extras
+        kept["schema"] = extras
     return values
 
 
