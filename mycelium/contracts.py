@@ -78,7 +78,7 @@ class Contracts:
             raise AttributeError(name)
         registry = self.__dict__.get("_registry")
         if registry is not None:
-            if name in registry.entries:
+            if name in registry.entries or name in registry.lineage.former:
                 return registry.class_of(name)
             if name in registry.schema.enums:
                 return registry.enum_of(name)
@@ -111,6 +111,17 @@ class Contracts:
             UnknownTypeError: There is no such enum.
         """
         return self._registry.enum_of(name)
+
+    def apply(self, schema: Schema) -> None:
+        """Go over to another schema, without asking whether peers can follow: what a reload does after its checks.
+
+        Classes that were given out stay the types, brought up to date in place; nothing is changed if this raises.
+        """
+        registry = self._registry.next(schema)
+        registry.activate()
+        self._registry = registry
+        self.__dict__.pop("converter", None)
+        warn_unenforced(schema)
 
     def decode(self, type_id: int, payload: bytes) -> Message:
         """The message of a type id and a payload.
@@ -165,7 +176,7 @@ class Contracts:
         from mycelium.schema.binding import differences
 
         contract = self._registry.class_of(cls.__name__)
-        differing = differences(self.schema.messages[cls.__name__], self._registry, cls)
+        differing = differences(self.schema.messages[cls.__name__], self._registry.lineage, cls)
         if differing:
             raise ContractMismatch(cls.__name__, self.schema.source, differing)
         return contract  # type: ignore[return-value]  # that it is one is what has just been checked
@@ -215,6 +226,16 @@ def load_document(document: bytes, name: str) -> Contracts:
         ContractError: The document has faults.
     """
     return Contracts(parse_document(document, name))
+
+
+def read_schema(path: str | os.PathLike[str]) -> Schema:
+    """The model of a contracts file, and no more.
+
+    Raises:
+        ContractNotFound: There is no such file.
+        ContractError: The file has faults.
+    """
+    return parse_text(_read(Path(path)), str(path))
 
 
 def find(start: Path | None = None) -> Path:
@@ -288,7 +309,7 @@ def core_protocol() -> Core:
 
 def make_registry(schema: Schema, owner: object = None) -> Registry[Codec]:
     """Classes and codecs for a schema."""
-    return Registry(schema, compile_codec, restore, owner)
+    return Registry.first(schema, compile_codec, restore, owner)
 
 
 def _remember(contracts: Contracts) -> None:
@@ -302,7 +323,7 @@ def _load_path(path: Path) -> Contracts:
         real = path.resolve()
         known = _by_path.get(real)
         if known is None:
-            known = _by_path[real] = Contracts(parse_text(_read(path), str(path)), real)
+            known = _by_path[real] = Contracts(read_schema(path), real)
         return known
 
 

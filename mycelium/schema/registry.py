@@ -1,7 +1,8 @@
 """One generation of a contract at work: its schema, and the classes and codecs made from it on first use.
 
-A registry is immutable in what it gives out: the same name yields the same class and codec for its whole life. A reload
-makes another registry and swaps one reference.
+A registry is immutable in what it gives out. A reload makes the next one aside, with `Registry.next`: entries of
+messages that did not change are taken over, the others get new codecs but keep their class. `Registry.activate` then
+brings those classes up to date in place, and whoever holds the handle swaps one reference.
 """
 
 import difflib
@@ -11,13 +12,16 @@ from functools import cached_property
 from threading import RLock
 from typing import Any, Final, Generic, Protocol, TypeVar, final
 
+from attrs import evolve
+
 from mycelium.schema.classes import Message, build_class, build_enum
 from mycelium.schema.errors import UnknownTypeError
+from mycelium.schema.evolution import changed_messages, extend_enum, ordered_fields, readers_of, refit, synonyms_of
 from mycelium.schema.model import Field, Schema
 from mycelium.schema.model import Message as MessageModel
 from mycelium.schema.values import from_json_value
 
-__all__ = ["Codec", "Entry", "Registry", "Restore"]
+__all__ = ["Codec", "Compile", "Entry", "Lineage", "Registry", "Restore"]
 
 _MODULE: Final = "mycelium.contracts"
 """Where classes say that they are from, which is where they can be imported from."""
@@ -27,62 +31,107 @@ class Codec(Protocol):
     """What this floor needs of a codec."""
 
     @property
-    def encode(self) -> Callable[[Any], bytes]:
+    def encode(self) -> Callable[..., bytes]:
         """Message to payload."""
 
     @property
-    def decode(self) -> Callable[[bytes], Any]:
+    def decode(self) -> Callable[..., Any]:
         """Payload to message."""
 
 
 C = TypeVar("C", bound=Codec)
 Restore = Callable[[int, str, bytes], Message]
 """Schema id, message name and payload to a message: what a pickle is read with."""
-Compile = Callable[[MessageModel, type[Message], "Registry[C]"], C]
+Compile = Callable[[MessageModel, type[Message], "Lineage[C]"], C]
+
+
+@final
+class Lineage(Generic[C]):
+    """What all generations of one handle share; to classes and codecs it is the place where others are found.
+
+    Attributes:
+        current: The generation in force.
+        former: Names that messages had before they were renamed, with the names that they have now.
+    """
+
+    current: "Registry[C]"
+
+    def __init__(self, compile_codec: "Compile[C]", restore: Restore, owner: object) -> None:
+        self.compile = compile_codec
+        self.restore = restore
+        self.owner = owner
+        self.lock = RLock()
+        self.building: set[str] = set()
+        self.enums: dict[str, type[IntEnum]] = {}
+        self.former: dict[str, str] = {}
+
+    def class_of(self, name: str) -> type[Message]:
+        """The class of a message."""
+        return self.current.class_of(name)
+
+    def codec_of(self, name: str) -> C:
+        """The codec of a message."""
+        return self.current.codec_of(name)
+
+    def enum_of(self, name: str) -> type[IntEnum]:
+        """The class of an enum."""
+        return self.current.enum_of(name)
+
+    def annotation_of(self, name: str) -> Any:
+        """The class of a message, or its name while that class is still being built (a message may hold itself)."""
+        return name if name in self.building else self.class_of(name)
 
 
 @final
 class Entry(Generic[C]):
-    """One message of a registry: its model, and its class and codec, each built on first use."""
+    """One message of a generation: its model, and its class and codec, each built on first use.
 
-    def __init__(self, message: MessageModel, registry: "Registry[C]") -> None:
-        """Entries are made by their registry."""
+    Attributes:
+        message: The model, with the fields in the order of positional arguments.
+        former: The entry that this one follows, as long as it is not in force.
+        hashed: Names of the fields that the class had first.
+        synonyms: For each renamed field the names that it had and has, the newest last.
+    """
+
+    def __init__(self, message: MessageModel, lineage: Lineage[C], former: "Entry[C] | None" = None) -> None:
         self.message = message
-        self.registry = registry
+        self.lineage = lineage
+        self.former = former
+        self.hashed: tuple[str, ...] = tuple(one.name for one in message.fields)
+        self.synonyms: Mapping[str, tuple[str, ...]] = {}
+        if former is not None:
+            self.message = evolve(message, fields=ordered_fields(former.message, message))
+            self.hashed = former.hashed
+            self.synonyms = synonyms_of(message, former.synonyms)
 
     def __repr__(self) -> str:
-        return f"<Entry {self.message.name} ({self.message.type_id}) of schema version {self.registry.schema.version}>"
+        return f"<Entry {self.message.name} ({self.message.type_id})>"
 
     @cached_property
     def cls(self) -> type[Message]:
         """The class."""
-        with self.registry.lock:
+        with self.lineage.lock:
             if "cls" not in self.__dict__:  # another thread may have been first
-                self.__dict__["cls"] = self._build()
+                self.__dict__["cls"] = self._made()
             built: type[Message] = self.__dict__["cls"]
             return built
-
-    def _build(self) -> type[Message]:
-        self.registry.building.add(self.message.name)
-        try:
-            cls = build_class(self.message, self.registry, self._default_of, _MODULE)
-        finally:
-            self.registry.building.discard(self.message.name)
-        cls.__mycelium__ = self
-        return cls
-
-    def _default_of(self, field: Field) -> Callable[[], object]:
-        registry = self.registry
-        return lambda: from_json_value(field.type, field.default, registry)
 
     @cached_property
     def codec(self) -> C:
         """The codec, compiled."""
-        with self.registry.lock:
+        with self.lineage.lock:
             if "codec" not in self.__dict__:
-                self.__dict__["codec"] = self.registry.compile(self.message, self.cls, self.registry)
+                self.__dict__["codec"] = self.lineage.compile(self.message, self.cls, self.lineage)
             compiled: C = self.__dict__["codec"]
             return compiled
+
+    def take_over(self) -> None:
+        """Come into force: bring the class up to date, if there is one, and let go of the entry before."""
+        former, self.former = self.former, None
+        if former is not None and "cls" in former.__dict__:
+            cls = self.__dict__["cls"] = former.cls
+            refit(cls, self._made(), readers_of(former.message, self.message, self.synonyms, self._default_of))
+            cls.__mycelium__ = self
 
     def encode(self, message: Message) -> bytes:
         """The payload of a message of this class."""
@@ -95,45 +144,91 @@ class Entry(Generic[C]):
 
     def reduce(self, message: Message) -> tuple[Any, ...]:
         """What pickle stores: schema id, message name and payload, not the class."""
-        return self.registry.restore, (self.registry.schema.id, self.message.name, self.encode(message))
+        lineage = self.lineage
+        return lineage.restore, (lineage.current.schema.id, self.message.name, self.encode(message))
+
+    def _made(self) -> type[Message]:
+        building = self.lineage.building
+        building.add(self.message.name)
+        try:
+            cls = build_class(self.message, self.lineage, self._default_of, _MODULE)
+        finally:
+            building.discard(self.message.name)
+        cls.__hashed__ = self.hashed
+        cls.__mycelium__ = self
+        return cls
+
+    def _default_of(self, field: Field) -> Callable[[], object]:
+        lineage = self.lineage
+        return lambda: from_json_value(field.type, field.default, lineage)
 
 
 @final
 class Registry(Generic[C]):
-    """Name or type id -> entry, class, codec.
+    """Name or type id -> entry, class, codec. Make the first one of a handle with `first`."""
 
-    Args:
-        schema: The model of this generation.
-        compile_codec: Makes a codec of a message's model, its class and this registry.
-        restore: A function that pickle can import and that reads what `Entry.reduce` wrote.
-        owner: Kept alive as long as any class of this registry is.
-    """
-
-    def __init__(self, schema: Schema, compile_codec: "Compile[C]", restore: Restore, owner: object = None) -> None:
+    def __init__(self, schema: Schema, lineage: Lineage[C], entries: Mapping[str, Entry[C]]) -> None:
         self.schema = schema
-        self.compile = compile_codec
-        self.restore = restore
-        self.owner = owner
-        self.lock = RLock()
-        self.entries: Mapping[str, Entry[C]] = {name: Entry(one, self) for name, one in schema.messages.items()}
+        self.lineage = lineage
+        self.entries = entries
         """By name, in file order."""
-        self.by_id: Mapping[int, Entry[C]] = {entry.message.type_id: entry for entry in self.entries.values()}
-        self._enums: dict[str, type[IntEnum]] = {}
-        self.building: set[str] = set()
+        self.by_id: Mapping[int, Entry[C]] = {entry.message.type_id: entry for entry in entries.values()}
 
     def __repr__(self) -> str:
         return f"<Registry {self.schema.source}, version {self.schema.version}, {len(self.entries)} messages>"
 
+    @classmethod
+    def first(
+        cls, schema: Schema, compile_codec: "Compile[C]", restore: Restore, owner: object = None
+    ) -> "Registry[C]":
+        """The first generation of a handle.
+
+        Args:
+            schema: The model.
+            compile_codec: Makes a codec of a message's model, its class and the lineage.
+            restore: A function that pickle can import and that reads what `Entry.reduce` wrote.
+            owner: Kept alive as long as any class of the lineage is.
+        """
+        lineage = Lineage(compile_codec, restore, owner)
+        registry = cls(schema, lineage, {name: Entry(one, lineage) for name, one in schema.messages.items()})
+        lineage.current = registry
+        return registry
+
+    def next(self, schema: Schema) -> "Registry[C]":
+        """The generation of another schema, made aside: nobody sees anything of it before `activate`."""
+        changed = changed_messages(self.schema, schema)
+        entries = {}
+        for name, message in schema.messages.items():
+            former = self.entries.get(name) or self.entries.get(message.renamed_from or "")
+            entries[name] = (
+                former if former is not None and name not in changed else Entry(message, self.lineage, former)
+            )
+        return Registry(schema, self.lineage, entries)
+
+    def activate(self) -> None:
+        """Come into force: from now on every class of the lineage is as this schema says."""
+        lineage = self.lineage
+        with lineage.lock:
+            lineage.current = self
+            for name, message in self.schema.messages.items():
+                if message.renamed_from is not None and message.renamed_from not in self.entries:
+                    lineage.former[message.renamed_from] = name
+            for name, cls in lineage.enums.items():
+                if name in self.schema.enums:
+                    extend_enum(cls, self.schema.enums[name])
+            for entry in self.entries.values():
+                entry.take_over()
+
     def entry(self, name: str) -> Entry[C]:
-        """The entry of a message.
+        """The entry of a message, also by a name that it had before it was renamed.
 
         Raises:
             UnknownTypeError: There is no such message.
         """
-        try:
-            return self.entries[name]
-        except KeyError:
-            raise UnknownTypeError(name, difflib.get_close_matches(name, self.entries, n=2)) from None
+        found = self.entries.get(name) or self.entries.get(self.lineage.former.get(name, ""))
+        if found is None:
+            raise UnknownTypeError(name, difflib.get_close_matches(name, self.entries, n=2))
+        return found
 
     def entry_by_id(self, type_id: int) -> Entry[C]:
         """The entry of a type id.
@@ -160,15 +255,10 @@ class Registry(Generic[C]):
         Raises:
             UnknownTypeError: There is no such enum.
         """
-        with self.lock:
-            if name not in self._enums:
-                try:
-                    enum = self.schema.enums[name]
-                except KeyError:
-                    raise UnknownTypeError(name, difflib.get_close_matches(name, self.schema.enums, n=2)) from None
-                self._enums[name] = build_enum(enum, _MODULE)
-            return self._enums[name]
-
-    def annotation_of(self, name: str) -> Any:
-        """The class of a message, or its name while that class is still being built (a message may hold itself)."""
-        return name if name in self.building else self.class_of(name)
+        enums = self.lineage.enums
+        with self.lineage.lock:
+            if name not in self.schema.enums:
+                raise UnknownTypeError(name, difflib.get_close_matches(name, self.schema.enums, n=2))
+            if name not in enums:
+                enums[name] = build_enum(self.schema.enums[name], _MODULE)
+            return enums[name]

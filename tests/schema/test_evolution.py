@@ -1,0 +1,212 @@
+"""Classes through an edit: what user code imported stays the type, for messages made before and after it."""
+
+import gc
+import pickle
+import tracemalloc
+import weakref
+
+import attrs
+import pytest
+
+import mycelium
+from mycelium.contracts import Contracts
+from mycelium.schema.parse import parse_text
+
+BEFORE = """
+types:
+  Side: {enum: {buy: 1, sell: 2}, open: false}
+messages:
+  Leg: {tlv_type: 1001, fields: {price: {type: f64}}}
+  Order:
+    tlv_type: 1000
+    fields:
+      id: {type: u64, tag: 1}
+      side: {type: Side, tag: 2}
+      note: {type: String, tag: 3, optional: true}
+      leg: {type: Leg, tag: 4, optional: true}
+      venue: {type: u16, tag: 5, default: 7}
+  Quiet: {tlv_type: 1002, fields: {x: {type: u8}}}
+"""
+AFTER = """
+schema: {id: 0x4D594345, version: 2, min_compatible: 1}
+types:
+  Side: {enum: {buy: 1, sell: 2, hold: 3}, open: false}
+messages:
+  Leg: {tlv_type: 1001, fields: {price: {type: f64}, size: {type: u32, default: 1}}}
+  Order:
+    tlv_type: 1000
+    domain: Market
+    description: with more
+    fields:
+      tags: {type: Vec<String>, tag: 9, default: [x]}
+      number: {type: u64, tag: 1, renamed_from: id}
+      side: {type: Side, tag: 2}
+      leg: {type: Leg, tag: 4, optional: true}
+      extra: {type: String, tag: 10, optional: true}
+  Quiet: {tlv_type: 1002, fields: {x: {type: u8}}}
+  New: {tlv_type: 1003, fields: {}}
+"""
+
+
+def edited(contracts, text):
+    contracts.apply(parse_text(text))
+
+
+@pytest.fixture
+def types():
+    return mycelium.load(BEFORE)
+
+
+def test_the_imported_name_constructs_the_new_fields_and_stays_the_type(types):
+    Order, Quiet = types.Order, types.Quiet  # noqa: N806
+    before = Order(1, types.Side.buy, note="hi")
+    edited(types, AFTER)
+    after = Order(number=1, side=types.Side.hold, extra="e")
+    assert types.Order is Order
+    assert types.Quiet is Quiet
+    assert isinstance(before, Order)
+    assert isinstance(after, Order)
+    assert (Order.TOPIC, Order.__doc__.splitlines()[0]) == ("market", "with more")
+    assert types.New.TYPE_ID == 1003
+
+
+def test_known_fields_keep_their_positions_and_new_ones_follow(types):
+    Order = types.Order  # noqa: N806
+    edited(types, AFTER)
+    assert Order.__match_args__ == ("number", "side", "leg", "tags", "extra")
+    assert [one.name for one in attrs.fields(Order)] == list(Order.__match_args__)
+    order = Order(5, 2, types.Leg(1.0))
+    assert (order.number, order.side, order.leg.size) == (5, 2, 1)
+
+
+def test_an_old_instance_reads_new_fields_as_their_defaults(types):
+    before = types.Order(1, 1, leg=types.Leg(2.0))
+    edited(types, AFTER)
+    assert before.tags == ["x"]
+    assert before.tags is before.tags
+    assert before.extra is None
+    assert before.leg.size == 1
+    assert types.Order(1, 1).tags is not before.tags
+
+
+def test_a_renamed_field_reads_under_both_names_on_old_and_new_instances(types):
+    before = types.Order(1, 1)
+    edited(types, AFTER)
+    after = types.Order(2, 1)
+    assert (before.id, before.number, after.id, after.number) == (1, 1, 2, 2)
+    edited(
+        types,
+        AFTER.replace("number: {type: u64, tag: 1, renamed_from: id}", "no: {type: u64, tag: 1, renamed_from: number}"),
+    )
+    latest = types.Order(3, 1)
+    assert [(one.id, one.number, one.no) for one in (before, after, latest)] == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]
+
+
+def test_a_removed_field_reads_as_none_or_its_default_on_new_instances(types):
+    before = types.Order(1, 1, note="kept", venue=9)
+    edited(types, AFTER)
+    after = types.Order(1, 1)
+    assert (before.note, before.venue) == ("kept", 9)
+    assert (after.note, after.venue) == (None, 7)
+
+
+def test_old_instances_are_written_and_equal_new_ones(types):
+    before = types.Order(1, 1)
+    edited(types, AFTER)
+    assert types.Order.from_bytes(before.to_bytes()) == types.Order(1, 1) == before
+
+
+def test_hashes_do_not_change_so_sets_and_dictionaries_go_on_working(types):
+    before = types.Order(1, 1, note="n")
+    known = {before: "found"}
+    code = hash(before)
+    edited(types, AFTER)
+    assert hash(before) == code
+    assert known[before] == "found"
+    assert hash(types.Order(1, 1)) == hash(types.Order(number=1, side=1))
+
+
+def test_an_enum_keeps_its_class_and_gains_members(types):
+    Side = types.Side  # noqa: N806
+    edited(types, AFTER)
+    assert types.Side is Side
+    assert Side.hold == 3
+    assert Side(3) is Side.hold
+    assert Side["hold"] is Side.hold
+    assert [one.name for one in Side] == ["buy", "sell", "hold"]
+    assert repr(Side.hold) == "<Side.hold: 3>"
+    assert types.Order.from_bytes(types.Order(1, 3).to_bytes()).side is Side.hold
+    assert pickle.loads(pickle.dumps(types.Order(1, Side.hold))).side is Side.hold
+
+
+def test_a_renamed_message_is_reached_under_both_names(types):
+    Quiet = types.Quiet  # noqa: N806
+    edited(types, BEFORE.replace("Quiet: {tlv_type: 1002", "Silent: {tlv_type: 1002, renamed_from: Quiet"))
+    assert types.Silent is Quiet
+    assert types["Quiet"] is Quiet
+    assert types.Quiet is Quiet
+    assert repr(Quiet(1)) == "Silent(x=1)"
+    assert "Quiet" not in [cls.__name__ for cls in types]
+
+
+def test_only_what_changed_and_what_holds_it_is_rebuilt(types):
+    codecs = {name: types.registry.codec_of(name) for name in ("Leg", "Order", "Quiet")}
+    edited(types, BEFORE.replace("price: {type: f64}", "price: {type: f64}, size: {type: u32, default: 1}"))
+    rebuilt = {name for name, codec in codecs.items() if types.registry.codec_of(name) is not codec}
+    assert rebuilt == {"Leg", "Order"}
+
+
+def test_a_match_statement_sees_new_positions(types):
+    edited(types, AFTER)
+    match types.Order(1, 1):
+        case types.Order(number=number, tags=tags):
+            assert (number, tags) == (1, ["x"])
+        case _:
+            pytest.fail("no match")
+
+
+def test_a_class_that_nobody_had_asked_for_is_made_for_the_new_contract_with_known_positions(types):
+    edited(types, AFTER)
+    assert types.Order.__match_args__[:2] == ("number", "side")
+
+
+def test_retired_generations_are_collected(types):
+    for cls in types:
+        assert cls.__name__
+    types.Order.from_bytes(types.Order(1, 1).to_bytes())
+    registry = weakref.ref(types.registry)
+    schema = weakref.ref(types.registry.schema)
+    codec = weakref.ref(types.registry.codec_of("Order"))
+    edited(types, AFTER)
+    gc.collect()
+    assert (registry(), schema(), codec()) == (None, None, None)
+
+
+def test_a_thousand_edits_leak_nothing(types):
+    def cycle(times):
+        for number in range(times):
+            text = AFTER if number % 2 else BEFORE
+            types.apply(schemas[text])
+            order = types.Order(**{"number" if number % 2 else "id": 1}, side=1)
+            types.Order.from_bytes(order.to_bytes())
+
+    schemas = {text: parse_text(text) for text in (BEFORE, AFTER)}
+    cycle(20)
+    gc.collect()
+    objects = len(gc.get_objects())
+    tracemalloc.start()
+    cycle(2)
+    gc.collect()
+    first, _ = tracemalloc.get_traced_memory()
+    cycle(200)
+    gc.collect()
+    last, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert last - first < 64 * 1024
+    assert len(gc.get_objects()) - objects < 200
+
+
+def test_apply_needs_the_same_handle_not_the_same_file():
+    contracts = Contracts(mycelium.load(BEFORE).schema)
+    edited(contracts, AFTER)
+    assert contracts.schema.version == 2
