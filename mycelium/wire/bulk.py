@@ -15,6 +15,7 @@ from attrs import frozen
 from mycelium.schema.model import Array, ByteArray, EnumDef, Scalar, Type, fixed_size
 from mycelium.wire.errors import Misfit
 from mycelium.wire.scalars import SCALARS, ScalarKind
+from mycelium.wire.value import member_finder
 
 __all__ = ["SURPRISES", "Bulk", "Surprise", "bulk"]
 
@@ -106,19 +107,22 @@ def _bools() -> Bulk:
 
 def _enums(enum: EnumDef, cls: type[IntEnum]) -> Bulk:
     numbers = _any_numbers(SCALARS[enum.repr], frozenset({cls, int}))
-    members: dict[int, Any] = {int(member): member for member in cls}
-    known = frozenset(members)
+    find, known = member_finder(cls), frozenset(enum.by_number)
 
     def pack_known(values: list[Any]) -> bytes:
-        if not known.issuperset(map(int, values)):
+        if not known.issuperset(values):
             raise Surprise
         return numbers.pack(values)
 
     def unpack_known(data: bytes) -> list[Any]:
-        return [members[number] for number in numbers.unpack(data)]
+        values = numbers.unpack(data)
+        if not known.issuperset(values):
+            raise Surprise
+        return list(map(find, values, values))
 
     def unpack_any(data: bytes) -> list[Any]:
-        return [members.get(number, number) for number in numbers.unpack(data)]
+        values = numbers.unpack(data)
+        return list(map(find, values, values))
 
     if enum.open:
         return Bulk(numbers.pack, unpack_any, None)

@@ -13,8 +13,8 @@ from mycelium.schema.model import Array, ByteArray, Bytes, EnumDef, Map, Message
 from mycelium.wire.errors import Misfit
 from mycelium.wire.lists import array, fixed_vec, variable_vec
 from mycelium.wire.maps import map_of
-from mycelium.wire.scalars import SCALARS, is_int
-from mycelium.wire.value import Enums, Nested, ValueCodec
+from mycelium.wire.scalars import SCALARS, is_a, is_int
+from mycelium.wire.value import Enums, Nested, ValueCodec, member_finder
 
 __all__ = ["value_codec"]
 
@@ -65,12 +65,12 @@ def _fixed(size: int, encode: Callable[[Any], bytes], decode: Callable[[bytes, i
 
 def _enum(enum: EnumDef, cls: type[IntEnum]) -> ValueCodec:
     number = SCALARS[enum.repr]
-    members = {int(member): member for member in cls}
+    find = member_finder(cls)
     problem = f"takes a member of {enum.name} ({', '.join(enum.members)}) or its number"
 
     def look_up(value: int, offset: int | None) -> Any:
-        if enum.open or value in members:
-            return members.get(value, value)
+        if enum.open or value in enum.by_number:
+            return find(value, value)
         raise Misfit(problem, value, offset)
 
     def encode(value: Any) -> bytes:
@@ -86,7 +86,7 @@ def _enum(enum: EnumDef, cls: type[IntEnum]) -> ValueCodec:
 
 def _string() -> ValueCodec:
     def encode(value: Any, _: int) -> bytes:
-        if not isinstance(value, str):
+        if not is_a(value, str):
             raise Misfit("takes a str", value)
         try:
             return str.encode(value)
@@ -104,8 +104,8 @@ def _string() -> ValueCodec:
 
 def _bytes() -> ValueCodec:
     def encode(value: Any, _: int) -> bytes:
-        if isinstance(value, bytes):
-            return value
+        if is_a(value, bytes):
+            return bytes(value)
         raise Misfit("takes bytes", value)
 
     def decode(payload: bytes, start: int, stop: int, _: int) -> bytes:
@@ -119,8 +119,8 @@ def _bytes() -> ValueCodec:
 
 def _byte_array(length: int) -> ValueCodec:
     def encode(value: Any) -> bytes:
-        if isinstance(value, bytes) and len(value) == length:
-            return value
+        if is_a(value, bytes) and len(value) == length:
+            return bytes(value)
         raise Misfit(f"takes {length} bytes", value)
 
     return _fixed(length, encode, lambda data, _: data)

@@ -1,5 +1,6 @@
 """The fast path of one message: what nearly every message and payload looks like, compiled; the rest is handed over."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, final
 
@@ -12,7 +13,7 @@ from mycelium.wire.shapes import Slot, shape
 from mycelium.wire.source import Function, Scope
 from mycelium.wire.tlv import FIRST_METADATA_TAG, walk
 from mycelium.wire.value import Nested, ValueCodec
-from mycelium.wire.walk import MessageWalk, Types
+from mycelium.wire.walk import MessageWalk
 from mycelium.wire.writing import check_function, encode_function
 
 __all__ = ["FastPath"]
@@ -29,7 +30,7 @@ class FastPath:
 
     def __init__(self, message: MessageWalk) -> None:
         self._walk: Final = message
-        self._nested: Final = _nested(message.types)
+        self._nested: Final = _nested(message.codec_of)
         self._tail: Final = _tail(frozenset(message.fields))
 
     @property
@@ -54,16 +55,15 @@ class FastPath:
     def decode(self, fallback: Function) -> Function:
         """`decode(payload, metadata=None, depth=1)`."""
         slots = self._slots(scope := Scope())
-        return decode_function(self._name, slots, scope, fallback, tail=self._tail, cls=self._walk.cls)
+        return decode_function(self._name, slots, scope, fallback, tail=self._tail, make=self._walk)
 
     def verify(self, fallback: Function) -> Function:
         """`verify(payload, depth=1)`."""
         return verify_function(self._name, self._slots(scope := Scope()), scope, fallback, tail=self._tail)
 
 
-def _nested(types: Types) -> Nested:
+def _nested(codec_of: Callable[[str], Any]) -> Nested:
     """Value codecs of messages that go through the fast path of those."""
-    codec_of = cache(types.codec_of)
 
     def of(name: str) -> ValueCodec:
         def encode(value: Any, depth: int) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from mycelium.schema.model import Array, Type, fixed_size
 from mycelium.wire.bulk import SURPRISES, bulk
 from mycelium.wire.errors import Misfit
+from mycelium.wire.scalars import is_a
 from mycelium.wire.tlv import LENGTH, length_of
 from mycelium.wire.value import Enums, ValueCodec
 
@@ -68,7 +69,7 @@ def array(type_: Array, inner: ValueCodec, enums: Enums) -> ValueCodec:
     packed = _packed(type_.element, inner, size // length, enums)
 
     def encode(value: Any, depth: int) -> bytes:
-        if isinstance(value, list) and len(value) == length:
+        if is_a(value, list) and len(value) == length:
             return packed.encode(value, depth)
         raise Misfit(f"takes a list of {length} values", value)
 
@@ -92,7 +93,7 @@ def fixed_vec(element: Type, inner: ValueCodec, size: int, enums: Enums) -> Valu
     packed = _packed(element, inner, size, enums)
 
     def encode(value: Any, depth: int) -> bytes:
-        if isinstance(value, list):
+        if is_a(value, list):
             return packed.encode(value, depth)
         raise Misfit("takes a list", value)
 
@@ -133,7 +134,7 @@ def variable_vec(inner: ValueCodec) -> ValueCodec:
     """`Vec<T>`, T without a fixed size: each element behind its length."""
 
     def encode(value: Any, depth: int) -> bytes:
-        if not isinstance(value, list):
+        if not is_a(value, list):
             raise Misfit("takes a list", value)
         parts: list[bytes] = []
         for element in _encode_each(value, inner, depth):

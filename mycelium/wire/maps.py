@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from mycelium.wire.errors import Misfit, StepKind
 from mycelium.wire.lists import elements
+from mycelium.wire.scalars import is_a
 from mycelium.wire.tlv import HEADER, HEADER_SIZE, LENGTH, field, length_of, walk
 from mycelium.wire.value import ValueCodec
 
@@ -21,7 +22,7 @@ def map_of(key: ValueCodec, value: ValueCodec) -> ValueCodec:
     """`Map<K, V>`, a dict."""
 
     def encode(mapping: Any, depth: int) -> bytes:
-        if not isinstance(mapping, dict):
+        if not is_a(mapping, dict):
             raise Misfit("takes a dict", mapping)
         parts: list[bytes] = []
         for index, (name, content) in enumerate(mapping.items()):

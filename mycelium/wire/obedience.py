@@ -71,16 +71,16 @@ def _has_rules(walk: "MessageWalk", seen: set[str]) -> bool:
         return False
     seen.add(walk.message.name)
     nested = (name for one in walk.fields.values() for name in messages_in(one.field.type))
-    return bool(walk.ruled) or any(_has_rules(walk.types.codec_of(name).walk, seen) for name in nested)
+    return bool(walk.ruled) or any(_has_rules(walk.codec_of(name).walk, seen) for name in nested)
 
 
 def _visit(type_: Type, walk: "MessageWalk") -> Visit | None:
     """What visits the messages inside a value, None if none of them can have rules."""
-    if not any(_has_rules(walk.types.codec_of(name).walk, set()) for name in messages_in(type_)):
+    if not any(_has_rules(walk.codec_of(name).walk, set()) for name in messages_in(type_)):
         return None
     match type_:
         case MessageRef(name):
-            check: Visit = walk.types.codec_of(name).walk.check_rules
+            check: Visit = walk.codec_of(name).walk.check_rules
             return check
         case Vec(element) | Array(element, _):
             return _visit_each("index", _visit(element, walk), enumerate)

@@ -14,7 +14,7 @@ from typing import Final
 from mycelium.wire.shapes import Slot
 from mycelium.wire.source import Function, Scope, Writer
 from mycelium.wire.tlv import HEADER, HEADER_SIZE
-from mycelium.wire.walk import ATOMS
+from mycelium.wire.walk import ATOMS, MessageWalk
 
 __all__ = ["NO_METADATA", "decode_function", "verify_function"]
 
@@ -26,21 +26,21 @@ _END: Final = (0, 0)
 
 
 def decode_function(
-    owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function, *, tail: Function, cls: type
+    owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function, *, tail: Function, make: MessageWalk
 ) -> Function:
     """`decode(payload, metadata=None, depth=1)` for slots in ascending order of tags.
 
-    Instances of `cls` are filled without their `__init__`, whose call costs as much as all the rest: every attribute
-    that it sets is set here, in the same order, which is the file's.
+    Instances of the class are filled without their `__init__`, whose call costs as much as all the rest: every
+    attribute that it sets is set here, and in the same order, so that instances share the keys of their dicts.
     """
     writer = Writer("decode(payload, metadata=None, depth=1)", fallback, scope)
     reading = _Reading(slots, writer, keep=True)
     reading.read(f"{scope.add('tail', tail)}(payload, {{at}}, metadata, depth)")
     writer.require(*_rules(slots, scope))
-    writer.add(f"message = {scope.add('new', object.__new__)}({scope.add('class', cls)})")
+    writer.add(f"message = {scope.add('new', object.__new__)}({scope.add('class', make.cls)})")
     writer.add("fields = message.__dict__")
-    in_file_order = sorted(slots, key=lambda slot: slot.field.position)
-    writer.add(*(f"fields[{slot.field.name!r}] = {slot.value}" for slot in in_file_order), "return message")
+    values = {slot.field.name: slot.value for slot in slots}
+    writer.add(*(f"fields[{one.name!r}] = {values[one.name]}" for one in make.message.fields), "return message")
     return writer.compile(owner)
 
 

@@ -13,7 +13,7 @@ from attrs import frozen
 from mycelium.schema.model import INTEGERS, SCALAR_SIZES
 from mycelium.wire.errors import Misfit
 
-__all__ = ["SCALARS", "ScalarKind", "is_int"]
+__all__ = ["SCALARS", "ScalarKind", "is_a", "is_int"]
 
 
 @frozen
@@ -34,9 +34,14 @@ class ScalarKind:
     """`size` bytes, and where they stand in the payload, to the value; Misfit if they are not legal."""
 
 
+def is_a(value: object, cls: type) -> bool:
+    """Whether its class is `cls` or derived from it, whatever its `__class__` says."""
+    return issubclass(type(value), cls)
+
+
 def is_int(value: object) -> bool:
     """Whether it is an integer of the contract language: a bool is none."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return is_a(value, int) and type(value) is not bool
 
 
 def _integer(name: str, code: str | None) -> ScalarKind:
@@ -59,7 +64,7 @@ def _float(name: str, code: str) -> ScalarKind:
     shape = Struct(f"<{code}")
 
     def encode(value: Any) -> bytes:
-        if is_int(value) or isinstance(value, float):
+        if is_int(value) or is_a(value, float):
             try:
                 return shape.pack(float(value))
             except OverflowError:
@@ -75,7 +80,7 @@ def _float(name: str, code: str) -> ScalarKind:
 
 def _bool() -> ScalarKind:
     def encode(value: Any) -> bytes:
-        if isinstance(value, bool):
+        if type(value) is bool:
             return b"\1" if value else b"\0"
         raise Misfit("takes a bool", value)
 

@@ -1,8 +1,9 @@
 """Types as pieces of source text: what the fast path says about a value of each type.
 
 A piece is an expression in which `{v}` is the name of the value, and `{a}` and `{b}` are start and stop of its bytes in
-`payload`. An expression that cannot say yes or no raises one of `bulk.SURPRISES`. Integers of up to 64 bits, floats,
-bools, enums and byte arrays are items of a struct; the other fixed-size types are made to bytes first.
+`payload`. An expression that cannot say yes or no raises one of `bulk.SURPRISES`. The class of a value is read from
+`__class__`, which is faster than asking `type`. Integers of up to 64 bits, floats, bools, enums and byte arrays are
+items of a struct; the other fixed-size types are made to bytes first.
 """
 
 from enum import IntEnum
@@ -26,7 +27,7 @@ from mycelium.wire.bulk import Bulk, bulk
 from mycelium.wire.scalars import SCALARS, ScalarKind
 from mycelium.wire.source import Scope
 from mycelium.wire.tlv import HEADER
-from mycelium.wire.value import Enums, ValueCodec
+from mycelium.wire.value import Enums, ValueCodec, member_finder
 from mycelium.wire.walk import FieldCodec
 
 __all__ = ["Shape", "Slot", "shape"]
@@ -36,12 +37,14 @@ __all__ = ["Shape", "Slot", "shape"]
 class Shape:
     """What the fast path says about values of one type."""
 
-    test: str
-    """Whether a Python value is of the type; empty where `write` finds out."""
+    exact: str
+    """The name of the class that values have; empty where `test` or `write` finds out."""
     write: str
     """The struct item, or the bytes where the size is not fixed."""
     read: str
     """The value: of the struct item `{v}`, or of the bytes from `{a}` to `{b}`."""
+    test: str = ""
+    """Whether a value of that class is one of the type; empty where all are or `write` finds out."""
     code: str | None = None
     """The item's code in a struct, None where the size is not fixed."""
     span: str | None = None
@@ -94,7 +97,7 @@ def shape(type_: Type, codec: ValueCodec, enums: Enums, scope: Scope) -> Shape:
     match type_:
         case Scalar("bool"):
             flags = scope.add("flags", (False, True))
-            return Shape("type({v}) is bool", "{v}", f"{flags}[{{v}}]", "B", scan="{v} <= 1")
+            return Shape("bool", "{v}", f"{flags}[{{v}}]", code="B", scan="{v} <= 1")
         case Scalar("f32" | "f64"):
             return _float(SCALARS[type_.name], codec, scope)
         case Scalar(name):
@@ -102,13 +105,13 @@ def shape(type_: Type, codec: ValueCodec, enums: Enums, scope: Scope) -> Shape:
         case EnumDef():
             return _enum(type_, enums(type_.name), scope)
         case ByteArray(length):
-            return Shape(f"type({{v}}) is bytes and len({{v}}) == {length}", "{v}", "{v}", f"{length}s")
+            return Shape("bytes", "{v}", "{v}", f"len({{v}}) == {length}", f"{length}s")
         case String():
             valid = "payload[{a}:{b}].decode() is not None"
             fits = "({v}.isascii() or {v}.encode())"
-            return Shape("type({v}) is str", "{v}.encode()", "payload[{a}:{b}].decode()", scan=valid, fits=fits)
+            return Shape("str", "{v}.encode()", "payload[{a}:{b}].decode()", scan=valid, fits=fits)
         case Bytes():
-            return Shape("type({v}) is bytes", "{v}", "payload[{a}:{b}]")
+            return Shape("bytes", "{v}", "payload[{a}:{b}]")
         case Array(element, length):
             return _array(bulk(element, enums), length, fixed_size(type_) or 0, scope)
         case Vec(element) if (size := fixed_size(element)) is not None:
@@ -121,41 +124,38 @@ def _integer(kind: ScalarKind) -> Shape:
     low, high = INTEGERS[kind.name]
     fits = f"{low} <= {{v}} <= {high}"
     if kind.code is not None:
-        return Shape("type({v}) is int", "{v}", "{v}", kind.code, fits=fits)
+        return Shape("int", "{v}", "{v}", code=kind.code, fits=fits)
     how = f'"{kind.order}", signed={low < 0}'
     write, read = f"{{v}}.to_bytes({kind.size}, {how})", f"int.from_bytes({{v}}, {how})"
-    return Shape("type({v}) is int", write, read, f"{kind.size}s", fits=fits)
+    return Shape("int", write, read, code=f"{kind.size}s", fits=fits)
 
 
 def _float(kind: ScalarKind, codec: ValueCodec, scope: Scope) -> Shape:
     encode = scope.add("encode", codec.encode)
-    fits = f"(type({{v}}) is float or {encode}({{v}}, depth))" if kind.name == "f64" else f"{encode}({{v}}, depth)"
-    return Shape("(type({v}) is float or type({v}) is int)", "{v}", "{v}", kind.code, fits=fits)
+    fits = f"({{v}}.__class__ is float or {encode}({{v}}, depth))" if kind.name == "f64" else f"{encode}({{v}}, depth)"
+    return Shape("", "{v}", "{v}", "({v}.__class__ is float or {v}.__class__ is int)", kind.code, fits=fits)
 
 
 def _enum(enum: EnumDef, cls: type[IntEnum], scope: Scope) -> Shape:
     integer = _integer(SCALARS[enum.repr])
-    members = {int(member): member for member in cls}
-    known, name = scope.add("members", members), scope.add("enum", cls)
-    number = integer.read
+    name, find, number = scope.add("enum", cls), scope.add("find", member_finder(cls)), integer.read
+    read = f"{find}({number}, {number})"
     if enum.open:
-        test = f"(type({{v}}) is {name} or type({{v}}) is int)"
-        if number != "{v}":
-            member = scope.add("member", lambda value: members.get(value, value))
-            return Shape(test, integer.write, f"{member}({number})", integer.code, fits=integer.fits)
-        member = scope.add("member", members.get)
-        return Shape(test, integer.write, f"{member}({{v}}, {{v}})", integer.code, fits=integer.fits)
-    test = f"(type({{v}}) is {name} or type({{v}}) is int and {{v}} in {known})"
-    scan = f"{number} in {known}"
-    return Shape(test, integer.write, f"{known}[{number}]", integer.code, scan=scan)
+        test = f"({{v}}.__class__ is {name} or {{v}}.__class__ is int)"
+        return Shape("", integer.write, read, test, integer.code, fits=integer.fits)
+    known = scope.add("known", frozenset(enum.by_number))
+    test = f"({{v}}.__class__ is {name} or {{v}}.__class__ is int) and {{v}} in {known}"
+    legal = f"{number} in {known}"
+    return Shape("", integer.write, read, test, integer.code, scan=legal)
 
 
 def _array(many: Bulk, length: int, size: int, scope: Scope) -> Shape:
     write = f"{scope.add('pack', many.pack)}({{v}})"
     return Shape(
-        f"type({{v}}) is list and len({{v}}) == {length}",
+        "list",
         write,
         f"{scope.add('unpack', many.unpack)}({{v}})",
+        f"len({{v}}) == {length}",
         f"{size}s",
         scan=None if many.scan is None else f"{scope.add('scan', many.scan)}({{v}}) is None",
         fits=f"{write} is not None",
@@ -165,7 +165,7 @@ def _array(many: Bulk, length: int, size: int, scope: Scope) -> Shape:
 def _vec(many: Bulk, size: int, scope: Scope) -> Shape:
     write = f"{scope.add('pack', many.pack)}({{v}})"
     return Shape(
-        "type({v}) is list",
+        "list",
         write,
         f"{scope.add('unpack', many.unpack)}(payload[{{a}}:{{b}}])",
         span=None if size == 1 else f"({{b}} - {{a}}) % {size} == 0",

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-__all__ = ["Enums", "Nested", "ValueCodec"]
+__all__ = ["Enums", "Nested", "ValueCodec", "member_finder"]
 
 
 @frozen
@@ -25,6 +25,14 @@ class ValueCodec:
     """`decode(payload, start, stop, depth)`: the value."""
     scan: Callable[[bytes, int, int, int], object]
     """`scan(payload, start, stop, depth)`: the checks of `decode`, without keeping what was read."""
+
+
+def member_finder(cls: type[IntEnum]) -> Callable[[int, int], Any]:
+    """A function that gives the member of a number, or its second argument where there is none.
+
+    It looks at the class as it is then: a reload adds members to it.
+    """
+    return cls._value2member_map_.get
 
 
 Nested = Callable[[str], ValueCodec]

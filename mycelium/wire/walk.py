@@ -7,7 +7,7 @@ loses every value on its way.
 
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final, Protocol, final
 
 from attrs import frozen
@@ -76,6 +76,8 @@ class MessageWalk:
         self.message = message
         self.cls = cls
         self.types = types
+        self.codec_of: Final = cache(types.codec_of)
+        """Codecs of nested messages; the same ones for as long as this one lives."""
         self.fields: Mapping[int, FieldCodec] = {
             tag: FieldCodec(one, value_codec(one.type, self._nested, types.enum_of), _absent(one, types), checks(one))
             for tag, one in message.by_tag.items()
@@ -87,7 +89,7 @@ class MessageWalk:
         """The message as a value of another one."""
 
     def _nested(self, name: str) -> ValueCodec:
-        nested: MessageWalk = self.types.codec_of(name).walk
+        nested: MessageWalk = self.codec_of(name).walk
         return nested.value
 
     @cached_property

@@ -4,7 +4,7 @@ A payload in canonical order is a sequence of runs. Fixed-size fields that are a
 struct, and the header of a field of variable size ends it. A field that may be absent stands by itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final
 
@@ -27,7 +27,7 @@ def encode_function(owner: str, slots: Iterable[Slot], scope: Scope, fallback: F
     """`encode(message, depth=1)` for slots in ascending order of tags."""
     writer = Writer("encode(message, depth=1)", fallback, scope)
     writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots))
-    writer.require(*(slot.shape.test.format(v=slot.value) for slot in slots if not slot.field.optional))
+    writer.require(*_class_tests(slots), *(_test(slot) for slot in slots if not slot.field.optional))
     parts: list[str] = []
     run = _Run(scope)
     for slot in slots:
@@ -45,6 +45,24 @@ def encode_function(owner: str, slots: Iterable[Slot], scope: Scope, fallback: F
     whole = f"{scope.add('join', b''.join)}(({', '.join(parts)}))" if len(parts) > 1 else "".join(parts)
     writer.add(f"return {whole or repr(b'')}")
     return writer.compile(owner)
+
+
+def _exact(slot: Slot) -> str:
+    return f"{slot.value}.__class__ is {slot.shape.exact}" if slot.shape.exact else ""
+
+
+def _test(slot: Slot) -> str:
+    return slot.shape.test.format(v=slot.value)
+
+
+def _class_tests(slots: Iterable[Slot]) -> Iterator[str]:
+    """One comparison for all fields that are always written and whose values have the same class."""
+    values: dict[str, list[str]] = {}
+    for slot in slots:
+        if slot.shape.exact and not slot.field.optional:
+            values.setdefault(slot.shape.exact, []).append(f"{slot.value}.__class__")
+    for exact, classes in values.items():
+        yield f"{' is '.join(classes)} is {exact}"
 
 
 class _Run:
@@ -83,7 +101,7 @@ def _write_optional(slot: Slot, value: str, writer: Writer) -> None:
     scope, shape = writer.scope, slot.shape
     item = shape.write.format(v=slot.value)
     writer.add(f"if {slot.value} is None: {value} = b''", "else:")
-    writer.require(shape.test.format(v=slot.value), indent=1)
+    writer.require(_exact(slot), _test(slot), indent=1)
     if shape.code is not None:
         pack, header = scope.add("pack", Struct(f"<6s{shape.code}").pack), scope.add("header", slot.header)
         writer.add(f"    {value} = {pack}({header}, {item})")
@@ -99,11 +117,11 @@ def check_function(owner: str, slots: Iterable[Slot], scope: Scope, fallback: Fu
     """`check(message, depth=1)`: whether `encode` would take the message; rules are not its business."""
     writer = Writer("check(message, depth=1)", fallback, scope)
     writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots))
-    writer.require(*(_fits(slot) for slot in slots))
+    writer.require(*_class_tests(slots), *(_fits(slot) for slot in slots))
     writer.add("return None")
     return writer.compile(owner)
 
 
 def _fits(slot: Slot) -> str:
-    fits = all_of(slot.shape.test, slot.shape.fits).format(v=slot.value)
-    return f"({slot.value} is None or {fits})" if slot.field.optional else fits
+    fits = all_of(_test(slot), slot.shape.fits.format(v=slot.value))
+    return f"({slot.value} is None or {all_of(_exact(slot), fits)})" if slot.field.optional else fits

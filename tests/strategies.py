@@ -1,0 +1,280 @@
+"""Hypothesis strategies: contracts as text, values for any type in range, and bytes that are nearly right.
+
+`contracts()` draws the text of a contracts file; `worlds()` loads it and has the registry as well. `messages` draws a
+message of a registry, `payloads` its bytes, `mutated` and `rearranged` what may become of bytes on their way.
+"""
+
+import json
+import struct
+from typing import Any
+
+from attrs import frozen
+from hypothesis import strategies as st
+
+from mycelium.schema.model import (
+    INTEGERS,
+    Array,
+    ByteArray,
+    Bytes,
+    EnumDef,
+    Map,
+    Message,
+    MessageRef,
+    Scalar,
+    Schema,
+    String,
+    Type,
+    Vec,
+)
+from mycelium.schema.parse import parse_text
+from mycelium.schema.registry import Registry
+from mycelium.wire.codec import Codec, compile_codec
+from mycelium.wire.tlv import walk
+
+FIELD_NAMES = [
+    *("a", "b", "value", "note", "naïve", "field_of_a_rather_long_name"),
+    # Names that generated functions might trip over.
+    *("p", "q", "t", "n", "f0", "b1", "size", "found", "body", "fields", "message", "payload", "metadata", "depth"),
+    *("type", "len", "int", "str", "bytes", "bool", "list", "object", "cls", "range", "print", "match", "case", "_"),
+]
+SCALARS = [*INTEGERS, "f32", "f64", "bool"]
+KEYS = [*INTEGERS, "bool", "String"]
+
+
+# --- contracts -------------------------------------------------------------------------------------------------------
+
+
+def fixed_types(enums: list[str]) -> st.SearchStrategy[str]:
+    """Spellings of fixed-size types."""
+    leaves = st.sampled_from([*SCALARS, *enums]) | st.integers(1, 5).map(lambda count: f"[u8; {count}]")
+    return st.recursive(leaves, lambda inner: st.builds("[{}; {}]".format, inner, st.integers(1, 3)), max_leaves=3)
+
+
+def types(enums: list[str], messages: list[str]) -> st.SearchStrategy[str]:
+    """Spellings of types, nested messages behind a Vec or Map among them."""
+    keys = st.sampled_from([*KEYS, *enums]) | st.integers(1, 3).map(lambda count: f"[u8; {count}]")
+    leaves = fixed_types(enums) | st.sampled_from(["String", "bytes", "Vec<u8>"])
+    held = leaves | st.sampled_from(messages)
+    inner = st.recursive(
+        held,
+        lambda one: st.builds("Vec<{}>".format, one) | st.builds("Map<{}, {}>".format, keys, one),
+        max_leaves=3,
+    )
+    return leaves | st.builds("Vec<{}>".format, inner) | st.builds("Map<{}, {}>".format, keys, inner)
+
+
+NUMBER_RULES = [{"min": 0}, {"max": 100}, {"not_zero": True}]
+LENGTH_RULES = [{"min_length": 1}, {"max_length": 3}, {"not_empty": True}]
+
+
+def _rules(spelling: str) -> st.SearchStrategy[list[dict[str, Any]]]:
+    if spelling in SCALARS and spelling != "bool":
+        return st.lists(st.sampled_from(NUMBER_RULES), max_size=2, unique_by=str)
+    if spelling in {"String", "bytes"} or spelling.startswith(("Vec<", "Map<")):
+        return st.lists(st.sampled_from(LENGTH_RULES), max_size=2, unique_by=str)
+    return st.just([])
+
+
+_DEFAULTS = {"bool": True, "String": "dflt", "bytes": "0x00ff", "f32": 1.5, "f64": -0.25}
+
+
+def _default(spelling: str) -> Any:
+    if spelling in INTEGERS:
+        return 7
+    return _DEFAULTS.get(spelling, [] if spelling.startswith("Vec<") and spelling != "Vec<u8>" else None)
+
+
+@st.composite
+def _fields(draw: st.DrawFn, enums: list[str], messages: list[str], number: int, *, rules: bool) -> dict[str, Any]:
+    """Fields of message `number`; it holds later messages directly, itself and earlier ones only if it need not."""
+    names = draw(st.lists(st.sampled_from(FIELD_NAMES), max_size=7, unique=True))
+    tags = draw(st.lists(st.integers(1, 0xEFFF) | st.integers(1, 12), min_size=len(names), max_size=len(names), unique=True))
+    explicit = draw(st.booleans())
+    fields: dict[str, Any] = {}
+    for name, tag in zip(names, tags, strict=True):
+        reference = draw(st.none() | st.sampled_from(messages))
+        spelling = reference or draw(types(enums, messages))
+        field: dict[str, Any] = {"type": spelling}
+        if explicit:
+            field["tag"] = tag
+        if draw(st.booleans()) or (reference is not None and messages.index(reference) <= number):
+            field["optional"] = True
+        if _default(spelling) is not None and draw(st.integers(0, 3)) == 0:
+            field["default"] = _default(spelling)
+        if rules and (chosen := draw(_rules(spelling))):
+            field["validation"] = chosen
+        fields[name] = field
+    return fields
+
+
+@st.composite
+def contracts(draw: st.DrawFn, *, rules: bool = False) -> str:
+    """The text of a contracts file with a few enums and messages, some of which hold others, or themselves."""
+    enums = [f"Enum{number}" for number in range(draw(st.integers(0, 2)))]
+    messages = [f"Message{number}" for number in range(draw(st.integers(1, 3)))]
+    integers = sorted(INTEGERS)
+    document: dict[str, Any] = {"types": {}, "messages": {}}
+    for name in enums:
+        numbers = draw(st.lists(st.integers(0, 100), min_size=1, max_size=4, unique=True))
+        document["types"][name] = {
+            "enum": {f"member{number}": number for number in numbers},
+            "repr": draw(st.sampled_from([one for one in integers if one not in {"U256", "u128", "i128"}])),
+            "open": draw(st.booleans()),
+        }
+    for number, name in enumerate(messages):
+        document["messages"][name] = {
+            "tlv_type": 1000 + number,
+            "fields": draw(_fields(enums, messages, number, rules=rules)),
+            **draw(st.sampled_from([{}, {}, {"sensitivity": "internal"}])),
+        }
+    return json.dumps(document, ensure_ascii=False, indent=1)
+
+
+@frozen
+class World:
+    """A contracts file at work."""
+
+    text: str
+    schema: Schema
+    registry: Registry[Codec]
+
+    def codec(self, name: str = "Message0") -> Codec:
+        """The codec of a message."""
+        return self.registry.codec_of(name)
+
+
+def load(text: str) -> World:
+    """Loads the text of a contracts file."""
+    schema = parse_text(text)
+    return World(text, schema, Registry.first(schema, compile_codec, _no_pickle))
+
+
+def _no_pickle(*_: object) -> Any:
+    raise NotImplementedError
+
+
+def worlds(*, rules: bool = False) -> st.SearchStrategy[World]:
+    """Loaded contracts."""
+    return contracts(rules=rules).map(load)
+
+
+def schemas(*, rules: bool = False) -> st.SearchStrategy[Schema]:
+    """Models of contracts."""
+    return contracts(rules=rules).map(parse_text)
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+MOST_NESTED = 4
+"""Messages inside each other in what is drawn."""
+
+
+def scalars(name: str, *, nan: bool = False) -> st.SearchStrategy[Any]:
+    """Values of a scalar type, its limits among them."""
+    if name in INTEGERS:
+        low, high = INTEGERS[name]
+        return st.integers(low, high) | st.sampled_from([low, high])
+    if name == "bool":
+        return st.booleans()
+    return st.floats(width=32 if name == "f32" else 64, allow_nan=nan)
+
+
+def values(type_: Type, world: World, depth: int = 1, *, nan: bool = False) -> st.SearchStrategy[Any]:
+    """Values of a type, as decoding gives them."""
+    match type_:
+        case Scalar(name):
+            return scalars(name, nan=nan)
+        case String():
+            return st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+        case Bytes():
+            return st.binary(max_size=12)
+        case ByteArray(length):
+            return st.binary(min_size=length, max_size=length)
+        case EnumDef():
+            return _members(type_, world)
+        case Array(element, length):
+            return st.lists(values(element, world, depth, nan=nan), min_size=length, max_size=length)
+        case Vec(element):
+            return st.lists(values(element, world, depth, nan=nan), max_size=_room(element, depth))
+        case Map(key, value):
+            inside = values(value, world, depth, nan=nan)
+            return st.dictionaries(values(key, world, depth), inside, max_size=_room(value, depth))
+        case MessageRef(name):
+            return messages(world, name, depth + 1, nan=nan)
+
+
+def _room(element: Type, depth: int) -> int:
+    """How many elements a list may have where it may hold messages in ever deeper ones."""
+    return 4 if depth < MOST_NESTED or not isinstance(element, MessageRef | Vec | Map) else 0
+
+
+def _members(enum: EnumDef, world: World) -> st.SearchStrategy[Any]:
+    cls = world.registry.enum_of(enum.name)
+    named = st.sampled_from(list(cls))
+    unnamed = scalars(enum.repr).map(lambda number: cls(number) if number in enum.by_number else number)
+    return named | unnamed if enum.open else named
+
+
+@st.composite
+def messages(draw: st.DrawFn, world: World, name: str = "Message0", depth: int = 1, *, nan: bool = False) -> Any:
+    """Messages of a type, with fields that may be absent now there and now not."""
+    given: dict[str, Any] = {}
+    for field in world.schema.messages[name].fields:
+        if not field.required and (depth >= MOST_NESTED or draw(st.booleans())):
+            continue  # None, or the default: a None beside a default would not survive the wire
+        given[field.name] = draw(values(field.type, world, depth, nan=nan))
+    return world.registry.class_of(name)(**given)
+
+
+@st.composite
+def payloads(draw: st.DrawFn, world: World, name: str = "Message0", *, nan: bool = False) -> bytes:
+    """Canonical payloads of a message."""
+    return world.codec(name).encode(draw(messages(world, name, nan=nan)))
+
+
+def message_names(world: World) -> st.SearchStrategy[str]:
+    """Names of the messages of a world."""
+    return st.sampled_from(list(world.schema.messages))
+
+
+# --- bytes -----------------------------------------------------------------------------------------------------------
+
+
+def fields_of(payload: bytes) -> list[bytes]:
+    """The fields of a payload, headers and all."""
+    return [payload[start - 6 : stop] for _, start, stop in walk(payload, 0, len(payload))]
+
+
+@st.composite
+def rearranged(draw: st.DrawFn, payload: bytes, message: Message) -> bytes:
+    """The same message as another encoder might write it: fields in any order, unknown ones and metadata among them."""
+    known = {field.tag for field in message.fields}
+    fields = draw(st.permutations(fields_of(payload)))
+    strange = draw(st.lists(st.integers(1, 0xFEFF).filter(lambda tag: tag not in known), max_size=3, unique=True))
+    for tag in strange:
+        value = draw(st.binary(max_size=5))
+        fields.insert(draw(st.integers(0, len(fields))), struct.pack("<HI", tag, len(value)) + value)
+    return b"".join(fields)
+
+
+@st.composite
+def mutated(draw: st.DrawFn, payload: bytes) -> bytes:
+    """Bytes that are nearly a payload: a few of them changed, cut out, put in, doubled or swapped."""
+    data = bytearray(payload)
+    for _ in range(draw(st.integers(1, 3))):
+        first = draw(st.integers(0, len(data)))
+        last = draw(st.integers(first, min(len(data), first + 8)))
+        action = draw(st.sampled_from(["cut", "put", "double", "flip", "zero", "truncate"]))
+        if action == "cut":
+            del data[first:last]
+        elif action == "put":
+            data[first:first] = draw(st.binary(max_size=8))
+        elif action == "double":
+            data[first:first] = data[first:last]
+        elif action == "flip" and first < len(data):
+            data[first] ^= 1 << draw(st.integers(0, 7))
+        elif action == "zero":
+            data[first:last] = bytes(last - first)
+        else:
+            del data[first:]
+    return bytes(data)
