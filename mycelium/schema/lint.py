@@ -12,6 +12,7 @@ from mycelium.schema.model import (
     MISSING,
     EnumDef,
     Field,
+    Json,
     Location,
     Message,
     Rule,
@@ -69,6 +70,10 @@ def lint(schema: Schema) -> list[LintFinding]:
 
 
 _Found: TypeAlias = Iterator[tuple[str, Location | None, str]]
+
+
+def _shown(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _fields(schema: Schema) -> Iterator[tuple[Message, Field, str]]:
@@ -157,7 +162,8 @@ def _default_breaks_rule(schema: Schema) -> _Found:
         value = from_json_value(one.type, one.default, None)
         for rule, holds in checks(one):
             if not is_custom(rule) and not holds(value):
-                text = f"the default {one.default!r} breaks the field's own rule {rule.name}: {rule.argument}"
+                said = f"{rule.name}: {_shown(rule.argument)}"
+                text = f"the default {_shown(one.default)} breaks the field's own rule {said}"
                 yield path, rule.location or one.location, text
 
 
@@ -185,8 +191,7 @@ def _vacuous_rules(schema: Schema) -> _Found:
         for index, rule in enumerate(one.rules):
             reason = _vacuous(rule, one, index)
             if reason:
-                shown = json.dumps(rule.argument, ensure_ascii=False)
-                yield f"{path}.validation", rule.location, f"{rule.name}: {shown} {reason}"
+                yield f"{path}.validation", rule.location, f"{rule.name}: {_shown(rule.argument)} {reason}"
 
 
 def _vacuous(rule: Rule, one: Field, index: int) -> str | None:

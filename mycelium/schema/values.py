@@ -368,4 +368,4 @@ def round_to_f32(value: float) -> float:
     if value == 0 or not math.isfinite(value):
         return value
     exponent = max(math.frexp(value)[1], _F32_LOWEST_EXPONENT) - _F32_DIGITS
-    return math.ldexp(round(math.ldexp(value, -exponent)), exponent)
+    return math.copysign(math.ldexp(round(math.ldexp(value, -exponent)), exponent), value)
