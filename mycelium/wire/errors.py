@@ -21,6 +21,7 @@ __all__ = [
     "Misfit",
     "ProtocolError",
     "StepKind",
+    "shorten",
     "show",
 ]
 
@@ -37,8 +38,12 @@ def show(value: object) -> str:
     """A value for an error's text: short whatever its size, and with its type where that is not obvious."""
     if isinstance(value, str) and value == REDACTED:
         return REDACTED
-    text = _SHORT.repr(value)
-    return f"{text if len(text) <= _LONGEST else f'{text[:_LONGEST]}…'} ({type(value).__name__})"
+    return f"{shorten(_SHORT.repr(value))} ({type(value).__name__})"
+
+
+def shorten(text: str) -> str:
+    """A text that fits a line."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 @unique
