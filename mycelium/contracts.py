@@ -7,23 +7,26 @@
 This module joins the floors: the schema becomes classes, and classes get codecs.
 """
 
+import contextlib
 import difflib
+import hashlib
 import inspect
+import logging
 import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from enum import IntEnum
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from mycelium.contractfile import Origin, find, read_file
 from mycelium.schema.classes import Message
-from mycelium.schema.errors import ContractError, ContractMismatch, ContractNotFound, Fault
-from mycelium.schema.model import Location, Schema
-from mycelium.schema.nodes import FILE_LIMITS
+from mycelium.schema.errors import ContractMismatch
+from mycelium.schema.model import Schema
 from mycelium.schema.parse import parse_document, parse_text
 from mycelium.schema.registry import Registry
 from mycelium.schema.rules import warn_unenforced
@@ -33,10 +36,12 @@ from mycelium.wire.connection import Core
 if TYPE_CHECKING:
     from cattrs import Converter
 
+    from mycelium.bus.reload import Change
+    from mycelium.schema.compat.reloading import ReloadPolicy
+
 __all__ = ["Contracts", "Source", "bind", "core_protocol", "default", "find", "load", "load_document"]
 
-FILE_NAME: Final = "contracts.yaml"
-PATH_VARIABLE: Final = "MYCELIUM_CONTRACTS"
+_log = logging.getLogger("mycelium.contracts")
 
 M = TypeVar("M", bound=Message)
 
@@ -48,8 +53,9 @@ class Contracts:
     handle per real path and process: make it with `load`.
     """
 
-    def __init__(self, schema: Schema, path: Path | None = None) -> None:
-        self._path = path
+    def __init__(self, schema: Schema, origin: Origin | None = None) -> None:
+        self.origin = origin
+        self._listeners: list[Callable[[Change], object]] = []
         self._registry = make_registry(schema, owner=self)
         warn_unenforced(schema)
         _remember(self)
@@ -71,7 +77,7 @@ class Contracts:
     @property
     def path(self) -> Path | None:
         """The file that this was loaded from, as a real path; None for text and documents."""
-        return self._path
+        return None if self.origin is None else self.origin.real
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -122,6 +128,49 @@ class Contracts:
         self._registry = registry
         self.__dict__.pop("converter", None)
         warn_unenforced(schema)
+
+    async def watch(self, policy: "ReloadPolicy" = "full") -> None:
+        """Follow the file until cancelled: apply each edit that keeps what the policy asks for, refuse the others.
+
+        Args:
+            policy: Which directions must hold: full, backward (new reads old), forward (old reads new), or none.
+
+        Raises:
+            ValueError: This handle was not loaded from a file.
+        """
+        from mycelium.bus.reload import Reloader
+
+        await Reloader(self, policy).run()
+
+    @contextlib.asynccontextmanager
+    async def watching(self, policy: "ReloadPolicy" = "full") -> AsyncIterator[None]:
+        """Follow the file inside the block; see `watch`."""
+        import asyncio
+
+        watcher = asyncio.ensure_future(self.watch(policy))
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+
+    def on_change(self, callback: "Callable[[Change], object]") -> Callable[[], None]:
+        """Have a function called with each change that is accepted or refused, after it.
+
+        Returns:
+            A function that ends it.
+        """
+        self._listeners.append(callback)
+        return lambda: self._listeners.remove(callback) if callback in self._listeners else None
+
+    def tell(self, change: "Change") -> None:
+        """Call everybody who asked with `on_change`; what they raise is logged."""
+        for listener in list(self._listeners):
+            try:
+                listener(change)
+            except Exception:  # noqa: BLE001  what a listener raises stops nobody else
+                _log.exception("a function given to on_change failed")
 
     def decode(self, type_id: int, payload: bytes) -> Message:
         """The message of a type id and a payload.
@@ -228,36 +277,6 @@ def load_document(document: bytes, name: str) -> Contracts:
     return Contracts(parse_document(document, name))
 
 
-def read_schema(path: str | os.PathLike[str]) -> Schema:
-    """The model of a contracts file, and no more.
-
-    Raises:
-        ContractNotFound: There is no such file.
-        ContractError: The file has faults.
-    """
-    return parse_text(_read(Path(path)), str(path))
-
-
-def find(start: Path | None = None) -> Path:
-    """The default contracts file: $MYCELIUM_CONTRACTS, else the nearest contracts.yaml from `start` upward.
-
-    Args:
-        start: A directory; None for the working directory.
-
-    Raises:
-        ContractNotFound: There is none; the error says where it looked.
-    """
-    named = os.environ.get(PATH_VARIABLE)
-    if named:
-        return Path(named)
-    here = (start or Path.cwd()).resolve()
-    places = [folder / FILE_NAME for folder in (here, *here.parents)]
-    for place in places:
-        if place.is_file():
-            return place
-    raise ContractNotFound(places)
-
-
 def default() -> Contracts:
     """The handle of the default contracts file."""
     return _load_path(find())
@@ -323,18 +342,10 @@ def _load_path(path: Path) -> Contracts:
         real = path.resolve()
         known = _by_path.get(real)
         if known is None:
-            known = _by_path[real] = Contracts(read_schema(path), real)
+            content = read_file(path)
+            origin = Origin(path, real, hashlib.sha256(content).hexdigest())
+            known = _by_path[real] = Contracts(parse_text(content, str(path)), origin)
         return known
-
-
-def _read(path: Path) -> bytes:
-    """The bytes of a regular file, at most one more than a contracts file may have."""
-    if not path.exists():
-        raise ContractNotFound([path])
-    if not path.is_file():
-        raise ContractError([Fault(Location(str(path), 1, 1), "", "not a regular file", "name a contracts file")])
-    with path.open("rb") as file:
-        return file.read(FILE_LIMITS.size + 1)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,13 +13,24 @@ LONGEST_MODULE = 400
 LONGEST_FUNCTION = 50
 
 FLOORS = {"schema": 0, "wire": 1, "bus": 2, "cli": 3}
-JOINING = {"contracts": 1, "compat": 1, "proof": 1, "examples": 1, "testing": 3, "__main__": 3, "__init__": 3}
+JOINING = {
+    "contracts": 1,
+    "contractfile": 1,
+    "compat": 1,
+    "proof": 1,
+    "examples": 1,
+    "testing": 3,
+    "__main__": 3,
+    "__init__": 3,
+}
 """Modules of the package itself, on the floor that they may import from."""
 NEVER = {
     "schema": {"struct", "asyncio", "socket", "rich"},
     "wire": {"asyncio", "socket", "yaml", "pathlib", "time", "rich"},
     "bus": {"rich", "argparse"},
 }
+UPWARD = {("contracts.py", "mycelium.bus.reload")}
+"""`contracts.watch()` is where users look for it; imported late."""
 YAML_ONLY = "schema/source.py"
 
 
@@ -50,7 +61,7 @@ def test_imports_run_from_cli_to_schema_only(path):
     floor = FLOORS.get(first, JOINING.get(first, 0))
     for module in imports(ast.parse(path.read_text())):
         reached = floor_of(module)
-        assert reached is None or reached <= floor, f"{name} imports {module}"
+        assert reached is None or reached <= floor or (name, module) in UPWARD, f"{name} imports {module}"
         joining = module.partition(".")[2] in JOINING
         assert not joining or first not in ("schema", "wire"), f"{name} imports {module}"
         top = module.split(".")[0]

@@ -31,13 +31,13 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Lint each file; the worst exit code of all."""
-    from mycelium.contracts import find
+    from mycelium.contractfile import find
 
     return max(_lint(str(file), args) for file in args.files or [find()])
 
 
 def _lint(file: str, args: argparse.Namespace) -> int:
-    from mycelium.contracts import read_schema
+    from mycelium.contractfile import read_schema
     from mycelium.schema.errors import ContractError
     from mycelium.schema.lint import lint
 

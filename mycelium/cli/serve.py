@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> int:
-    from mycelium.contracts import PATH_VARIABLE, find
+    from mycelium.contractfile import PATH_VARIABLE, find
 
     origin = "command line" if args.contracts else PATH_VARIABLE if os.environ.get(PATH_VARIABLE) else "nearest file"
     print(f"contracts = {args.contracts or find()}    # {origin}")

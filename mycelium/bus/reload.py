@@ -1,0 +1,221 @@
+"""From an edited file to the schema in force: read, check, swap; on any failure what was in force goes on.
+
+The decision is `judge`, which is pure. `Reloader` does the reading, and follows a file through every way in which
+editors, git and Kubernetes replace one.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Final, Literal, TypeAlias, final
+
+from attrs import field, frozen
+
+from mycelium.contractfile import read_file
+from mycelium.contracts import Contracts
+from mycelium.errors import MyceliumError
+from mycelium.events import Event, SchemaChanged, SchemaRefused
+from mycelium.schema.compat.reloading import ReloadPolicy, refusals
+from mycelium.schema.compat.report import Report, examine
+from mycelium.schema.errors import ContractError
+from mycelium.schema.model import Schema
+from mycelium.schema.parse import parse_text
+
+__all__ = ["Change", "Outcome", "Reloader", "judge"]
+
+_log = logging.getLogger("mycelium.reload")
+_POLL_SECONDS: Final = 2.0
+"""The content is compared that often, whatever the file system says."""
+_SETTLE_SECONDS: Final = 0.2
+"""A file that is still changing is not applied: two reads that far apart must agree."""
+_DEBOUNCE_MS: Final = 200
+
+Outcome: TypeAlias = Literal["applied", "unchanged", "incompatible", "invalid", "error"]
+
+
+@frozen
+class Change:
+    """What became of an edit.
+
+    Attributes:
+        outcome: `applied`, `unchanged` (says the same in other words), `incompatible`, `invalid` or `error`.
+        source: The file.
+        previous: The schema that was in force.
+        current: The edited one; None where it could not be read.
+        report: The comparison, where there was one.
+        reasons: Why it is not applied, a line each.
+    """
+
+    outcome: Outcome
+    source: str
+    previous: Schema = field(repr=False)
+    current: Schema | None = field(default=None, repr=False)
+    report: Report | None = field(default=None, repr=False)
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether what was in force goes on although the file says something else."""
+        return self.outcome in ("incompatible", "invalid", "error")
+
+    @property
+    def event(self) -> Event | None:
+        """The event that tells of it; none where nothing changed."""
+        if self.outcome == "unchanged":
+            return None
+        if self.refused or self.current is None:
+            return SchemaRefused(self.source, self.outcome, self.reasons, self.report)
+        return SchemaChanged(self.source, self.current.version, self.previous.digest, self.current.digest, self.report)
+
+
+def judge(previous: Schema, current: Schema, policy: ReloadPolicy, source: str) -> Change:
+    """Whether an edited schema may take the place of the one in force."""
+    report = examine(previous, current)
+    refused = refusals(report, policy)
+    if refused:
+        reasons = tuple(f"{one.rule} {one.subject or one.path}: {one.message}" for one in refused)
+        return Change("incompatible", source, previous, current, report, reasons)
+    if not report.issues and previous == current:
+        return Change("unchanged", source, previous, current, report)
+    return Change("applied", source, previous, current, report)
+
+
+@final
+class Reloader:
+    """Follows the file of a handle.
+
+    Args:
+        contracts: A handle that was loaded from a file.
+        policy: What an edit must keep.
+
+    Raises:
+        ValueError: The handle was not loaded from a file.
+    """
+
+    def __init__(self, contracts: Contracts, policy: ReloadPolicy = "full") -> None:
+        origin = contracts.origin
+        if origin is None:
+            raise ValueError(f"{contracts!r} has no file to follow; load it from a path")
+        self.contracts = contracts
+        self.policy: ReloadPolicy = policy
+        self._path = origin.given
+        self._seen = origin.content_hash
+        self._lock = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Reloader of {self._path}, policy {self.policy}>"
+
+    async def run(self) -> None:
+        """Follow the file until cancelled. A file that is gone is waited for."""
+        async with contextlib.aclosing(self._hints()) as hints:
+            async for _ in hints:
+                content = await self._stable()
+                if content is not None and _hash(content) != self._seen:
+                    await self.reload(content)
+
+    async def reload(self, content: bytes | None = None, *, force: bool = False) -> Change:
+        """Read the file and apply it if it may be.
+
+        Args:
+            content: What the file holds; None to read it.
+            force: Apply it whatever it breaks, as long as it is valid.
+        """
+        async with self._lock:
+            change = await self._decide(content, force=force)
+            if change.outcome == "applied" and change.current is not None:
+                self.contracts.apply(change.current)
+            self._log(change)
+            self.contracts.tell(change)
+            return change
+
+    async def _decide(self, content: bytes | None, *, force: bool) -> Change:
+        previous, source = self.contracts.schema, str(self._path)
+        try:
+            if content is None:
+                content = await asyncio.to_thread(read_file, self._path)
+            self._seen = _hash(content)
+            # Off the loop: libyaml and the checks of a large file take longer than a message may wait.
+            current = await asyncio.to_thread(parse_text, content, source)
+        except ContractError as error:
+            return Change("invalid", source, previous, None, None, tuple(map(str, error.faults)))
+        except (MyceliumError, OSError, RecursionError) as error:
+            return Change("error", source, previous, None, None, (str(error),))
+        return await asyncio.to_thread(judge, previous, current, "none" if force else self.policy, source)
+
+    def _log(self, change: Change) -> None:
+        if change.refused:
+            _log.warning("%s is not applied (%s): %s", change.source, change.outcome, "; ".join(change.reasons))
+        elif change.outcome == "applied" and change.current is not None:
+            _log.info("%s: version %d is in force", change.source, change.current.version)
+
+    async def _stable(self) -> bytes | None:
+        """What the file holds once it has stopped changing; None while it is gone."""
+        before = await asyncio.to_thread(_look, self._path)
+        while before is not None:
+            await asyncio.sleep(_SETTLE_SECONDS)
+            now = await asyncio.to_thread(_look, self._path)
+            if now == before:
+                return before[1]
+            before = now
+        return None
+
+    async def _hints(self) -> AsyncGenerator[None, None]:
+        """Something may have changed: the file system says so, or it is time to look anyway."""
+        while True:
+            folders = await asyncio.to_thread(_folders, self._path)
+            yield  # for what happened while nobody watched
+            try:
+                async with contextlib.aclosing(_watch(folders)) as changes:
+                    async for _ in changes:
+                        yield
+                        if await asyncio.to_thread(_folders, self._path) != folders:
+                            break  # a link on the way points elsewhere now
+            except (OSError, RuntimeError) as error:
+                _log.warning("%s cannot be watched (%s); it is looked at every %g s", self._path, error, _POLL_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
+
+
+def _watch(folders: Sequence[Path]) -> AsyncGenerator[object, None]:
+    from watchfiles import awatch
+
+    return awatch(
+        *folders,
+        watch_filter=None,
+        debounce=_DEBOUNCE_MS,
+        rust_timeout=int(_POLL_SECONDS * 1000),
+        yield_on_timeout=True,
+        recursive=False,
+    )
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _look(path: Path) -> tuple[tuple[int, int, int], bytes] | None:
+    """Size, mtime and inode of a file, and what it holds; None where it is not there."""
+    with contextlib.suppress(OSError, MyceliumError):
+        state = path.stat()
+        return (state.st_size, state.st_mtime_ns, state.st_ino), read_file(path)
+    return None
+
+
+def _folders(path: Path) -> list[Path]:
+    """The folders in which the file, or a link on the way to it, may be replaced."""
+    folders: dict[Path, None] = {}
+    step = Path(os.path.abspath(path))  # noqa: PTH100  resolve() would follow the links that are looked for
+    for _ in range(40):  # as many links as the kernel follows
+        folders.update(dict.fromkeys(folder for folder in _links_and_parent(step) if folder.is_dir()))
+        if not step.is_symlink():
+            break
+        step = step.parent / step.readlink()
+    return list(folders)
+
+
+def _links_and_parent(path: Path) -> list[Path]:
+    """The parent of a path, and of every link among the folders above it."""
+    return [path.parent, *(folder.parent for folder in path.parents if folder.is_symlink())]

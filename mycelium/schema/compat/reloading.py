@@ -1,0 +1,50 @@
+"""Whether an edit may be applied while everything runs (reliability: "Schema and reload")."""
+
+from collections.abc import Iterator
+from typing import Final, Literal, TypeAlias
+
+from mycelium.schema.compat.findings import Finding
+from mycelium.schema.compat.report import Report, asked
+
+__all__ = ["RELOAD_POLICIES", "ReloadPolicy", "refusals"]
+
+ReloadPolicy: TypeAlias = Literal[
+    "full", "backward", "forward", "full-transitive", "backward-transitive", "forward-transitive", "none"
+]
+RELOAD_POLICIES: Final[tuple[ReloadPolicy, ...]] = (
+    "full",
+    "backward",
+    "forward",
+    "full-transitive",
+    "backward-transitive",
+    "forward-transitive",
+    "none",
+)
+_NAMES_GONE: Final = frozenset({"MESSAGE_REMOVED", "FIELD_REMOVED_REQUIRED", "MESSAGE_TOPIC_CHANGED"})
+"""Running code names what these take away, or listens where nothing comes any more. A field that was optional or had a
+default may go: it still reads as None or as its default."""
+
+
+def refusals(report: Report, policy: ReloadPolicy) -> tuple[Finding, ...]:
+    """The findings for which an edit is not applied; empty where it may be.
+
+    Severities and waivers do not count here, and findings about value rules are never among them: the bridge's door
+    enforces the new rules from then on.
+
+    Args:
+        report: The running schema against the edited one.
+        policy: Which directions must hold; under `none` everything is applied.
+    """
+    return () if policy == "none" else tuple(_refused(report, policy))
+
+
+def _refused(report: Report, policy: ReloadPolicy) -> Iterator[Finding]:
+    backward, forward = asked(policy)
+    for one in report.issues:
+        if one.rule.startswith("VALIDATION_"):
+            continue
+        breaks = (backward and not one.backward) or (forward and not one.forward)
+        # With `renamed_from` a renaming is mere information: the old name goes on working.
+        renamed = one.category == "SOURCE" and one.severity != "info"
+        if breaks or renamed or one.rule in _NAMES_GONE:
+            yield one
