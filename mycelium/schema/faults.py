@@ -7,7 +7,7 @@ from typing import Final
 from mycelium.schema.errors import ContractError, Fault
 from mycelium.schema.model import Location
 
-__all__ = ["MAX_FAULTS", "Faults", "Known", "Wrong", "join", "nearest", "quoted", "shortened"]
+__all__ = ["MAX_FAULTS", "Faults", "Known", "Wrong", "join", "nearest", "quoted", "refused", "shortened"]
 
 MAX_FAULTS: Final = 1000
 """Reading ends at this many: nobody reads more, and a hostile file would otherwise cost its size in faults."""
@@ -43,12 +43,12 @@ def quoted(text: object) -> str:
     return shown if len(shown) <= _MAX_QUOTED else f"{shown[:_MAX_QUOTED]}…"
 
 
-def nearest(word: str, candidates: Collection[str]) -> str | None:
-    """The candidate that somebody may have meant by the word."""
+def nearest(word: str, candidates: Collection[str], likeness: float = 0.6) -> str | None:
+    """The candidate that somebody may have meant by the word, at least as like as difflib's ratio says."""
     if len(word) > _MAX_WORD:
         return None
     folded = {candidate.lower(): candidate for candidate in reversed(list(candidates))}
-    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=likeness)
     return folded[close[0]] if close else None
 
 
@@ -74,9 +74,6 @@ class Faults:
         self._faults: list[Fault] = []
         self._budget = _SUGGESTION_BUDGET
         self._spoilt: frozenset[Location] = frozenset()
-
-    def __bool__(self) -> bool:
-        return bool(self._faults)
 
     def __repr__(self) -> str:
         return f"<Faults of {self.file}: {len(self._faults)}>"
@@ -120,3 +117,8 @@ class Faults:
         """
         if self._faults:
             raise ContractError(self.in_file_order())
+
+
+def refused(name: str, line: int, column: int, problem: str, remedy: str) -> ContractError:
+    """The error of a source that cannot be read at all."""
+    return ContractError([Fault(Location(name, line, column), "", problem, remedy)])

@@ -6,6 +6,7 @@ from mycelium.schema.collector import collector_paused
 from mycelium.schema.declared import Declared
 from mycelium.schema.errors import ContractError
 from mycelium.schema.faults import Faults, Known, Wrong, join, quoted, shortened
+from mycelium.schema.json_source import read_json
 from mycelium.schema.literals import settled
 from mycelium.schema.model import (
     DEFAULT_TAG_RANGES,
@@ -42,7 +43,7 @@ from mycelium.schema.sections import (
     SCHEMA_RESERVED,
     TAG_RANGES,
 )
-from mycelium.schema.source import compose, read_json
+from mycelium.schema.source import compose
 from mycelium.schema.validate import validate
 
 __all__ = ["parse", "parse_document", "parse_text"]
@@ -246,11 +247,8 @@ class _Messages:
             return ()
         faults = self._reading.faults
         if not isinstance(node, MappingNode):
-            problem, remedy = (
-                f"must be a mapping, not {describe(node)}",
-                "write `fields: {}` for a message without fields",
-            )
-            faults.add(node.location, path, problem, remedy)
+            remedy = "write `fields: {}` for a message without fields"
+            faults.add(node.location, path, f"must be a mapping, not {describe(node)}", remedy)
             return ()
         fields: dict[str, Field] = {}
         for position, (key, item) in enumerate(node.items, 1):

@@ -19,7 +19,6 @@ __all__ = [
     "Keys",
     "Reader",
     "Reading",
-    "any_value",
     "as_mapping",
     "boolean",
     "choice",
@@ -37,6 +36,8 @@ __all__ = [
 
 Reader: TypeAlias = Callable[[Node], Any]
 
+_SLIP: Final = 0.8
+"""Likeness from which on a word is a slip of a key that only tools read: `type` is not meant to be `rust_type`."""
 _RANGE: Final = re.compile(r"([0-9]{1,10})\s*-\s*([0-9]{1,10})", re.ASCII)
 _DIGITS_LIKE: Final = re.compile(r"[-+]?[0-9][0-9_,' ]*", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -116,7 +117,8 @@ def _refuse_key(key: ScalarNode, item: Node, path: str, keys: Keys, faults: Faul
     otherwise = f"use one of: {', '.join(keys.known)}; keys of your own begin with x-"
     if is_null(item):
         otherwise = "put text with a comma in quotes: inside { } a comma begins a new key"
-    remedy = faults.suggest(spelled, (*keys.known, *sorted(keys.kept)), otherwise)
+    kept = nearest(spelled, keys.kept, _SLIP)
+    remedy = f"did you mean {kept!r}?" if kept else faults.suggest(spelled, tuple(keys.known), otherwise)
     faults.add(key.location, join(path, shortened(spelled)), f"{keys.what} has no key {quoted(spelled)}", remedy)
 
 
@@ -132,13 +134,6 @@ def _must_be(wanted: str, node: Node, remedy: str) -> NoReturn:
 def node_itself(node: Node) -> Node:
     """For sections that are read later."""
     return node
-
-
-def any_value(node: Node) -> Json:
-    """Any value but none."""
-    if is_null(node):
-        _must_be("some value", node, "give it one, or leave the key out")
-    return to_json(node)
 
 
 def as_mapping(node: Node, example: str) -> MappingNode:

@@ -63,12 +63,11 @@ class RuleKind:
     """The types that it applies to, for an error's text."""
     check_argument: Callable[[Type, Json], None]
     """Raises Wrong for an argument that makes no sense."""
-    holds: Callable[[Type, Json], Check]
-    """Makes the function that says whether a value keeps the rule."""
+    holds: Callable[[Type, Json], Check] | None
+    """Makes the function that says whether a value keeps the rule; None for a rule that compares with earlier messages,
+    which is checked per publisher and never by a codec."""
     order: int = 0
     """Rules of a field run in this order, and within it in the file's: a pattern after the length rules."""
-    stateful: bool = False
-    """Whether it compares with earlier messages: checked per publisher, never by a codec."""
 
 
 # --- types -----------------------------------------------------------------------------------------------------------
@@ -232,10 +231,6 @@ def _no_0x_prefix(_type: Type, _argument: Json) -> Check:
     return lambda value: not value.startswith(("0x", "0X"))
 
 
-def _anything(_type: Type, _argument: Json) -> Check:
-    return lambda _: True
-
-
 BUILTIN: Final[dict[str, RuleKind]] = {
     "min": RuleKind(_is_number, "numbers", _lowest, _min),
     "max": RuleKind(_is_number, "numbers", _highest, _max),
@@ -246,7 +241,7 @@ BUILTIN: Final[dict[str, RuleKind]] = {
     "pattern": RuleKind(_is_text, "String", _pattern, _matches, order=1),
     "one_of": RuleKind(_is_plain, "numbers, bool, enums, String, bytes and [u8; N]", _choices, _is_one_of),
     "no_0x_prefix": RuleKind(_is_text, "String", _flag, _no_0x_prefix),
-    "monotonic": RuleKind(_is_number, "numbers", _flag, _anything, stateful=True),
+    "monotonic": RuleKind(_is_number, "numbers", _flag, None),
 }
 """The rules of the contract language, by name."""
 _CUSTOM_ORDER: Final = 2
@@ -292,7 +287,7 @@ def checks(field: Field) -> tuple[tuple[Rule, Check], ...]:
             continue
         if kind is None:
             ordered.append((_CUSTOM_ORDER, each, _custom(each)))
-        elif not kind.stateful:
+        elif kind.holds is not None:
             ordered.append((kind.order, each, kind.holds(field.type, each.argument)))
     ordered.sort(key=lambda entry: entry[0])
     return tuple((each, check) for _, each, check in ordered)

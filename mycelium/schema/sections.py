@@ -8,7 +8,6 @@ from mycelium.schema.nodes import MappingNode, Node, ScalarNode, SequenceNode, d
 from mycelium.schema.readers import (
     Key,
     Keys,
-    any_value,
     boolean,
     choice,
     integer,
@@ -154,7 +153,7 @@ MESSAGE: Final = Keys(
         "reserved": Key("reserved", node_itself, marked=True),
         "renamed_from": Key("renamed_from", name, marked=True),
         "deprecated": Key("deprecated", boolean),
-        "sensitivity": Key("sensitivity", any_value, nullable=True),
+        "sensitivity": Key("sensitivity", to_json, nullable=True),
         "log_payload": Key("log_payload", boolean, nullable=True),
         "key": Key("key", _names, marked=True),
         "retain": Key("retain", choice("last")),

@@ -1,4 +1,4 @@
-"""From the text of a contracts file, or a peer's JSON document, to nodes with their places: safely, whatever it is.
+"""From the text of a contracts file to nodes with their places: safely, whatever the text is.
 
 YAML is read as events, twice. The first pass only counts, and refuses what goes beyond `Limits`, so that nothing is
 built from a bracket bomb or an alias bomb: PyYAML's C composer is recursive and takes the process down with it. The
@@ -6,7 +6,6 @@ second pass builds nodes, without recursion. No tag is ever resolved to an objec
 """
 
 import codecs
-import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -14,12 +13,11 @@ from typing import Any, Final
 import yaml
 from attrs import define
 
-from mycelium.schema.errors import ContractError, Fault
-from mycelium.schema.faults import Faults, Wrong, join, quoted, shortened
+from mycelium.schema.errors import ContractError
+from mycelium.schema.faults import Faults, Wrong, join, quoted, refused, shortened
 from mycelium.schema.model import Location
 from mycelium.schema.nodes import (
     FILE_LIMITS,
-    PEER_LIMITS,
     Limits,
     MappingNode,
     Node,
@@ -28,9 +26,9 @@ from mycelium.schema.nodes import (
     SequenceNode,
     describe,
 )
-from mycelium.schema.plain import SPECIAL_STARTS, resolve, to_float, to_int
+from mycelium.schema.plain import SPECIAL_STARTS, resolve
 
-__all__ = ["compose", "read_json", "read_yaml"]
+__all__ = ["compose", "read_yaml"]
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -78,12 +76,8 @@ def compose(text: str | bytes, faults: Faults, limits: Limits = FILE_LIMITS) -> 
     root = _Builder(faults).run(_events(decoded, faults.file))
     faults.spoil()
     if root is None:
-        raise _refused(faults.file, 1, 1, "the file is empty", "write at least `messages:` and a message")
+        raise refused(faults.file, 1, 1, "the file is empty", "write at least `messages:` and a message")
     return root
-
-
-def _refused(name: str, line: int, column: int, problem: str, remedy: str) -> ContractError:
-    return ContractError([Fault(Location(name, line, column), "", problem, remedy)])
 
 
 def _events(text: str, name: str) -> Iterator[Any]:
@@ -98,7 +92,7 @@ def _events(text: str, name: str) -> Iterator[Any]:
         raise _syntax_error(error, name) from error
     except (RecursionError, ValueError, OverflowError) as error:
         # The parser in Python lets these through for absurd escapes and directives.
-        raise _refused(name, 1, 1, f"the YAML parser gave up: {error}", "simplify the file") from error
+        raise refused(name, 1, 1, f"the YAML parser gave up: {error}", "simplify the file") from error
 
 
 # --- text ------------------------------------------------------------------------------------------------------------
@@ -109,27 +103,27 @@ def _decoded(text: str | bytes, name: str, limits: Limits) -> str:
     raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if len(raw) > limits.size:
         problem = f"the text has {len(raw):,} bytes; the limit is {limits.size:,}"
-        raise _refused(name, 1, 1, problem, "split the file")
+        raise refused(name, 1, 1, problem, "split the file")
     decoded = _from_bytes(text, name) if isinstance(text, bytes) else text
     decoded = decoded.removeprefix("\ufeff")
     found = _UNPRINTABLE.search(decoded)
     if found:
         line, column = _position(decoded, found.start())
         problem = f"the character U+{ord(found.group()):04X} is not allowed"
-        raise _refused(name, line, column, problem, "remove it, or write it as an escape in double quotes")
+        raise refused(name, line, column, problem, "remove it, or write it as an escape in double quotes")
     return decoded
 
 
 def _from_bytes(raw: bytes, name: str) -> str:
     if raw.startswith(_UTF32):
-        raise _refused(name, 1, 1, "the text is UTF-32", "save it as UTF-8")
+        raise refused(name, 1, 1, "the text is UTF-32", "save it as UTF-8")
     encoding = "utf-16" if raw.startswith(_UTF16) else "utf-8"
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         line, column = _position(raw[: error.start].decode(encoding, "replace"), error.start)
         problem = f"the text is no {encoding.upper()}: byte 0x{raw[error.start]:02x} cannot stand here"
-        raise _refused(name, line, column, problem, "save it as UTF-8") from error
+        raise refused(name, line, column, problem, "save it as UTF-8") from error
 
 
 def _position(text: str, index: int) -> tuple[int, int]:
@@ -144,7 +138,7 @@ def _syntax_error(error: yaml.YAMLError, name: str) -> ContractError:
     context, problem = getattr(error, "context", None), getattr(error, "problem", None)
     said = ", ".join(part for part in (context, problem) if part) or str(error).partition("\n")[0]
     remedy = next((remedy for piece, remedy in _SYNTAX_REMEDIES if piece in said), "repair the YAML there")
-    return _refused(name, line, column, f"not YAML: {said}", remedy)
+    return refused(name, line, column, f"not YAML: {said}", remedy)
 
 
 # --- first pass: limits ----------------------------------------------------------------------------------------------
@@ -198,7 +192,7 @@ class _Meter:
 
     def _refuse(self, event: Any, problem: str, remedy: str) -> ContractError:
         mark = event.start_mark
-        return _refused(self._name, mark.line + 1, mark.column + 1, problem, remedy)
+        return refused(self._name, mark.line + 1, mark.column + 1, problem, remedy)
 
     def _scalar(self, event: Any) -> None:
         self._nodes += 1
@@ -354,85 +348,3 @@ class _Builder:
             return False
         seen[node.value] = node.location
         return True
-
-
-# --- JSON ------------------------------------------------------------------------------------------------------------
-
-_JSON_PARTS: Final = re.compile(r'"(?:[^"\\]+|\\.)*+"?|[\[\]{},:]', re.DOTALL)
-
-
-def read_json(data: bytes, name: str, *, limits: Limits = PEER_LIMITS) -> Node:
-    """The nodes of a contracts document, as it came from a peer; every location is the document's start.
-
-    Raises:
-        ContractError: It is no JSON, beyond the limits, or holds what JSON leaves open: a key twice, NaN, unpaired
-            surrogates.
-    """
-    if len(data) > limits.size:
-        problem = f"the document has {len(data):,} bytes; the limit is {limits.size:,}"
-        raise _refused(name, 1, 1, problem, "send a smaller one")
-    try:
-        text = data.decode()
-        _measure_json(text, name, limits)
-        value = json.loads(
-            text, object_pairs_hook=_unique, parse_int=to_int, parse_float=to_float, parse_constant=_no_constant
-        )
-        text.encode()
-    except Wrong as wrong:
-        raise _refused(name, 1, 1, wrong.problem, wrong.remedy) from wrong
-    except json.JSONDecodeError as error:
-        raise _refused(name, error.lineno, error.colno, f"not JSON: {error.msg}", "send valid JSON") from error
-    except (ValueError, RecursionError) as error:
-        raise _refused(name, 1, 1, f"not JSON: {error}", "send valid JSON in UTF-8") from error
-    return _from_json(value, (name, 1, 1))
-
-
-def _measure_json(text: str, name: str, limits: Limits) -> None:
-    """Counts brackets and separators outside of strings, before the parser, which is recursive, sees the text."""
-    depth, nodes = 0, 1
-    for part in _JSON_PARTS.findall(text):
-        if part in "[{":
-            depth += 1
-            nodes += 1
-            if depth > limits.depth:
-                problem = f"more than {limits.depth} collections stand inside one another"
-                raise _refused(name, 1, 1, problem, "nest less deeply")
-        elif part in "]}":
-            depth -= 1
-        elif part in ",:":
-            nodes += 1
-    if nodes > limits.nodes:
-        raise _refused(name, 1, 1, f"the document has more than {limits.nodes:,} values", "send a smaller one")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in members if keys.count(key) > 1)
-        raise Wrong(f"the key {quoted(twice)} comes twice in one object", "keep one of the two")
-    return members
-
-
-def _no_constant(text: str) -> float:
-    raise Wrong(f"{text} is no JSON", 'write it as a string, such as "NaN"')
-
-
-def _from_json(value: Any, place: Place) -> Node:
-    """Recursive, which is safe because `_measure_json` bounds the depth."""
-    if isinstance(value, dict):
-        pairs = tuple((_json_scalar(key, place), _from_json(item, place)) for key, item in value.items())
-        return MappingNode(pairs, place)
-    if isinstance(value, list):
-        return SequenceNode(tuple(_from_json(item, place) for item in value), place)
-    return _json_scalar(value, place)
-
-
-def _json_scalar(value: Any, place: Place) -> ScalarNode:
-    if isinstance(value, str) and not value.isascii() and _UNPAIRED.search(value):
-        problem = f"the text {quoted(value)} holds half of a surrogate pair"
-        raise _refused(*place, problem, "send whole characters")
-    return ScalarNode(value, place)
-
-
-_UNPAIRED: Final = re.compile("[\ud800-\udfff]")

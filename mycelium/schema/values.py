@@ -7,7 +7,7 @@ defaults and `one_of` in the same form.
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, assert_never
 
 from mycelium.schema.faults import nearest, quoted
 from mycelium.schema.model import (
@@ -106,6 +106,8 @@ def to_json_value(type_: Type, value: Any, types: Types) -> Json:
         case MessageRef(name):
             held = ((one, getattr(value, one.name)) for one in _Classes(types).fields(name))
             return {one.name: to_json_value(one.type, item, types) for one, item in held if item is not None}
+        case _:
+            assert_never(type_)
 
 
 def checked_json(type_: Type, value: Json, messages: Mapping[str, Message]) -> Json:
@@ -188,6 +190,8 @@ class _From:
                 return self._entries(key, inner, value)
             case MessageRef(name):
                 return self._message(name, value)
+            case _:
+                assert_never(type_)
 
     def _member(self, enum: EnumDef, value: Any) -> Any:
         if isinstance(value, str):

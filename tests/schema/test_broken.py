@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mycelium.schema.errors import ContractError
+from mycelium.schema.faults import Faults
 from mycelium.schema.parse import parse_text
 
 PLACE = re.compile(r"# [0-9]+:[0-9]+: ")
@@ -45,3 +46,10 @@ def test_faults_come_in_the_order_of_the_file(file):
         parse_text(file.read_bytes(), file.name)
     places = [(fault.location.line, fault.location.column) for fault in caught.value.faults]
     assert places == sorted(places)
+
+
+def test_faults_show_whose_and_how_many_they_are():
+    faults = Faults("orders.yaml")
+    faults.add(None, "schema", "is wrong", "correct it")
+    assert repr(faults) == "<Faults of orders.yaml: 1>"
+    assert str(faults.in_file_order()[0]) == "orders.yaml:1:1: schema: is wrong; correct it"

@@ -1,5 +1,6 @@
 """Nodes to model: what each part of the contract language means."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -441,4 +442,15 @@ def test_a_file_of_a_thousand_messages_loads_in_no_time():
     )
     began = time.process_time()
     assert len(parse_text(text).messages) == 1000
-    assert time.process_time() - began < 1.0  # about 0.3 on a machine at rest
+    # About 0.3 on a machine at rest; whoever traces the test, such as coverage, makes it several times slower.
+    assert time.process_time() - began < (1.0 if sys.gettrace() is None else 10.0)
+
+
+def test_figures_of_a_domain_that_are_no_numbers_are_kept_for_tools():
+    domain = parse_text("domains: {D: {latency_slo_p99_ms: 10ms, error_rate_slo_pct: true}}").domains["D"]
+    assert (domain.latency_slo_p99_ms, domain.error_rate_slo_pct) == (None, None)
+    assert domain.extras == {"latency_slo_p99_ms": "10ms", "error_rate_slo_pct": True}
+
+
+def test_built_in_types_are_found_in_any_form_that_python_compares():
+    assert one_field("Vec<\uff55\uff18>").type == Bytes()

@@ -1,6 +1,7 @@
 """Text to nodes: places, plain scalars by YAML 1.2, limits, and everything that a hostile text may try."""
 
 import math
+import sys
 import time
 from contextlib import suppress
 
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mycelium.schema.errors import ContractError
+from mycelium.schema.json_source import read_json
 from mycelium.schema.nodes import Limits, MappingNode, ScalarNode, SequenceNode, to_json
-from mycelium.schema.source import read_json, read_yaml
+from mycelium.schema.source import read_yaml
 
 MIB = 1024 * 1024
 
@@ -180,6 +182,7 @@ def test_what_no_text_may_hold_is_told_where_it_stands(data, told):
         ("a: !t x\n", "f:1:4: a: the tag '!t' is not allowed"),
         ("a: ! x\n", "f:1:4: a: the tag '!' is not allowed"),
         ("a: !!str x\n", "f:1:4: a: the tag 'tag:yaml.org,2002:str' is not allowed"),
+        ("{!t a: 1, b: !t 2}\n", "f:1:2: the tag '!t' is not allowed"),
         ("a: [1, !!python/name:os.system x]\n", "f:1:8: a[1]: the tag"),
         ("a: !h!x y\n", "undefined tag handle"),
         ("%TAG ! tag:example.com,2000:\n---\na: !x y\n", "f:3:4: a: the tag 'tag:example.com,2000:x'"),
@@ -265,7 +268,7 @@ def test_a_hostile_text_is_refused_in_no_time(name):
     began = time.process_time()
     refused(HOSTILE[name])
     # A second is the promise; the processor's time is measured, as other work on the machine is not the loader's.
-    assert time.process_time() - began < 1.5
+    assert time.process_time() - began < (1.5 if sys.gettrace() is None else 15.0)
 
 
 @given(st.text(alphabet="ab01:-?,[]{}&*!|>'\"%@`# \n\t\\x~.<=é\u2028\ufeff", max_size=60))
