@@ -5,6 +5,7 @@ JSON has no places to tell: every node stands at the start of the document.
 
 import json
 import re
+from collections import Counter
 from typing import Any, Final
 
 from mycelium.schema.faults import Wrong, quoted, refused
@@ -64,8 +65,7 @@ def _measure_json(text: str, name: str, limits: Limits) -> None:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in members if keys.count(key) > 1)
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise Wrong(f"the key {quoted(twice)} comes twice in one object", "keep one of the two")
     return members
 
