@@ -88,7 +88,9 @@ def _default(spelling: str) -> Any:
 def _fields(draw: st.DrawFn, enums: list[str], messages: list[str], number: int, *, rules: bool) -> dict[str, Any]:
     """Fields of message `number`; it holds later messages directly, itself and earlier ones only if it need not."""
     names = draw(st.lists(st.sampled_from(FIELD_NAMES), max_size=7, unique=True))
-    tags = draw(st.lists(st.integers(1, 0xEFFF) | st.integers(1, 12), min_size=len(names), max_size=len(names), unique=True))
+    tags = draw(
+        st.lists(st.integers(1, 0xEFFF) | st.integers(1, 12), min_size=len(names), max_size=len(names), unique=True)
+    )
     explicit = draw(st.booleans())
     fields: dict[str, Any] = {}
     for name, tag in zip(names, tags, strict=True):
