@@ -1,6 +1,7 @@
 """What a user is told when a command fails: one line what, one why, one what to try; and the exit code."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -9,6 +10,7 @@ from mycelium.errors import MyceliumError
 from mycelium.schema.errors import (
     ContractError,
     ContractNotFound,
+    ContractWarning,
     JsonError,
     MessageError,
     SchemaError,
@@ -16,7 +18,7 @@ from mycelium.schema.errors import (
 )
 from mycelium.wire.errors import DecodeError
 
-__all__ = ["explain", "fail"]
+__all__ = ["explain", "fail", "say_warnings"]
 
 Told: TypeAlias = tuple[str, str, str]
 """What, why, what to try."""
@@ -29,6 +31,20 @@ def fail(code: int, what: str, why: str = "", remedy: str = "") -> int:
     lines += [f"  try: {remedy}"] if remedy else []
     print("\n".join(lines), file=sys.stderr)
     return code
+
+
+def say_warnings() -> None:
+    """Have warnings about contracts said in a line each, whatever Python was told to do with warnings."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if issubclass(category, ContractWarning):
+            print(f"mycelium: warning: {message}", file=sys.stderr)
+        else:
+            usual(message, category, *place)
+
+    usual = warnings.showwarning
+    warnings.showwarning = show
+    warnings.simplefilter("always", ContractWarning)
 
 
 def explain(error: MyceliumError) -> int:

@@ -71,13 +71,13 @@ def add_commands(
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    from mycelium.cli.failures import explain, say_warnings
     from mycelium.errors import MyceliumError
 
+    say_warnings()
     try:
         code: int = parsed.func(parsed)
     except MyceliumError as error:
-        from mycelium.cli.failures import explain
-
         return explain(error)
     except KeyboardInterrupt:
         return _INTERRUPTED

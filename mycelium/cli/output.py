@@ -2,13 +2,17 @@
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mycelium.contracts import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.converter import from_plain, to_plain
 from mycelium.schema.errors import REDACTED, JsonError
+from mycelium.schema.model import Schema
 from mycelium.schema.redaction import holds_redacted
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 __all__ = ["as_object", "escaped", "json_line", "pretty_line", "read_message", "say"]
 
@@ -23,12 +27,14 @@ def escaped(text: str) -> str:
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
-def as_object(contracts: Contracts, message: Message, *, show_sensitive: bool = False) -> dict[str, Any]:
+def as_object(
+    message: Message, schema: Schema, converter: "Converter", *, show_sensitive: bool = False
+) -> dict[str, Any]:
     """`{"type": …, "fields": {…}}`; without the fields where the contract keeps them out of sight."""
     name = type(message).__name__
-    if not show_sensitive and holds_redacted(contracts.schema, name):
+    if not show_sensitive and holds_redacted(schema, name):
         return {"type": name, "fields": {}, "redacted": True}
-    return {"type": name, "fields": to_plain(contracts.converter, message)}
+    return {"type": name, "fields": to_plain(converter, message)}
 
 
 def json_line(shown: dict[str, Any]) -> str:

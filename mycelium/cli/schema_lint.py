@@ -18,8 +18,8 @@ def add_parser(commands: Commands) -> None:
     parser = new_command(
         commands,
         "lint",
-        "Print every fault of contracts files, with its place and what to do, and what is legal but unwise. Exit code 3 "
-        "where there is a fault; findings fail only with --strict.",
+        "Print every fault of contracts files, with its place and what to do, and what is legal but unwise. Exit code "
+        "3 where there is a fault; findings fail only with --strict.",
         "mycelium schema lint contracts.yaml",
         "mycelium schema lint -o json --strict contracts/*.yaml",
     )

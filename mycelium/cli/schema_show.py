@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from mycelium.cli.options import Commands, new_command
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
+_PIPED_WIDTH: Final = 400
+"""Characters of a line that no terminal cuts."""
 _NAMED: Final = ("types", "messages")
 """Sections of the document whose entries are asked for by name."""
 
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "json":
         print(json.dumps(_chosen(schema, args.types), ensure_ascii=False))
         return 0
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     if not args.types:
         _show_all(console, schema)
     for name in args.types:

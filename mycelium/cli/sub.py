@@ -54,7 +54,9 @@ async def _subscribe(args: argparse.Namespace) -> int:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(args.timeout):
                     async for message in stream:
-                        print(line(as_object(client.types, message, show_sensitive=args.show_sensitive)), flush=True)
+                        schema, converter = client.types.schema, client.types.converter
+                        shown = as_object(message, schema, converter, show_sensitive=args.show_sensitive)
+                        print(line(shown), flush=True)
                         count += 1
                         if count == args.count:
                             return 0

@@ -1,8 +1,10 @@
 """Which messages must not be shown."""
 
+from attrs import evolve
+
 from mycelium.schema.model import Schema, messages_in
 
-__all__ = ["holds_redacted"]
+__all__ = ["holds_redacted", "unredacted"]
 
 
 def holds_redacted(schema: Schema, name: str) -> bool:
@@ -17,3 +19,9 @@ def holds_redacted(schema: Schema, name: str) -> bool:
         inner = {each for one in message.fields for each in messages_in(one.type)}
         waiting.extend(inner - seen)
     return False
+
+
+def unredacted(schema: Schema) -> Schema:
+    """The same schema, with nothing kept out of sight: for somebody who asked to see it."""
+    shown = {name: evolve(one, sensitivity=None, log_payload=None) for name, one in schema.messages.items()}
+    return evolve(schema, messages=shown)

@@ -1,0 +1,115 @@
+"""`mycelium decode`: bytes to JSON, or explained byte by byte."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from mycelium.cli.options import Commands, add_contracts, new_command
+
+if TYPE_CHECKING:
+    from mycelium.contracts import Contracts
+    from mycelium.wire.annotate import Row
+
+__all__ = ["add_parser"]
+
+_WIDTH = 16
+"""Bytes on a line of an annotation."""
+
+
+def add_parser(commands: Commands) -> None:
+    """`decode HEX|-`."""
+    parser = new_command(
+        commands,
+        "decode",
+        "Print a whole frame, or with --type a payload, as JSON, one object a line; or explain each of its bytes. Exit "
+        "code 1 if the bytes are no such message.",
+        "mycelium decode 0a000000f2030100020000006869",
+        "mycelium decode --type Ping --annotate 0100020000006869",
+        'mycelium encode Ping \'{"value": "hi"}\' --frame | mycelium decode -',
+    )
+    parser.add_argument("hex", metavar="HEX", help="the bytes in hex, spaces allowed; '-' reads standard input")
+    parser.add_argument(
+        "--type", metavar="TYPE", help="the bytes are a payload of this message (default: whole frames)"
+    )
+    parser.add_argument("--annotate", action="store_true", help="explain every byte, offset by offset")
+    parser.add_argument(
+        "--show-sensitive", action="store_true", help="print values that the contract keeps out of sight"
+    )
+    add_contracts(parser)
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print JSON or an annotation."""
+    from mycelium.bus.errors import UsageError
+    from mycelium.contracts import load
+
+    text = sys.stdin.read() if args.hex == "-" else args.hex
+    try:
+        data = bytes.fromhex(text.strip().removeprefix("0x"))
+    except ValueError as error:
+        raise UsageError(f"{error}; give the bytes as hex digits") from None
+    contracts = load(args.contracts)
+    if args.annotate:
+        return _annotate(contracts, data, args.type, show_sensitive=args.show_sensitive)
+    return _decode(contracts, data, args.type, show_sensitive=args.show_sensitive)
+
+
+def _decode(contracts: "Contracts", data: bytes, name: str | None, *, show_sensitive: bool) -> int:
+    from mycelium.cli.failures import fail
+    from mycelium.cli.output import as_object, json_line
+    from mycelium.contracts import core_protocol
+    from mycelium.schema.converter import make_converter
+    from mycelium.wire.buffer import FrameBuffer
+    from mycelium.wire.errors import ProtocolError
+    from mycelium.wire.frames import HARD_MAX_PAYLOAD
+
+    if name is not None:
+        message = contracts[name].from_bytes(data)
+        print(json_line(as_object(message, contracts.schema, contracts.converter, show_sensitive=show_sensitive)))
+        return 0
+    buffer = FrameBuffer(HARD_MAX_PAYLOAD)
+    buffer.feed(data)
+    core = core_protocol().registry
+    homes = (contracts.registry, contracts.converter), (core, make_converter(core))
+    try:
+        while (batch := buffer.take()) is not None:
+            for index, type_id in enumerate(batch.type_ids):
+                registry, converter = homes[type_id in core.by_id]
+                message = registry.entry_by_id(type_id).decode(batch.payload(index))
+                print(json_line(as_object(message, registry.schema, converter, show_sensitive=show_sensitive)))
+    except ProtocolError as error:
+        return fail(1, "these bytes are no frames", error.problem, "--type TYPE reads a payload without a frame")
+    if len(buffer) or not data:
+        why = f"{len(buffer)} bytes are left that are no whole frame" if data else "there are no bytes"
+        return fail(1, "these bytes are no frames", why, "--annotate explains them, --type TYPE reads a bare payload")
+    return 0
+
+
+def _annotate(contracts: "Contracts", data: bytes, name: str | None, *, show_sensitive: bool) -> int:
+    from mycelium.contracts import core_protocol
+    from mycelium.schema.redaction import unredacted
+    from mycelium.wire.annotate import annotate, annotate_frames
+
+    schemas = [contracts.schema, core_protocol().registry.schema]
+    if show_sensitive:
+        schemas = [unredacted(schema) for schema in schemas]
+    if name is None:
+        rows = annotate_frames(data, schemas)
+    else:
+        contracts.registry.entry(name)  # that there is one
+        rows = annotate(schemas[0].messages[name], data, schemas[0])
+    for row in rows:
+        _print_row(row)
+    return 1 if any(row.wrong for row in rows) else 0
+
+
+def _print_row(row: "Row") -> None:
+    from mycelium.cli.output import escaped
+
+    lines = [row.hex[start : start + 2 * _WIDTH] for start in range(0, len(row.hex), 2 * _WIDTH)] or [""]
+    text = "  " * row.depth + escaped(row.text)
+    mark = "!" if row.wrong else " "
+    print(f"{row.offset:>6} {mark} {lines[0]:<{2 * _WIDTH}}  {text}".rstrip())
+    for number, line in enumerate(lines[1:], 1):
+        print(f"{row.offset + number * _WIDTH:>6}   {line}")
