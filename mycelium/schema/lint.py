@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, TypeAlias
 
@@ -196,18 +197,24 @@ def _vacuous_rules(schema: Schema) -> _Found:
 
 def _vacuous(rule: Rule, one: Field, index: int) -> str | None:
     """Why a rule refuses nothing, or None if it does."""
-    argument: Any = rule.argument
-    if argument is False:
+    if rule.argument is False:
         return "is switched off"
-    first, last = INTEGERS.get(str(one.type), (None, None))
-    allows_all = {
-        "min": first is not None and argument <= first,
-        "max": last is not None and argument >= last,
-        "min_length": argument == 0,
-    }
-    if allows_all.get(rule.name):
+    if _holds_for_all(rule, one.type):
         return f"holds for every {one.type}"
     return "says less than another rule of the field" if _is_weaker(rule, one, index) else None
+
+
+def _holds_for_all(rule: Rule, type_: Type) -> bool:
+    first, last = INTEGERS.get(str(type_), (-math.inf, math.inf))
+    match rule.name:
+        case "min":
+            return _number(rule) <= first
+        case "max":
+            return _number(rule) >= last
+        case "min_length":
+            return _number(rule) == 0
+        case _:
+            return False
 
 
 def _is_weaker(rule: Rule, one: Field, index: int) -> bool:

@@ -146,7 +146,7 @@ def test_real_files_survive_the_way_through_a_document(file):
     assert document(received) == document(schema)
 
 
-@given(contracts())
+@given(contracts(rules=True))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_schema_survives_the_way_through_its_document(text):
     schema = parse_text(text)

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from strategies import contracts
 
 from mycelium.schema.lint import LINT_RULES, lint
 from mycelium.schema.model import Message, Schema
@@ -25,7 +27,7 @@ messages:
     sensitivity: internal
     log_payload: true
     fields:
-      a: {type: u8, tag: 7, validation: [{min: 0}, {max: 255}, {min_lenght: 3}]}
+      a: {type: u8, tag: 7, validation: [{min: 0}, {max: 255}, {min_lenght: three}]}
       b: {type: f32, default: 0.1, optional: true, renamed_from: a}
       c: {type: Used, deprecated: true,
           validation: [{min_length: 2}, {max_length: 4}, {max_length: 5}, {not_empty: true}]}
@@ -89,3 +91,10 @@ messages:
 def test_a_schema_without_places_is_linted_at_the_start_of_its_source():
     schema = Schema(messages={"M": Message("M", 1001, ())}, source="made")
     assert [str(each.location) for each in lint(schema)] == ["made:1:1"]
+
+
+@given(contracts(rules=True))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_schema_can_be_linted(text):
+    schema = parse_text(text)
+    assert {each.rule for each in lint(schema)} <= set(LINT_RULES)
