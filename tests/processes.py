@@ -1,11 +1,15 @@
 """The command as a user runs it: real processes, waited for by what they say and ended by their id."""
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+
+from mycelium.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 30
@@ -35,6 +39,39 @@ def run(*arguments, input="", cwd=ROOT, env=None):  # noqa: A002  subprocess cal
         timeout=SECONDS,
         check=False,
     )
+
+
+def call(*arguments, input="", env=None):  # noqa: A002
+    """Run a command to its end inside this process, where a process of its own would prove nothing more."""
+    argv = [str(each) for each in arguments]
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        _process_state(io.StringIO(input), ["mycelium", *argv], environment(**(env or {}))),
+        warnings.catch_warnings(),
+        contextlib.chdir(ROOT),
+    ):
+        try:
+            code = main(argv)
+        except SystemExit as exit_:
+            code = exit_.code or 0
+    return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _process_state(stdin, argv, variables):
+    """Standard input, arguments and environment as a process of its own would have them."""
+    before = sys.stdin, sys.argv, dict(os.environ)
+    sys.stdin, sys.argv = stdin, argv
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        sys.stdin, sys.argv, kept = before
+        os.environ.clear()
+        os.environ.update(kept)
 
 
 @contextlib.contextmanager

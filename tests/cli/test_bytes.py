@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from processes import ROOT, run
+from processes import ROOT
+from processes import call as run
 
 DEFI = ROOT / "tests/contracts/mycelium-defi.yaml"
 FRAME = "0a000000f2030100020000006869"

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from processes import ROOT, run
+from processes import ROOT
+from processes import call as run
 
 CONTRACTS = ROOT / "tests/contracts"
 BROKEN = ROOT / "tests/broken"
