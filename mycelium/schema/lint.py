@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from attrs import frozen
 
+from mycelium.schema.faults import shortened
 from mycelium.schema.model import (
     INTEGERS,
     MISSING,
@@ -192,7 +193,7 @@ def _vacuous_rules(schema: Schema) -> _Found:
         for index, rule in enumerate(one.rules):
             reason = _vacuous(rule, one, index)
             if reason:
-                yield f"{path}.validation", rule.location, f"{rule.name}: {_shown(rule.argument)} {reason}"
+                yield f"{path}.validation", rule.location, f"{shortened(rule.name)}: {_shown(rule.argument)} {reason}"
 
 
 def _vacuous(rule: Rule, one: Field, index: int) -> str | None:

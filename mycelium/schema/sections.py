@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from mycelium.schema.faults import Wrong
+from mycelium.schema.faults import Wrong, shortened
 from mycelium.schema.model import INTEGERS, MAX_FIELD_TAG, Rule
 from mycelium.schema.nodes import MappingNode, Node, ScalarNode, SequenceNode, describe, to_json
 from mycelium.schema.readers import (
@@ -89,8 +89,8 @@ def _rule(node: Node) -> Rule:
     if not str(key.value).strip():
         raise Wrong("a rule needs a name", "write it as `- rule: argument`", key.location)
     if is_null(argument):
-        problem = f"the rule {key.value} has no argument"
-        raise Wrong(problem, f"write `{key.value}: true`, or what it compares with", key.location)
+        problem = f"the rule {shortened(str(key.value))} has no argument"
+        raise Wrong(problem, "write `true` behind it, or what it compares with", key.location)
     return Rule(str(key.value), to_json(argument), key.location)
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol, assert_never
 
-from mycelium.schema.faults import nearest, quoted
+from mycelium.schema.faults import nearest, quoted, shortened
 from mycelium.schema.model import (
     INTEGERS,
     MAX_NESTING,
@@ -234,7 +234,7 @@ class _From:
         if self._depth >= MAX_NESTING:
             raise ValueProblem([("", f"messages are nested more than {MAX_NESTING} deep")])
         fields = {one.name: one for one in self._made.fields(name)}
-        problems = [(f".{key}", f"{name} has no such field") for key in value if key not in fields]
+        problems = [(f".{shortened(str(key))}", f"{name} has no such field") for key in value if key not in fields]
         values: dict[str, Any] = {}
         self._depth += 1
         for one in fields.values():

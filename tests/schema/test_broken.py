@@ -34,18 +34,12 @@ def test_a_broken_file_yields_exactly_the_faults_that_its_head_names(file):
     assert [
         line for line, wanted in zip(told, expected(text), strict=True) if not line.startswith(f"{file.name}:{wanted}")
     ] == []
+    places = [(fault.location.line, fault.location.column) for fault in caught.value.faults]
+    assert places == sorted(places)
     for fault in caught.value.faults:
         assert fault.location.file == file.name
         assert fault.remedy
         assert "Traceback" not in str(fault)
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_faults_come_in_the_order_of_the_file(file):
-    with pytest.raises(ContractError) as caught:
-        parse_text(file.read_bytes(), file.name)
-    places = [(fault.location.line, fault.location.column) for fault in caught.value.faults]
-    assert places == sorted(places)
 
 
 def test_faults_show_whose_and_how_many_they_are():
