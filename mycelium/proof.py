@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final, Literal
 
 from mycelium.contracts import make_registry
@@ -39,6 +40,14 @@ Side = Literal["old", "new"]
 
 _MOST_BYTES: Final = 4096
 """Of a witness: longer ones prove as much and nobody reads them."""
+
+
+_WORK: Final = 20_000
+"""Fields written while one witness is searched for, so that a message of thousands of fields takes no longer."""
+_FEWEST_TRIES: Final = 2
+_MOST_FOCUS: Final = 8
+_MOST_FIELDS: Final = 1000
+"""Of a message; Python takes the better part of a second to call a constructor with ten thousand keywords."""
 
 
 class Crossing:
@@ -262,11 +271,14 @@ class Proofs:
             (probe.previous_fields, probe.current_fields) if old else (probe.current_fields, probe.previous_fields)
         )
         message = crossing.writer.schema.messages[name]
+        if len(message.fields) > _MOST_FIELDS:
+            return None
         theirs = crossing.reader.schema.messages.get(other) if other else None
         focus = tuple(message.by_name[one] for one in fields)
         others = tuple(theirs.by_name[one] for one in their_fields) if theirs else ()
         spare: Witness | None = None
-        for values in crossing.messages(message, focus, others):
+        tries = max(_FEWEST_TRIES, _WORK // (len(message.fields) + 1))
+        for values in islice(crossing.messages(message, focus[:_MOST_FOCUS], others[:_MOST_FOCUS]), tries):
             payload = crossing.write(name, values)
             if payload is None or len(payload) > _MOST_BYTES:
                 continue

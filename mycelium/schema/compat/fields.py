@@ -82,13 +82,14 @@ def _renamed(pair: MessagePair, moved: Moved) -> Finding:
 
 def _added(scope: Scope, pair: MessagePair, pairs: FieldPairs) -> Iterator[Finding]:
     for new in pairs.added:
+        taken = new.tag in pair.previous.by_tag
         rule = "FIELD_ADDED_REQUIRED" if new.required else "FIELD_ADDED_OPTIONAL"
         if new.default is not MISSING:
             rule = "FIELD_ADDED_WITH_DEFAULT"
         kind = {"FIELD_ADDED_REQUIRED": "Required", "FIELD_ADDED_OPTIONAL": "Optional"}.get(rule, "Defaulted")
         text = f"{kind} field `{new.name}` (tag {new.tag}, {new.spelling or new.type}) was added."
         if new.required:
-            text += f" Old messages do not carry tag {new.tag}, so new readers fail."
+            text += f" Old messages do not carry {'it' if taken else f'tag {new.tag}'}, so new readers fail."
         yield found(
             rule,
             path_of(pair.current, new),

@@ -178,7 +178,7 @@ def added_field(pair: MessagePair, pairs: FieldPairs, new: Field) -> Fix:
 
 def _free(pair: MessagePair, pairs: FieldPairs, new: Field) -> int:
     """The tag that `pin_tags` gives to an added field."""
-    return _pinned(pair, pairs)[new.name]
+    return pinned(pair, pairs)[new.name]
 
 
 def fresh_tag(pair: MessagePair, pairs: FieldPairs, new: Field) -> Fix:
@@ -244,7 +244,7 @@ def _unused(reserved: Reserved, numbers: set[int], names: Iterable[str]) -> Rese
 # --- tags ------------------------------------------------------------------------------------------------------------
 
 
-def _pinned(pair: MessagePair, pairs: FieldPairs) -> dict[str, int]:
+def pinned(pair: MessagePair, pairs: FieldPairs) -> dict[str, int]:
     """A tag for every field of the current message: the old one where it had one, else a free one."""
     tags = {moved.current.name: moved.previous.tag for moved in pairs.kept}
     taken = {one.tag for one in pair.previous.fields}
@@ -268,7 +268,7 @@ def _pinned(pair: MessagePair, pairs: FieldPairs) -> dict[str, int]:
 
 def pin_tags(pair: MessagePair, pairs: FieldPairs) -> Fix:
     """Write every tag of a message out, the old ones as they were."""
-    tags = _pinned(pair, pairs)
+    tags = pinned(pair, pairs)
     added = {one.name: one for one in pairs.added}
     entries: dict[str, Json] = {}
     softened = []

@@ -9,7 +9,7 @@ from typing import Final
 from mycelium.schema.compat.findings import SEVERITIES, Finding
 from mycelium.schema.compat.view import View
 
-__all__ = ["render_github", "render_outputs", "render_summary"]
+__all__ = ["render_failure", "render_github", "render_outputs", "render_summary"]
 
 _COMMANDS: Final = {"error": "error", "warning": "warning", "info": "notice"}
 _MOST: Final = 10
@@ -99,3 +99,11 @@ def render_outputs(view: View) -> str:
     report = view.report
     counts = "".join(f"{one}s={report.count(one)}\n" for one in SEVERITIES)
     return f"status={view.status}\nlevel={report.level}\n{counts}"
+
+
+def render_failure(status: str, what: str, why: str, remedy: str) -> str:
+    """One annotation for a run that has no report."""
+    if status == "ok":
+        return f"::notice title=mycelium::{_text(f'{what}: {why}')}\n"
+    text = ". ".join(part for part in (what, why, f"Try: {remedy}" if remedy else "") if part)
+    return f"::error title=mycelium {status}::{_text(text)}\n"

@@ -8,7 +8,7 @@ from mycelium.schema.compat.table import TABLE
 from mycelium.schema.compat.view import View
 from mycelium.schema.model import Location
 
-__all__ = ["render_sarif"]
+__all__ = ["failed_sarif", "render_sarif"]
 
 _LEVELS: Final = {"error": "error", "warning": "warning", "info": "note"}
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -64,3 +64,14 @@ def _result(finding: Finding, rule: int) -> dict[str, Any]:
 def _location(location: Location) -> dict[str, Any]:
     region = {"startLine": location.line, "startColumn": location.column}
     return {"physicalLocation": {"artifactLocation": {"uri": location.file.replace("\\", "/")}, "region": region}}
+
+
+def failed_sarif(status: str, what: str, why: str) -> str:
+    """A log of a run that has no report."""
+    notice = {"level": "note" if status == "ok" else "error", "message": {"text": f"{what} {why}".strip()}}
+    run = {
+        "tool": {"driver": {"name": "mycelium"}},
+        "invocations": [{"executionSuccessful": status == "ok", "toolExecutionNotifications": [notice]}],
+        "results": [],
+    }
+    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"

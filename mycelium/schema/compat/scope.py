@@ -9,7 +9,7 @@ from attrs import field, frozen
 from mycelium.schema.compat.accepted import sent
 from mycelium.schema.compat.findings import FailureMode
 from mycelium.schema.compat.pairs import MessagePair, SchemaPair, shape
-from mycelium.schema.compat.reads import ANYTHING, Outcome, reads
+from mycelium.schema.compat.reads import Outcome, reads
 from mycelium.schema.model import Alias, EnumDef, Field, Ranges, Type, in_ranges, inner_types, messages_in
 
 __all__ = ["Scope", "Settings", "Tombstones", "Verdict", "failure_mode"]
@@ -85,19 +85,19 @@ class Scope:
 
     def relate(self, old: Field, new: Field) -> Verdict:
         """What either side makes of the other's values of a field, its presence and the readers' rules aside."""
-        return (
-            reads(self._aligned(old.type, new.type), new.type, self._backward, sent(old)),
-            reads(new.type, self._aligned(old.type, new.type), self._forward, sent(new)),
-        )
+        return self.read_by_new(old, new), self.read_by_old(old, new)
 
-    def relate_types(self, old: Type, new: Type) -> Verdict:
-        """The same for types without rules."""
-        aligned = self._aligned(old, new)
-        return reads(aligned, new, self._backward, ANYTHING), reads(new, aligned, self._forward, ANYTHING)
+    def read_by_new(self, old: Field, new: Field) -> Outcome:
+        """What new readers make of a field's old values."""
+        if self.same_type(old.type, new.type):
+            return Outcome.RIGHT
+        return reads(old.type, new.type, self._backward, sent(old))
 
-    def _aligned(self, old: Type, new: Type) -> Type:
-        """The old type; the new one where they differ only in what is reported at its definition."""
-        return new if self.same_type(old, new) else old
+    def read_by_old(self, old: Field, new: Field) -> Outcome:
+        """What old readers make of a field's new values."""
+        if self.same_type(old.type, new.type):
+            return Outcome.RIGHT
+        return reads(new.type, old.type, self._forward, sent(new))
 
     def _backward(self, old: str, new: str) -> Outcome:
         return self._structure(old, new)[0]

@@ -1,6 +1,6 @@
 """Rules about tags: shifted with the position, changed, taken from another field."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from mycelium.schema.compat import fixes
@@ -38,21 +38,21 @@ def _mode(scope: Scope, pair: MessagePair, moves: list[Moved]) -> FailureMode | 
     """What happens to the moved fields: where a tag has a field of another type now, readers mostly stop."""
     outcomes: list[Outcome] = []
     for moved in moves:
-        outcomes.append(_lands(scope, pair.previous, moved.current, moved.current, backward=True))
-        outcomes.append(_lands(scope, pair.current, moved.previous, moved.previous, backward=False))
-    if any(outcome == Outcome.ERROR for outcome in outcomes):
-        return "every_message"
+        outcomes = [
+            _lands(pair.previous, moved.current, scope.read_by_new),
+            _lands(pair.current, moved.previous, lambda new, old: scope.read_by_old(old, new)),
+        ]
+        if Outcome.ERROR in outcomes:
+            return "every_message"
     return failure_mode(*outcomes)
 
 
-def _lands(scope: Scope, writer: Message, reader: Field, missing: Field, *, backward: bool) -> Outcome:
+def _lands(writer: Message, reader: Field, relate: Callable[[Field, Field], Outcome]) -> Outcome:
     """What a reader's field finds under its tag."""
     source = writer.by_tag.get(reader.tag)
     if source is None:
-        return Outcome.ERROR if missing.required else Outcome.WRONG
-    old, new = (source, reader) if backward else (reader, source)
-    outcome = scope.relate(old, new)[0 if backward else 1]
-    return outcome if outcome == Outcome.ERROR else Outcome.WRONG
+        return Outcome.ERROR if reader.required else Outcome.WRONG
+    return Outcome.ERROR if relate(source, reader) == Outcome.ERROR else Outcome.WRONG
 
 
 def _tags(moves: list[Moved]) -> str:

@@ -28,7 +28,7 @@ def render_text(view: View, paint: Paint = plain) -> str:
     """The report as text."""
     report = view.report
     breaking = any(one.breaks for one in report.issues)
-    if not view.verbose and not breaking and report.severity in {"none", "info"}:
+    if not report.issues or (not view.verbose and not breaking and report.severity == "info"):
         return "\n".join([_clean(view, paint), *_notes(view), *_parity(view)]) + "\n"
     lines = [_head(view, paint), "", *_verdict(view, paint), ""]
     lines += _body(view, paint, view.height - len(lines) - _FOOTER)
@@ -81,14 +81,12 @@ def _body(view: View, paint: Paint, room: int) -> list[str]:
         if finding.severity == "info" and not finding.breaks and not view.verbose:
             hidden.append(finding)
             continue
-        full = view.verbose or finding.breaks
-        block = list(_block(finding, view, paint)) if full else [_line(finding, paint)]
-        if not view.verbose and lines and len(lines) + len(block) > room:
-            block = [_line(finding, paint)]
-            if len(lines) + 1 > room:
-                hidden.append(finding)
-                continue
-        lines += block
+        if not view.verbose and len(lines) >= room:
+            hidden.append(finding)
+            continue
+        block = list(_block(finding, view, paint)) if view.verbose or finding.breaks else [_line(finding, paint)]
+        fits = view.verbose or not lines or len(lines) + len(block) <= room
+        lines += block if fits else [_line(finding, paint)]
     if hidden:
         lines.append(paint(f"        {_counted(hidden)} more: --verbose", "faint"))
     return [*lines, ""] if lines else []
@@ -107,8 +105,10 @@ def _block(finding: Finding, view: View, paint: Paint) -> Iterator[str]:
     yield f"   {finding.message}{paint(was, 'faint')}"
     if finding.against:
         yield f"   found   against {finding.against}"
-    if finding.affects and finding.affects != (finding.path,):
-        shown = [path.removeprefix("messages.").replace(".fields.", ".") for path in finding.affects]
+    # Fields of the element itself stand in the message.
+    affected = [path for path in finding.affects if not path.startswith(finding.path)]
+    if affected:
+        shown = [path.removeprefix("messages.").replace(".fields.", ".") for path in affected]
         rest = f" and {len(shown) - 6} more" if len(shown) > 6 and not view.verbose else ""  # noqa: PLR2004  one line
         yield f"   affects {', '.join(shown if view.verbose else shown[:6])}{rest}"
     yield from _proof(finding, view)

@@ -7,7 +7,7 @@ from attrs import frozen
 from mycelium.schema.compat.findings import Waiver
 from mycelium.schema.compat.report import Report
 
-__all__ = ["EXIT_CODES", "LEVEL_WORDS", "Status", "View"]
+__all__ = ["EXIT_CODES", "LEVEL_WORDS", "SCREEN", "Status", "View"]
 
 Status: TypeAlias = Literal["ok", "incompatible", "usage", "invalid", "no_baseline", "stale"]
 
@@ -20,6 +20,9 @@ EXIT_CODES: Final[dict[Status, int]] = {
     "stale": 5,
 }
 """How a run ended, and what the process says of it."""
+
+SCREEN: Final = 48
+"""Lines that fit where nobody says how many do."""
 
 LEVEL_WORDS: Final[dict[str, str]] = {
     "full": "any deploy order",
@@ -44,7 +47,7 @@ class View:
     """Whether the Rust checker's verdict is printed too; JSON always has it."""
     gate: bool = True
     """Whether findings may fail the run."""
-    height: int = 48
+    height: int = SCREEN
     """Lines of a screen."""
 
     @property
