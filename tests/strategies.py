@@ -6,9 +6,10 @@ message of a registry, `payloads` its bytes, `mutated` and `rearranged` what may
 
 import json
 import struct
+from functools import cache
 from typing import Any
 
-from attrs import frozen
+from attrs import Factory, frozen
 from hypothesis import strategies as st
 
 from mycelium.schema.model import (
@@ -44,13 +45,15 @@ KEYS = [*INTEGERS, "bool", "String"]
 # --- contracts -------------------------------------------------------------------------------------------------------
 
 
-def fixed_types(enums: list[str]) -> st.SearchStrategy[str]:
+@cache  # making and validating strategies takes longer than drawing from them
+def fixed_types(enums: tuple[str, ...]) -> st.SearchStrategy[str]:
     """Spellings of fixed-size types."""
     leaves = st.sampled_from([*SCALARS, *enums]) | st.integers(1, 5).map(lambda count: f"[u8; {count}]")
     return st.recursive(leaves, lambda inner: st.builds("[{}; {}]".format, inner, st.integers(1, 3)), max_leaves=3)
 
 
-def types(enums: list[str], messages: list[str]) -> st.SearchStrategy[str]:
+@cache
+def types(enums: tuple[str, ...], messages: tuple[str, ...]) -> st.SearchStrategy[str]:
     """Spellings of types, nested messages behind a Vec or Map among them."""
     keys = st.sampled_from([*KEYS, *enums]) | st.integers(1, 3).map(lambda count: f"[u8; {count}]")
     leaves = fixed_types(enums) | st.sampled_from(["String", "bytes", "Vec<u8>"])
@@ -67,6 +70,7 @@ NUMBER_RULES = [{"min": 0}, {"max": 100}, {"not_zero": True}]
 LENGTH_RULES = [{"min_length": 1}, {"max_length": 3}, {"not_empty": True}]
 
 
+@cache
 def _rules(spelling: str) -> st.SearchStrategy[list[dict[str, Any]]]:
     if spelling in SCALARS and spelling != "bool":
         return st.lists(st.sampled_from(NUMBER_RULES), max_size=2, unique_by=str)
@@ -84,24 +88,32 @@ def _default(spelling: str) -> Any:
     return _DEFAULTS.get(spelling, [] if spelling.startswith("Vec<") and spelling != "Vec<u8>" else None)
 
 
+ENUMS = ("Enum0", "Enum1")
+MESSAGES = ("Message0", "Message1", "Message2")
+NAMES = st.lists(st.sampled_from(FIELD_NAMES), max_size=6, unique=True)
+TAGS = st.lists(st.integers(1, 12) | st.integers(1, 0xEFFF), min_size=6, max_size=6, unique=True)
+REFERENCES = st.integers(0, 5)
+DEFAULTED = st.integers(0, 3)
+TRAITS = st.sampled_from([{}, {}, {"sensitivity": "internal"}])
+REPRS = st.sampled_from(sorted(set(INTEGERS) - {"U256"}))
+NUMBERS = st.lists(st.integers(0, 100), min_size=1, max_size=4, unique=True)
+
+
 @st.composite
-def _fields(draw: st.DrawFn, enums: list[str], messages: list[str], number: int, *, rules: bool) -> dict[str, Any]:
+def _fields(draw: st.DrawFn, number: int, *, rules: bool) -> dict[str, Any]:
     """Fields of message `number`; it holds later messages directly, itself and earlier ones only if it need not."""
-    names = draw(st.lists(st.sampled_from(FIELD_NAMES), max_size=7, unique=True))
-    tags = draw(
-        st.lists(st.integers(1, 0xEFFF) | st.integers(1, 12), min_size=len(names), max_size=len(names), unique=True)
-    )
-    explicit = draw(st.booleans())
+    names, tags, explicit = draw(NAMES), draw(TAGS), draw(st.booleans())
     fields: dict[str, Any] = {}
-    for name, tag in zip(names, tags, strict=True):
-        reference = draw(st.none() | st.sampled_from(messages))
-        spelling = reference or draw(types(enums, messages))
+    for name, tag in zip(names, tags, strict=False):
+        reference = draw(REFERENCES)
+        holds = reference < len(MESSAGES)
+        spelling = MESSAGES[reference] if holds else draw(types(ENUMS, MESSAGES))
         field: dict[str, Any] = {"type": spelling}
         if explicit:
             field["tag"] = tag
-        if draw(st.booleans()) or (reference is not None and messages.index(reference) <= number):
+        if draw(st.booleans()) or (holds and reference <= number):
             field["optional"] = True
-        if _default(spelling) is not None and draw(st.integers(0, 3)) == 0:
+        if _default(spelling) is not None and draw(DEFAULTED) == 0:
             field["default"] = _default(spelling)
         if rules and (chosen := draw(_rules(spelling))):
             field["validation"] = chosen
@@ -111,24 +123,14 @@ def _fields(draw: st.DrawFn, enums: list[str], messages: list[str], number: int,
 
 @st.composite
 def contracts(draw: st.DrawFn, *, rules: bool = False) -> str:
-    """The text of a contracts file with a few enums and messages, some of which hold others, or themselves."""
-    enums = [f"Enum{number}" for number in range(draw(st.integers(0, 2)))]
-    messages = [f"Message{number}" for number in range(draw(st.integers(1, 3)))]
-    integers = sorted(INTEGERS)
+    """The text of a contracts file with two enums and three messages, some of which hold others, or themselves."""
     document: dict[str, Any] = {"types": {}, "messages": {}}
-    for name in enums:
-        numbers = draw(st.lists(st.integers(0, 100), min_size=1, max_size=4, unique=True))
-        document["types"][name] = {
-            "enum": {f"member{number}": number for number in numbers},
-            "repr": draw(st.sampled_from([one for one in integers if one not in {"U256", "u128", "i128"}])),
-            "open": draw(st.booleans()),
-        }
-    for number, name in enumerate(messages):
-        document["messages"][name] = {
-            "tlv_type": 1000 + number,
-            "fields": draw(_fields(enums, messages, number, rules=rules)),
-            **draw(st.sampled_from([{}, {}, {"sensitivity": "internal"}])),
-        }
+    for name in ENUMS:
+        members = {f"member{number}": number for number in draw(NUMBERS)}
+        document["types"][name] = {"enum": members, "repr": draw(REPRS), "open": draw(st.booleans())}
+    for number, name in enumerate(MESSAGES):
+        fields = draw(_fields(number, rules=rules))
+        document["messages"][name] = {"tlv_type": 1000 + number, "fields": fields, **draw(TRAITS)}
     return json.dumps(document, ensure_ascii=False, indent=1)
 
 
@@ -139,6 +141,8 @@ class World:
     text: str
     schema: Schema
     registry: Registry[Codec]
+    drawn: dict[Any, Any] = Factory(dict)
+    """Strategies for its values, by what they are for."""
 
     def codec(self, name: str = "Message0") -> Codec:
         """The codec of a message."""
@@ -167,7 +171,7 @@ def schemas(*, rules: bool = False) -> st.SearchStrategy[Schema]:
 
 # --- values ----------------------------------------------------------------------------------------------------------
 
-MOST_NESTED = 4
+MOST_NESTED = 3
 """Messages inside each other in what is drawn."""
 
 
@@ -183,6 +187,13 @@ def scalars(name: str, *, nan: bool = False) -> st.SearchStrategy[Any]:
 
 def values(type_: Type, world: World, depth: int = 1, *, nan: bool = False) -> st.SearchStrategy[Any]:
     """Values of a type, as decoding gives them."""
+    key = (type_, depth, nan)
+    if key not in world.drawn:
+        world.drawn[key] = _values(type_, world, depth, nan=nan)
+    return world.drawn[key]
+
+
+def _values(type_: Type, world: World, depth: int, *, nan: bool) -> st.SearchStrategy[Any]:
     match type_:
         case Scalar(name):
             return scalars(name, nan=nan)

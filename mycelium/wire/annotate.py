@@ -5,7 +5,7 @@ none, and what follows it is explained as far as the structure carries. Rules ar
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from attrs import evolve, frozen
 
@@ -249,6 +249,8 @@ class _Annotator:
                 yield from self._message(self._schema.messages[name], start, stop, place)
             case Scalar() | EnumDef() | ByteArray() | String() | Bytes():
                 yield from self._leaf(type_, start, stop, place)
+            case _:
+                assert_never(type_)
 
     def _message(self, message: Message, start: int, stop: int, place: _Place) -> Iterator[Row]:
         inside = evolve(place, messages=place.messages + 1, hidden=place.hidden or message.redacted)

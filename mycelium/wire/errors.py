@@ -6,7 +6,7 @@ maps and nested messages that each add their step of the path, to the message th
 
 import reprlib
 from collections.abc import Callable
-from enum import IntEnum, unique
+from enum import Enum, IntEnum, unique
 from typing import Final, Literal, Self
 
 from mycelium.errors import MyceliumError
@@ -30,7 +30,15 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 _SHORT.maxlevel = 3
 _LONGEST: Final = 120
 
-NOTHING: Final = type("_Nothing", (), {"__repr__": lambda _: "<nothing>"})()
+
+class _Nothing(Enum):
+    NOTHING = "nothing"
+
+    def __repr__(self) -> str:
+        return "NOTHING"
+
+
+NOTHING: Final = _Nothing.NOTHING
 """No value at hand to show; None is a value."""
 
 

@@ -37,28 +37,27 @@ def _packed(element: Type, inner: ValueCodec, size: int, enums: Enums) -> ValueC
         except SURPRISES:
             return b"".join(_encode_each(values, inner, depth))
 
-    def one_by_one(payload: bytes, start: int, stop: int, depth: int) -> list[Any]:
-        values: list[Any] = []
+    def one_by_one(payload: bytes, start: int, stop: int, depth: int) -> Iterator[Any]:
+        at = start
         try:
             for at in range(start, stop, size):
-                values.append(inner.decode(payload, at, at + size, depth))  # noqa: PERF401  how far it got counts
+                yield inner.decode(payload, at, at + size, depth)
         except Misfit as misfit:
-            misfit.within("index", len(values))
+            misfit.within("index", (at - start) // size)
             raise
-        return values
 
     def decode(payload: bytes, start: int, stop: int, depth: int) -> list[Any]:
         try:
             return many.unpack(payload[start:stop])
         except SURPRISES:
-            return one_by_one(payload, start, stop, depth)
+            return list(one_by_one(payload, start, stop, depth))
 
     def scan(payload: bytes, start: int, stop: int, depth: int) -> None:
         if many.scan is not None:
             try:
                 many.scan(payload[start:stop])
             except SURPRISES:
-                one_by_one(payload, start, stop, depth)
+                list(one_by_one(payload, start, stop, depth))
 
     return ValueCodec(None, encode, decode, scan)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from mycelium.schema.model import Array, Map, MessageRef, Rule, Type, Vec, messages_in
+from mycelium.schema.model import Map, MessageRef, Rule, Type, Vec, messages_in
 from mycelium.wire.errors import Misfit, StepKind
 
 if TYPE_CHECKING:
@@ -76,13 +76,11 @@ def _has_rules(walk: "MessageWalk", seen: set[str]) -> bool:
 
 def _visit(type_: Type, walk: "MessageWalk") -> Visit | None:
     """What visits the messages inside a value, None if none of them can have rules."""
-    if not any(_has_rules(walk.codec_of(name).walk, set()) for name in messages_in(type_)):
-        return None
     match type_:
         case MessageRef(name):
-            check: Visit = walk.codec_of(name).walk.check_rules
-            return check
-        case Vec(element) | Array(element, _):
+            nested = walk.codec_of(name).walk
+            return nested.check_rules if _has_rules(nested, set()) else None
+        case Vec(element):
             return _visit_each("index", _visit(element, walk), enumerate)
         case Map(_, content):
             return _visit_each("key", _visit(content, walk), dict.items)
@@ -90,7 +88,10 @@ def _visit(type_: Type, walk: "MessageWalk") -> Visit | None:
             return None
 
 
-def _visit_each(kind: StepKind, inside: Visit | None, items: Callable[[Any], Iterable[tuple[Any, Any]]]) -> Visit:
+def _visit_each(kind: StepKind, inside: Visit | None, items: Callable[[Any], Iterable[Any]]) -> Visit | None:
+    if inside is None:
+        return None
+
     def visit(value: Any) -> None:
         for step, each in items(value):
             with_step(kind, step, (), inside, each)
