@@ -62,6 +62,15 @@ def test_metadata_behind_the_fields_is_found_and_changes_nothing(row):
 
 
 @pytest.mark.parametrize("row", rows("roundtrip"))
+def test_metadata_may_stand_anywhere(row):
+    codec, payload = WORLD.codec(row["message"]), TRAILING.encode() + payload_of(row)
+    found: dict[int, bytes] = {}
+    assert codec.decode(payload) == codec.decode(payload, found) == message_of(row)
+    assert codec.verify(payload) == found
+    assert Metadata.from_tags(found) == TRAILING
+
+
+@pytest.mark.parametrize("row", rows("roundtrip"))
 def test_the_order_of_fields_is_free(row):
     codec, payload = WORLD.codec(row["message"]), b"".join(reversed(fields_of(payload_of(row))))
     assert codec.decode(payload) == message_of(row)
