@@ -143,7 +143,8 @@ def _enum(enum: EnumDef, cls: type[IntEnum], scope: Scope) -> Shape:
     if enum.open:
         test = f"({{v}}.__class__ is {name} or {{v}}.__class__ is int)"
         return Shape("", integer.write, read, test, integer.code, fits=integer.fits)
-    known = scope.add("known", frozenset(enum.by_number))
+    known = scope.add("known", {one: one for one in enum.by_number})  # a number without a name is a KeyError
+    read = f"{find}({known}[{number}], {number})"
     test = f"({{v}}.__class__ is {name} or {{v}}.__class__ is int) and {{v}} in {known}"
     legal = f"{number} in {known}"
     return Shape("", integer.write, read, test, integer.code, scan=legal)
