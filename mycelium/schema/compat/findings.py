@@ -49,6 +49,13 @@ class Fix:
     yaml: str = ""
     drop: tuple[str, ...] = ()
     """Keys to delete from the mapping at `at` before the merge."""
+    also: "Fix | None" = None
+    """A second place to edit."""
+
+    @property
+    def places(self) -> "tuple[Fix, ...]":
+        """This edit and those that belong to it."""
+        return (self, *self.also.places) if self.also else (self,)
 
 
 @frozen

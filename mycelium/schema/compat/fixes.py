@@ -49,10 +49,16 @@ def restore_schema_reservation(pair: SchemaPair) -> Fix:
 # --- messages --------------------------------------------------------------------------------------------------------
 
 
-def restore_message(message: Message) -> Fix:
-    """Put a message back, deprecated."""
+def restore_message(pair: SchemaPair, message: Message) -> Fix:
+    """Put a message back, deprecated, and take its reservation back if there is one."""
     text = "Keep it with `deprecated: true` and remove it when no writer is left; then reserve its id and name."
-    return Fix(text, "messages", message_yaml(message, deprecated=True))
+    reserved = pair.current.reserved
+    free = _unused(reserved, {message.type_id}, [message.name])
+    also = None
+    if free != reserved:
+        yaml = mapping({"reserved": reserved_json(free, "type_ids")}) if free else ""
+        also = Fix("Reserve it when it is gone.", "schema", yaml, () if free else ("reserved",))
+    return Fix(text, "messages", message_yaml(message, deprecated=True), also=also)
 
 
 def drop_message(message: Message) -> Fix:
@@ -196,7 +202,14 @@ def restore_field(pair: MessagePair, old: Field) -> Fix:
     text = "Keep it until no old reader is left; reserve tag and name when it goes."
     if tag is None:
         text += f" Tag {old.tag} is taken by `{pair.current.by_tag[old.tag].name}`, which has to leave it."
-    return _line(pair, text, old, field_json(old, **changes))
+    reserved = pair.current.reserved
+    free = _unused(reserved, {old.tag}, [old.name])
+    also = None
+    if free != reserved:
+        yaml = mapping({"reserved": reserved_json(free, "tags")}) if free else ""
+        at = f"messages.{pair.current.name}"
+        also = Fix("Reserve it when it is gone.", at, yaml, () if free else ("reserved",))
+    return evolve(_line(pair, text, old, field_json(old, **changes)), also=also)
 
 
 def reserve(pair: MessagePair, gone: tuple[Field, ...]) -> Fix:

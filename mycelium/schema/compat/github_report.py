@@ -91,7 +91,9 @@ def _fixes(findings: tuple[Finding, ...]) -> Iterator[str]:
     for finding in findings:
         if finding.breaks and finding.fix.yaml:
             yield f"<details><summary>Fix for {finding.rule} at {_cell(finding.subject)}</summary>"
-            yield f"\n{finding.fix.text} In `{finding.fix.at}`:\n\n```yaml\n{finding.fix.yaml}\n```\n</details>\n"
+            yield f"\n{finding.fix.text}\n"
+            yield from (f"In `{one.at}`:\n\n```yaml\n{one.yaml}\n```\n" for one in finding.fix.places if one.yaml)
+            yield "</details>\n"
 
 
 def render_outputs(view: View) -> str:

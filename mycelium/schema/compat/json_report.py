@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from attrs import asdict
 
-from mycelium.schema.compat.findings import Finding, Waiver
+from mycelium.schema.compat.findings import Finding, Fix, Waiver
 from mycelium.schema.compat.view import Status, View
 from mycelium.schema.model import Location
 
@@ -69,12 +69,7 @@ def _finding(finding: Finding, *, prove: bool) -> dict[str, Any]:
         "path": finding.path,
         "message": finding.message,
         "why": finding.why,
-        "fix": {
-            "text": finding.fix.text,
-            "at": finding.fix.at,
-            "yaml": finding.fix.yaml,
-            "drop": list(finding.fix.drop),
-        },
+        "fix": _fix(finding.fix),
         "old": finding.old,
         "new": finding.new,
         "old_location": _location(finding.old_location),
@@ -87,6 +82,16 @@ def _finding(finding: Finding, *, prove: bool) -> dict[str, Any]:
         "witness": None if witness is None else asdict(witness),
         "fingerprint": finding.fingerprint,
         "waiver": None if finding.waiver is None else _waiver(finding.waiver),
+    }
+
+
+def _fix(fix: Fix) -> dict[str, Any]:
+    return {
+        "text": fix.text,
+        "at": fix.at,
+        "yaml": fix.yaml,
+        "drop": list(fix.drop),
+        "also": None if fix.also is None else _fix(fix.also),
     }
 
 

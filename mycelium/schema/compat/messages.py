@@ -54,7 +54,7 @@ def _removed(scope: Scope, message: Message) -> Finding:
         old_location=message.location,
         new_location=scope.pair.current.location,
         probe=Probe(message.name, None),
-        remedy=partial(fixes.restore_message, message),
+        remedy=partial(fixes.restore_message, scope.pair, message),
     )
 
 

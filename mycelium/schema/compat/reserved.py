@@ -82,7 +82,7 @@ def reservation_changes(
     path = str(details.pop("path"))
     remedy = details.pop("remedy")
     added = _without(new[0], old[0]) + [name for name in new[1] if name not in old[1]]
-    removed = [one for one in _without(old[0], new[0]) if not _touches(one, used[0])]
+    removed = _without(old[0], (*new[0], *((number, number) for number in used[0])))
     removed += [name for name in old[1] if name not in new[1] and name not in used[1]]
     if added:
         yield found("RESERVED_ADDED", path, f"Reserved: {_list(added)}.", new=list(added), **details)
@@ -93,11 +93,6 @@ def reservation_changes(
 
 def _list(items: list[object]) -> str:
     return ", ".join(map(str, items))
-
-
-def _touches(span: object, numbers: set[int]) -> bool:
-    first, _, last = str(span).partition("-")
-    return any(int(first) <= number <= int(last or first) for number in numbers)
 
 
 def _without(ranges: Ranges, others: Ranges) -> list[object]:

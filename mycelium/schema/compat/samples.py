@@ -127,7 +127,7 @@ class Sampler:
                 if type_.open:
                     yield from self._integers(*INTEGERS[type_.repr])
             case String():
-                yield from ("abc", "", "é", "0xab", "\0")
+                yield from ("abc", "", "7", "A1", "é", "0xab", "\0")
                 yield from ("a" * length for length in self.known.lengths)
             case Bytes():
                 yield from (b"\xff\xfe", b"", b"abc", b"\0", b"\0\0", bytes(range(240, 248)))

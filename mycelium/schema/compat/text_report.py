@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from mycelium.schema.compat.findings import Finding
+from mycelium.schema.compat.findings import Finding, Fix
 from mycelium.schema.compat.table import Severity
 from mycelium.schema.compat.view import View
 
@@ -133,15 +133,21 @@ def _fix(finding: Finding, view: View) -> Iterator[str]:
     if not finding.breaks and not finding.fix.yaml and not view.verbose:
         return
     yield f"   fix     {finding.fix.text}"
-    lines = finding.fix.yaml.splitlines()
+    for place in finding.fix.places:
+        yield from _edit(place, view)
+
+
+def _edit(place: Fix, view: View) -> Iterator[str]:
+    """One place of a fix: where, and the lines to paste there."""
+    lines = place.yaml.splitlines()
     if len(lines) > _LONG_FIX and not view.verbose:
         yield f"           {len(lines)} lines of YAML: --verbose, or --format json"
         return
+    if place.drop:
+        yield f"           {place.at}: without {', '.join(place.drop)}"
     if lines:
-        yield f"           {finding.fix.at or 'at the top of the file'}:"
+        yield f"           {place.at or 'at the top of the file'}:"
         yield from (f"             {line}" for line in lines)
-    if finding.fix.drop:
-        yield f"           without {', '.join(finding.fix.drop)} (in {finding.fix.at})"
 
 
 def _notes(view: View) -> Iterator[str]:
