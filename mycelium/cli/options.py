@@ -58,7 +58,7 @@ def new_command(commands: Commands, name: str, description: str, *examples: str)
     shown = "\n".join(f"  {line}" for line in examples)
     return commands.add_parser(
         name,
-        help=description,
+        help=description.split(". ", maxsplit=1)[0].rstrip("."),
         description=description,
         epilog=f"example{'s' if len(examples) > 1 else ''}:\n{shown}",
         formatter_class=_Formatter,

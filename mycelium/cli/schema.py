@@ -1,30 +1,32 @@
 """`mycelium schema`: commands about contracts."""
 
-import sys
-from collections.abc import Mapping
+import importlib
 from typing import Final
 
 from mycelium.cli.options import Commands
 
 __all__ = ["COMMANDS", "add_parser"]
 
-COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "show": ("mycelium.cli.schema_show", "messages, fields, tags and types"),
-    "lint": ("mycelium.cli.schema_lint", "faults of one file, and what is legal but unwise"),
-    "digest": ("mycelium.cli.schema_digest", "the digest that peers compare"),
-}
-"""Name to module and help, as in `mycelium.cli.main`."""
+COMMANDS: Final = (
+    "show",
+    "lint",
+    "check",
+    "diff",
+    "lock",
+    "accept",
+    "bump",
+    "pin_tags",
+    "rules",
+    "explain",
+    "digest",
+)
+"""Each is a module `schema_<name>` beside this one with an `add_parser`."""
 
 
 def add_parser(commands: Commands) -> None:
     """`schema COMMAND`."""
-    from mycelium.cli.main import add_commands
-
-    parser = commands.add_parser(
-        "schema",
-        help="look at contracts, check them, compare them",
-        description="Look at contracts, check them, compare them.",
-        allow_abbrev=False,
-    )
+    text = "look at contracts, check them, compare them"
+    parser = commands.add_parser("schema", help=text, description=f"{text.capitalize()}.", allow_abbrev=False)
     chosen = parser.add_subparsers(metavar="COMMAND", dest="schema_command", required=True)
-    add_commands(chosen, COMMANDS, sys.argv[1:])
+    for name in COMMANDS:
+        importlib.import_module(f"mycelium.cli.schema_{name}").add_parser(chosen)
