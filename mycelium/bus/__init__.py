@@ -1,1 +1,1 @@
-"""Delivery: the bus inside a process, the bridge to other processes, and the client. Owns every await, task and socket."""
+"""Delivery: the bus inside a process, the bridge to other processes, and the client; every await and socket is here."""

@@ -1,18 +1,20 @@
 """Listeners, and the sessions of everybody who came through them."""
 
 import asyncio
-import itertools
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self, final
 
-from mycelium.bus.router import RemoteSubscription, Router
-from mycelium.bus.session import Limits, Session
+from mycelium.bus.errors import UsageError
+from mycelium.bus.limits import Limits
+from mycelium.bus.router import Router
+from mycelium.bus.session import Session
 from mycelium.bus.sockets import BACKLOG, UnixListener, open_tcp
-from mycelium.bus.transport import SessionProtocol
+from mycelium.bus.transport import READ_SIZE, SessionProtocol
 from mycelium.bus.urls import Address, parse_url
 from mycelium.contracts import core_protocol
+from mycelium.schema.document import document_bytes
+from mycelium.schema.model import Schema
 from mycelium.schema.registry import Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
@@ -20,10 +22,11 @@ from mycelium.wire.errors import ErrorCode
 
 __all__ = ["Bridge", "Exchange"]
 
-_log = logging.getLogger("mycelium.bridge")
 _TICK_SECONDS: Final = 0.25
-_TICKS_PER_SWEEP: Final = 4
-"""Handshakes are looked at each tick, open sessions once a second."""
+_TICKS_PER_HANDSHAKE: Final = 20
+"""A handshake that is too slow is noticed within a twentieth of its time."""
+_SWEEP_SECONDS: Final = 1.0
+"""How often open sessions are looked at."""
 _GRACE_SECONDS: Final = 5.0
 
 
@@ -33,8 +36,18 @@ class Exchange(Protocol):
     router: Router
 
     @property
+    def monotonic(self) -> Mapping[int, tuple[str, ...]]:
+        """Fields of the newest generation that must not decrease, by type id."""
+
+    @property
     def registry(self) -> Registry[Codec]:
         """The newest generation."""
+
+    def next_session(self) -> int:
+        """A number that no session of the bus has had."""
+
+    def limit_payload(self, max_payload: int) -> None:
+        """Publish nothing that is larger, in bytes."""
 
     def publish_batch(self, batch: Batch, session: Session) -> None:
         """Hand frames from a client to everybody who wants them."""
@@ -49,6 +62,9 @@ class Bridge:
         urls: Where to listen; port 0 means any free one.
         name: What clients are told.
         limits: What is taken from a client.
+
+    Attributes:
+        core: The core protocol.
     """
 
     def __init__(
@@ -62,13 +78,16 @@ class Bridge:
         self._addresses: list[Address] = []
         self._servers: list[asyncio.Server] = []
         self._unix: list[UnixListener] = []
+        self._read_buffer = memoryview(bytearray(READ_SIZE))
         self._protocols: dict[int, SessionProtocol] = {}
         self._handshaking: dict[int, SessionProtocol] = {}
-        self._numbers = itertools.count(1)
-        self._ticks = itertools.count(1)
+        self._lagging: dict[int, Session] = {}
+        self._document: tuple[Schema, bytes] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._next_sweep = 0.0
+        self._serving = False
+        self._changed = asyncio.Event()
+        """Set when a session is gone or has said Goodbye."""
 
     def __repr__(self) -> str:
         return f"<Bridge on {', '.join(self.urls) or 'nothing'}, {len(self._protocols)} sessions>"
@@ -92,38 +111,45 @@ class Bridge:
         """Everybody who is connected now, handshakes included."""
         return [protocol.session for protocol in self._protocols.values()]
 
-    @property
-    def registry(self) -> Registry[Codec]:
-        """The newest generation."""
-        return self._exchange.registry
-
     async def start(self) -> None:
         """Open every listener, or none.
 
         Raises:
             BindError: One of them cannot be opened.
+            UsageError: It is serving already.
         """
+        if self._serving:
+            raise UsageError("the bridge is serving already; make another one with bus.serve()")
+        self._serving = True
         try:
             for address in self._wanted:
                 await self._listen(address)
         except BaseException:
             self._stop_listening()
             raise
-        self._timer = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
+        self._exchange.limit_payload(self.limits.max_payload)
+        self._tick()
 
     async def close(self, grace: float = _GRACE_SECONDS) -> None:
-        """Stop listening, say Goodbye, send what is queued, and close; bounded by `grace` seconds. May be called twice."""
+        """Stop listening, say Goodbye, send what is queued, and close. May be called twice.
+
+        Clients that have published may still publish until they answer the Goodbye.
+
+        Args:
+            grace: Seconds for all of it; then what is left is cut off.
+        """
         self._stop_listening()
         for protocol in list(self._protocols.values()):
             protocol.session.say_goodbye(ErrorCode.SHUTDOWN.reason)
-            if not protocol.session.is_open:
-                protocol.session.end(ErrorCode.SHUTDOWN.reason)
         try:
             async with asyncio.timeout(grace):
-                await self._empty.wait()
+                await self._until(lambda: not any(one.received and not one.said_goodbye for one in self.sessions))
+                for session in self.sessions:
+                    session.finish()
+                await self._until(lambda: not self._protocols)
         except TimeoutError:
             self.abort()
-            await self._empty.wait()
+            await self._until(lambda: not self._protocols)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -131,18 +157,45 @@ class Bridge:
     def abort(self) -> None:
         """Close every connection now, whatever is unsent."""
         for protocol in list(self._protocols.values()):
-            protocol.abort()
+            protocol.abort(ErrorCode.SHUTDOWN.reason)
 
     # --- what protocols and sessions call ---
 
+    @property
+    def router(self) -> Router:
+        """Where subscriptions are entered."""
+        return self._exchange.router
+
+    @property
+    def registry(self) -> Registry[Codec]:
+        """The newest generation."""
+        return self._exchange.registry
+
+    @property
+    def monotonic(self) -> Mapping[int, tuple[str, ...]]:
+        """Fields of the newest generation that must not decrease, by type id."""
+        return self._exchange.monotonic
+
+    def document(self) -> bytes:
+        """The contracts document of the newest generation, written once for all who ask."""
+        schema = self.registry.schema
+        if self._document is None or self._document[0] is not schema:
+            self._document = schema, document_bytes(schema)
+        return self._document[1]
+
     def open_session(self, protocol: SessionProtocol, now: float) -> Session:
         """A session for an accepted connection."""
-        number = next(self._numbers)
+        number = self._exchange.next_session()
         session = Session(number, self, protocol.schedule, now)
         self._protocols[number] = self._handshaking[number] = protocol
-        self._empty.clear()
-        if len(self._protocols) > self.limits.connections:
+        if not self._serving:
+            session.refuse(ErrorCode.SHUTDOWN, "the bridge is stopping")
+        elif len(self._protocols) > self.limits.connections:
             session.refuse(ErrorCode.LIMIT, f"the bridge takes {self.limits.connections} connections")
+        elif len(self._handshaking) > self.limits.handshakes:
+            oldest = next(iter(self._handshaking.values())).session
+            oldest.refuse(ErrorCode.LIMIT, f"the bridge takes {self.limits.handshakes} handshakes at a time")
+            del self._handshaking[oldest.number]
         return session
 
     def forget_session(self, protocol: SessionProtocol) -> None:
@@ -150,20 +203,20 @@ class Bridge:
         number = protocol.session.number
         self._protocols.pop(number, None)
         self._handshaking.pop(number, None)
-        if not self._protocols:
-            self._empty.set()
+        self._lagging.pop(number, None)
+        self._changed.set()
 
     def publish_batch(self, batch: Batch, session: Session) -> None:
         """Hand frames from a client to everybody who wants them."""
         self._exchange.publish_batch(batch, session)
 
-    def add_subscription(self, subscription: RemoteSubscription) -> None:
-        """Route to it from now on."""
-        self._exchange.router.add(subscription)
+    def lags(self, session: Session) -> None:
+        """Tell the client within a second what was dropped, should no message come that does."""
+        self._lagging[session.number] = session
 
-    def remove_subscription(self, subscription: RemoteSubscription) -> None:
-        """Route to it no more."""
-        self._exchange.router.remove(subscription)
+    def parted(self, session: Session) -> None:  # noqa: ARG002  whoever it was, `close` looks at all
+        """A client has answered the Goodbye."""
+        self._changed.set()
 
     # --- inside ---
 
@@ -171,7 +224,7 @@ class Bridge:
         loop = asyncio.get_running_loop()
 
         def make() -> SessionProtocol:
-            return SessionProtocol(self)
+            return SessionProtocol(self, self._read_buffer)
 
         if address.scheme == "unix":
             listener = UnixListener(address)
@@ -179,27 +232,39 @@ class Bridge:
             self._servers.append(await loop.create_unix_server(make, sock=listener.socket, backlog=BACKLOG))
             self._addresses.append(address)
             return
-        for made in open_tcp(address):
-            self._servers.append(await loop.create_server(make, sock=made, backlog=BACKLOG))
-            port = made.getsockname()[1]
+        opened = open_tcp(address)
+        port = opened[0].getsockname()[1]
+        self._servers += [await loop.create_server(make, sock=each, backlog=BACKLOG) for each in opened]
         self._addresses.append(Address("tcp", host=address.host, port=port))
 
     def _stop_listening(self) -> None:
+        self._serving = False
         for server in self._servers:
             server.close()
         for listener in self._unix:
             listener.close()
         self._servers.clear()
         self._unix.clear()
+        self._addresses.clear()
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            self._changed.clear()
+            await self._changed.wait()
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_TICK_SECONDS, self._tick)
+        every = min(_TICK_SECONDS, self.limits.handshake_seconds / _TICKS_PER_HANDSHAKE)
+        self._timer = loop.call_later(every, self._tick)
         now = loop.time()
         for number, protocol in list(self._handshaking.items()):
             protocol.session.tick(now)
-            if protocol.session.is_open:
+            if protocol.session.is_open or protocol.session.is_over:
                 del self._handshaking[number]
-        if next(self._ticks) % _TICKS_PER_SWEEP == 0:
+        lagging, self._lagging = self._lagging, {}
+        for session in lagging.values():
+            session.report_lag()
+        if now >= self._next_sweep:
+            self._next_sweep = now + _SWEEP_SECONDS
             for protocol in list(self._protocols.values()):
                 protocol.session.tick(now)

@@ -1,9 +1,9 @@
-"""How many mistakes a peer may make before it is shown the door."""
+"""How many mistakes a peer may make before it is shown the door, and how many lines of log it may cause."""
 
-from collections import deque
+from collections import Counter, deque
 from typing import Final, final
 
-__all__ = ["ErrorBudget"]
+__all__ = ["ErrorBudget", "LogLimit"]
 
 _MOST: Final = 100
 _SECONDS: Final = 10.0
@@ -18,6 +18,9 @@ class ErrorBudget:
         self.seconds = seconds
         self._times: deque[float] = deque()
 
+    def __repr__(self) -> str:
+        return f"<ErrorBudget, {len(self._times)} of {self.most} in {self.seconds:g} s spent>"
+
     def spend(self, now: float) -> bool:
         """Count one error; False where that is one too many."""
         times = self._times
@@ -25,3 +28,24 @@ class ErrorBudget:
             times.popleft()
         times.append(now)
         return len(times) <= self.most
+
+
+@final
+class LogLimit:
+    """One line per reason and second; the others are counted."""
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self._seconds = seconds
+        self._next: dict[str, float] = {}
+        self._held: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<LogLimit, {self._held.total()} lines held back>"
+
+    def admit(self, reason: str, now: float) -> int | None:
+        """How many lines were held back before this one; None where this one is held back as well."""
+        if now < self._next.get(reason, now):
+            self._held[reason] += 1
+            return None
+        self._next[reason] = now + self._seconds
+        return self._held.pop(reason, 0)

@@ -2,51 +2,42 @@
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import os
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Final, Self, final
 
-from mycelium.bus.delivery import LOCAL, Delivery
-from mycelium.bus.dispatch import Dispatcher
+from mycelium.bus.conversation import Conversation
 from mycelium.bus.errors import BufferFull, ClosedError, ConnectError, ConnectionLost, Refused, UsageError, refusal
 from mycelium.bus.handlers import HandlerFunction, describe
-from mycelium.bus.heartbeat import DEFAULT_HEARTBEAT_MS, Heartbeat
-from mycelium.bus.interest import Credit, Interest, Wish
-from mycelium.bus.link import Link, open_link
-from mycelium.bus.monotonic import MonotonicGuard
-from mycelium.bus.session import PROTOCOL_VERSION
+from mycelium.bus.handshake import make_hello
+from mycelium.bus.heartbeat import DEFAULT_HEARTBEAT_MS
+from mycelium.bus.inbox import Inbox
+from mycelium.bus.link import TURN_BYTES, Link
+from mycelium.bus.publisher import Publisher
+from mycelium.bus.requests import Answer
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
-from mycelium.bus.topics import chosen_types
+from mycelium.bus.topics import check_sizes, chosen_types
 from mycelium.bus.urls import default_url, parse_url
 from mycelium.contracts import Contracts, Source, core_protocol, find, load, load_document
 from mycelium.schema.classes import Message
 from mycelium.schema.errors import ContractNotFound
-from mycelium.schema.registry import Entry
 from mycelium.wire.buffer import Batch
-from mycelium.wire.codec import Codec
-from mycelium.wire.connection import Event
-from mycelium.wire.errors import DecodeError
-from mycelium.wire.frames import encode_frame
-from mycelium.wire.metadata import Metadata
 
-__all__ = ["DEFAULT_WINDOW", "MyceliumClient", "connect"]
+__all__ = ["MyceliumClient", "connect"]
 
 _log = logging.getLogger("mycelium.client")
-DEFAULT_WINDOW: Final = 1024
-"""Messages that the bridge sends ahead of the handlers."""
 _SEND_BUFFER: Final = 8 * 1024 * 1024
 """Unsent bytes over which `publish_nowait` raises BufferFull."""
-_YIELD_BYTES: Final = 64 * 1024
-"""Unsent bytes over which `publish` lets the loop turn."""
+_SETTLE_SECONDS: Final = 4.0
+"""How long `close` waits for handlers."""
 _CLOSE_SECONDS: Final = 5.0
-_TICK_SECONDS: Final = 0.5
+"""How long it takes at most."""
 
 
 @final
@@ -54,7 +45,7 @@ class MyceliumClient:
     """Publishes to a bridge and subscribes at it, over TCP or a Unix socket.
 
     A program that ends without closing its client loses nothing that it published: when the event loop shuts down the
-    client sends what it holds and says Goodbye.
+    client sends what it holds and says Goodbye. A client belongs to the thread of its event loop.
 
     Args:
         contracts: What `mycelium.load` takes; None for the default contracts file, or where there is none the bridge's.
@@ -64,6 +55,10 @@ class MyceliumClient:
         stamp: Send session, sequence number and time of publication along with each message.
         from_bridge: Take the bridge's contracts even where there is a contracts file.
         on_error: Called with what the bridge refused where no call can raise it.
+
+    Attributes:
+        name: See above.
+        session: The number that the bridge gave this connection; None before.
 
     Raises:
         ContractError: The contracts file has faults.
@@ -86,30 +81,23 @@ class MyceliumClient:
         self._heartbeat_ms = round(heartbeat * 1000)
         self._timeout = timeout
         self._stamp = stamp
-        self._on_error = on_error
+        self._tell_error = on_error
         self._core = core_protocol()
-        self._dispatcher = Dispatcher()
-        self._interest = Interest()
-        self._credits: dict[int, Credit] = {}
-        self._acknowledged: dict[int, asyncio.Future[None]] = {}
-        self._guard: MonotonicGuard | None = None
-        self._link: Link | None = None
-        self._lost: asyncio.Future[str] | None = None
-        self._welcome: asyncio.Future[Any] | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._inbox = Inbox(self._core)
+        self._publisher: Publisher | None = None
+        self._conversation: Conversation | None = None
+        self._thread: int | None = None
+        self._deadline: asyncio.Timeout | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._closed = False
-        self._max_payload = 0
-        self._numbers = itertools.count(1)
-        self._published = itertools.count(1)
-        self._requests: dict[int, asyncio.Future[None]] = {}
-        self._pings: dict[int, asyncio.Future[None]] = {}
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "connected" if self._link is not None else "not connected"
-        return f"<MyceliumClient {self.name!r} {state}, {len(self._dispatcher.subscriptions)} subscriptions>"
+        return (
+            f"<MyceliumClient {self.name!r} {self._state}, {len(self._inbox.dispatcher.subscriptions)} subscriptions>"
+        )
 
     async def __aenter__(self) -> Self:
-        if self._link is None:
+        if self._conversation is None:
             await self.connect()
         return self
 
@@ -129,6 +117,8 @@ class MyceliumClient:
             raise ClosedError("not connected, and there is no contracts file; call `await client.connect(url)` first")
         return self._contracts
 
+    # --- connecting ---
+
     async def connect(self, url: str | None = None) -> None:
         """Connect to a bridge.
 
@@ -137,36 +127,61 @@ class MyceliumClient:
 
         Raises:
             UsageError: The URL is none, or the client is connected already.
-            ConnectError: Nobody is there, or no answer came in time.
+            ConnectError: Nobody is there, or no answer came in time, or what answers is no bridge.
             SchemaMismatch: The bridge's contracts and these cannot talk to each other.
             Refused: The bridge does not let this client in.
+            ContractError: The bridge's contracts, where they are taken, have faults.
+            ClosedError: The client is closed, or was closed meanwhile.
         """
-        if self._closed:
-            raise ClosedError("the client is closed; make a new one")
-        if self._link is not None:
-            raise UsageError("the client is connected already")
+        self._refuse_if_closed()
+        if self._conversation is not None:
+            raise UsageError("the client is connected already; close it, and make a new one for another bridge")
         address = parse_url(url or default_url())
-        loop = asyncio.get_running_loop()
-        self._lost, self._welcome = loop.create_future(), loop.create_future()
-        link = await open_link(address, self._core, self._receive, self._lose, self._timeout)
-        self._link = link
+        conversation = self._conversation = Conversation(self._core, self)
+        hello = make_hello(self._core, self._contracts, self.name, self._heartbeat_ms)
         try:
-            link.send(self._hello())
-            async with asyncio.timeout(self._timeout):
-                self._open(await self._welcome, link)
-        except TimeoutError:
-            await self._abandon(link)
-            raise ConnectError(str(address), f"no Welcome within {self._timeout:g} s") from None
-        except ConnectionLost as error:
-            await self._abandon(link)
-            raise ConnectError(str(address), error.reason) from error
-        except BaseException:
-            await self._abandon(link)
+            async with asyncio.timeout(self._timeout) as self._deadline:
+                self._open(await conversation.open(address, hello))
+        except BaseException as error:
+            self._conversation = None
+            await conversation.abandon()
+            self._refuse_if_closed()
+            if isinstance(error, TimeoutError):
+                raise ConnectError(str(address), f"no answer within {self._timeout:g} s") from None
             raise
-        self._keeper = loop.create_task(self._keep(link, self._lost), name=f"mycelium client {self.name}")
+        finally:
+            self._deadline = None
+        self._inbox.join(conversation)
+
+    async def closed(self) -> str:
+        """Wait until the connection is gone; the reason why.
+
+        Raises:
+            ClosedError: It was never connected.
+        """
+        if self._conversation is None:
+            raise ClosedError("not connected; call `await client.connect(url)` first")
+        return await asyncio.shield(self._conversation.lost)
+
+    async def close(self) -> None:
+        """Let handlers finish what they have, send what they publish meanwhile, say Goodbye; at most 5 s in all.
+
+        Never raises, may be called twice and from inside a handler.
+        """
+        self._inbox.dispatcher.excuse_caller()
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name=f"mycelium client {self.name} closing")
+        await asyncio.shield(self._closing)
+
+    # --- subscribing ---
 
     async def subscribe(
-        self, handler: HandlerFunction, *types: type[Message], topic: str | None = None, window: int = DEFAULT_WINDOW
+        self,
+        handler: HandlerFunction,
+        *types: type[Message],
+        topic: str | None = None,
+        queue: int | None = None,
+        window: int | None = None,
     ) -> LocalSubscription:
         """Have a function called with each message of some types; returns once the bridge has confirmed.
 
@@ -174,48 +189,63 @@ class MyceliumClient:
             handler: Sync or async; takes the message and, if it wants to, a Delivery; one message at a time.
             types: Message classes; none: what the handler's annotation says.
             topic: In place of types: every message of the topic.
-            window: Messages that the bridge sends ahead of the handler; the others wait at the bridge, where the oldest
-                is dropped if they are too many. Types that are subscribed already keep the window that they have.
+            queue: Messages that wait at the bridge, by default 8,192; over it the oldest is dropped.
+            window: Messages that the bridge sends ahead of the handler, by default 1,024.
 
         Raises:
-            UsageError: It is not clear which types are meant, or the handler takes no message.
+            UsageError: It is not clear which types are meant, or the handler takes no message, or one of the types is
+                subscribed already with another queue or window.
             Refused: The bridge refuses the subscription.
-            ConnectionLost: The connection ended meanwhile.
+            TimeoutError: The bridge did not answer in time.
+            ConnectionLost: The connection is gone.
+            ClosedError: Not connected.
         """
-        return await self._subscribe(handler, types, topic, window)
+        return await self._subscribe(handler, types, topic, queue, window)
 
     def messages(
-        self, *types: type[Message], topic: str | None = None, window: int = DEFAULT_WINDOW
+        self,
+        *types: type[Message],
+        topic: str | None = None,
+        queue: int | None = None,
+        window: int | None = None,
     ) -> Stream[Message]:
-        """Messages of some types as an async iterator; see `subscribe` for the arguments."""
-        return Stream(lambda: self._subscribe(None, types, topic, window))
+        """Messages of some types as an async iterator; see `subscribe` for arguments and errors.
+
+        It raises ConnectionLost when the connection is gone and everything that came has been given out.
+        """
+        return Stream(lambda: self._subscribe(None, types, topic, queue, window))
+
+    # --- publishing ---
 
     async def publish(self, message: Message) -> None:
-        """Publish; returns when the frame is in the send buffer, which is waited for where it is full.
+        """Publish; returns when the frame is in the send buffer, for which it waits where the bridge does not read.
 
         Raises:
             EncodeError: A value does not fit its type, or the payload is larger than the bridge takes.
             RuleError: A value breaks a rule.
-            UsageError: The message is not of this client's contracts.
+            UsageError: The message is not of this client's contracts, or this is not the client's thread.
+            ConnectionLost: The connection is gone.
             ClosedError: Not connected.
         """
-        link = self._connected()
-        link.write(self._encode(message))
-        if link.unsent >= _YIELD_BYTES:
-            link.flush()
-            await asyncio.sleep(0)
+        link, publisher = self._way_out()
+        while link.paused:
+            publisher.entry(message).codec.check(message)
             await link.writable()
+            link, publisher = self._way_out()
+        link.write(publisher.frame(message))
+        if link.turn_bytes >= TURN_BYTES:
+            await asyncio.sleep(0)  # a loop of publishes must not starve whoever reads
 
     def publish_nowait(self, message: Message) -> None:
-        """The same without waiting.
+        """Publish without waiting; see `publish` for further errors.
 
         Raises:
             BufferFull: Over 8 MiB are unsent.
         """
-        link = self._connected()
+        link, publisher = self._way_out()
         if link.unsent >= _SEND_BUFFER:
             raise BufferFull(f"{link.unsent} bytes are unsent; await publish() instead, which waits for room")
-        link.write(self._encode(message))
+        link.write(publisher.frame(message))
 
     async def flush(self) -> None:
         """Wait until the bridge has handed everything published before to every subscriber's queue.
@@ -223,306 +253,133 @@ class MyceliumClient:
         Raises:
             TimeoutError: It took longer than the client's timeout.
             ConnectionLost: The connection ended meanwhile.
+            ClosedError: Not connected.
         """
-        async with asyncio.timeout(self._timeout):
-            await self._barrier(self._connected())
+        await self._answered([self._connected().ping()])
 
-    async def closed(self) -> str:
-        """Wait until the connection is gone; the reason why."""
-        if self._lost is None:
-            raise ClosedError("not connected; call `await client.connect(url)` first")
-        return await asyncio.shield(self._lost)
+    # --- what the conversation calls ---
 
-    async def close(self) -> None:
-        """Let handlers finish what they have, send what is held, say Goodbye; at most 5 s. Never raises; may be repeated."""
-        if self._closed:
-            return
+    def on_batch(self, batch: Batch) -> None:
+        """Messages came."""
+        self._inbox.receive(batch, self.types.registry)
+
+    def on_notice(self, notice: Any) -> None:
+        """The bridge refused something that was published, or dropped something that was subscribed to."""
+        name = type(notice).__name__  # others are of newer bridges, for clients that know more
+        if name == "Error":
+            self._complain(refusal(notice.code, notice.message))
+        elif name == "Lagged":
+            self._inbox.lagged(notice)
+
+    def on_tick(self) -> None:
+        """Half a second has gone by."""
+        self._inbox.settle()
+
+    def on_loop_end(self) -> None:
+        """The event loop shuts down: what was published is sent, and nothing else is done."""
         self._closed = True
-        link, lost = self._link, self._lost
-        if link is not None and lost is not None and not lost.done():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await self._settle(link)
-            await self._part(link, lost)
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
-        for subscription in list(self._dispatcher.subscriptions):
-            await subscription.unsubscribe()
+        self._inbox.close()
 
-    # --- connecting ---
+    def on_lost(self, reason: str) -> None:
+        """The connection is gone."""
+        if self._closing is None and not self._closed and self.session is not None:
+            _log.warning("the connection of %s to the bridge ended: %s", self.name, reason)
+        self._inbox.cut(reason)
 
-    def _hello(self) -> Message:
-        core = self._core
-        common = {"protocol": PROTOCOL_VERSION, "client": self.name, "heartbeat_ms": self._heartbeat_ms}
-        if self._contracts is None:
-            return core.Hello(**common, want_contracts=True)  # type: ignore[no-any-return]
-        schema = self._contracts.schema
-        return core.Hello(  # type: ignore[no-any-return]
-            **common,
-            schema_id=schema.id,
-            schema_version=schema.version,
-            schema_digest=bytes.fromhex(schema.digest),
-        )
+    # --- inside ---
 
-    def _open(self, welcome: Any, link: Link) -> None:
+    @property
+    def _state(self) -> str:
+        if self._closing is not None or self._closed:
+            return "closed"
+        if self._conversation is None or self._conversation.welcome is None:
+            return "not connected"
+        return "connected" if self._conversation.is_open else "disconnected"
+
+    def _open(self, welcome: Any) -> None:
+        self._refuse_if_closed()
         if self._contracts is None:
             if welcome.contracts is None:
                 raise Refused(1, "the bridge sent no contracts; give the client a contracts file")
             self._contracts = load_document(welcome.contracts, f"<contracts of {welcome.server}>")
-        guard = MonotonicGuard(self._contracts.schema)
-        self._guard = guard if guard.fields else None
+        stamp = welcome.session if self._stamp else None
+        self._publisher = Publisher(self._contracts, welcome.max_payload, stamp=stamp)
+        self._thread = threading.get_ident()
         self.session = welcome.session
-        self._max_payload = welcome.max_payload
-        link.heartbeat = Heartbeat(welcome.heartbeat_ms / 1000, asyncio.get_running_loop().time())
 
-    async def _abandon(self, link: Link) -> None:
-        self._link = None
-        link.abort()
-        if self._lost is not None:
-            await self._lost
+    def _refuse_if_closed(self) -> None:
+        if self._closing is not None or self._closed:
+            raise ClosedError("the client is closed; make a new one")
 
-    async def _keep(self, link: Link, lost: asyncio.Future[str]) -> None:
-        """Watch the clock while connected. A loop that shuts down cancels this task first: then the client parts properly."""
-        try:
-            while not lost.done():
-                await asyncio.wait([lost], timeout=_TICK_SECONDS)
-                if not lost.done():
-                    link.tick()
-        finally:
-            if not lost.done():
-                self._closed = True
-                for subscription in list(self._dispatcher.subscriptions):
-                    subscription.close()
-                await self._part(link, lost)
-
-    async def _settle(self, link: Link) -> None:
-        """Wait until handlers are done with what is here, and the bridge has everything that was published."""
-        for subscription in list(self._dispatcher.subscriptions):
-            await subscription.drained()
-        with contextlib.suppress(ConnectionLost):
-            await self._barrier(link)
-
-    async def _barrier(self, link: Link) -> None:
-        nonce = next(self._numbers)
-        pong = self._pings[nonce] = asyncio.get_running_loop().create_future()
-        link.send(self._core.Ping(nonce=nonce))
-        try:
-            await pong
-        finally:
-            self._pings.pop(nonce, None)
-
-    async def _part(self, link: Link, lost: asyncio.Future[str]) -> None:
-        """Say Goodbye and wait for the bridge to close: a socket closed on unread bytes would take back what was sent."""
-        with contextlib.suppress(Exception):
-            link.send(self._core.Goodbye(reason="client"))
-        link.flush()
-        await asyncio.wait([lost], timeout=_CLOSE_SECONDS)
-        if not lost.done():
-            link.abort()
-            await asyncio.wait([lost])
-
-    # --- publishing ---
-
-    def _connected(self) -> Link:
-        if self._closed:
-            raise ClosedError("the client is closed")
-        link, lost = self._link, self._lost
-        if link is None or lost is None:
+    def _connected(self) -> Conversation:
+        """The connection, for calls that are made while it is there."""
+        if self._closing is not None and (self._closed or not self._inbox.dispatcher.is_calling):
+            self._refuse_if_closed()
+        if self._conversation is None or self._conversation.welcome is None:
             raise ClosedError("not connected; call `await client.connect(url)` first")
-        if lost.done():
-            raise ConnectionLost(lost.result())
-        return link
+        if threading.get_ident() != self._thread:
+            raise UsageError("a client belongs to one thread; use asyncio.run_coroutine_threadsafe from others")
+        return self._conversation
 
-    def _encode(self, message: Message) -> bytes:
-        entry = self._entry(message)
-        codec = entry.codec
-        if codec.check_rules is not None:
-            codec.check_rules(message)
-        payload = codec.encode(message)
-        if self._guard is not None:
-            self._guard.check(message)
-        if self._stamp:
-            origin = (self.session or 0, next(self._published))
-            payload += Metadata(published_at=time.time_ns(), origin=origin).encode()
-        if len(payload) > self._max_payload:
-            raise UsageError(
-                f"a {type(message).__name__} of {len(payload)} bytes; the bridge takes {self._max_payload}"
-            )
-        return encode_frame(message.TYPE_ID, payload)
-
-    def _entry(self, message: Message) -> Entry[Codec]:
-        entry = self.types.registry.entries.get(type(message).__name__)
-        if entry is None or entry.cls is not type(message):
-            raise UsageError(f"{message!r} is not of {self.types!r}; take the type from the contracts of the client")
-        return entry
-
-    # --- subscribing ---
+    def _way_out(self) -> tuple[Link, Publisher]:
+        link = self._connected().link
+        assert self._publisher is not None  # noqa: S101  made when the bridge said Welcome
+        return link, self._publisher
 
     async def _subscribe(
-        self, handler: HandlerFunction | None, types: tuple[type[Message], ...], topic: str | None, window: int
+        self,
+        handler: HandlerFunction | None,
+        types: tuple[type[Message], ...],
+        topic: str | None,
+        queue: int | None,
+        window: int | None,
     ) -> LocalSubscription:
-        self._connected()
-        if window < 1:
-            raise UsageError(f"a window of {window} messages lets none through; give at least 1")
+        self._refuse_if_closed()
+        self._way_out()
+        check_sizes(queue=queue, window=window)
         chosen = chosen_types(self.types, handler, types, topic)
         described = None if handler is None else describe(handler)
-        # The queue is bounded by the windows of its types: the bridge sends no more than that ahead.
-        subscription = LocalSubscription(chosen, described, sys.maxsize, self._leave)
-        self._dispatcher.add(subscription)
-        wish = self._interest.add(chosen)
-        if wish is not None:
-            self._acknowledged[wish.number] = asyncio.ensure_future(self._ask(wish, window))
+        # The queue here is bounded by the windows of its types: the bridge sends no more than that ahead.
+        subscription = LocalSubscription(chosen, described, sys.maxsize, self._inbox.leave)
         try:
-            for number in {self._interest.number_of(type_id) for type_id in chosen}:
-                if number is not None:
-                    await asyncio.shield(self._acknowledged[number])
+            await self._answered(self._inbox.add(subscription, window, queue))
         except BaseException:
-            await subscription.unsubscribe()
+            subscription.close()
             raise
         return subscription
 
-    async def _ask(self, wish: Wish, window: int) -> None:
-        def give(messages: int) -> None:
-            if self._link is not None and self._lost is not None and not self._lost.done():
-                self._link.send(self._core.Credit(subscription=wish.number, messages=messages))
-
-        self._credits[wish.number] = Credit(window, give)
-        await self._request(self._subscription(wish, window))
-
-    def _subscription(self, wish: Wish, window: int) -> Callable[[int], Message]:
-        def make(request: int) -> Message:
-            return self._core.Subscribe(  # type: ignore[no-any-return]
-                request=request, subscription=wish.number, type_ids=list(wish.type_ids), window=window
-            )
-
-        return make
-
-    def _leave(self, subscription: LocalSubscription) -> Awaitable[object] | None:
-        """A local subscription ended: the bridge is told of types that nobody here wants any more."""
-        self._dispatcher.remove(subscription)
-        unwanted = [one for one in subscription.type_ids if not self._dispatcher.interested(one)]
-        wishes = self._interest.remove(unwanted)
-        if self._link is None or self._lost is None or self._lost.done() or self._closed:
-            return None
-        left = asyncio.gather(*map(self._tell, wishes), return_exceptions=True)
-        return left if wishes else None
-
-    async def _tell(self, wish: Wish) -> None:
-        if wish.type_ids:
-            await self._request(self._subscription(wish, self._credits[wish.number].window))
-            return
-        await self._request(lambda request: self._core.Unsubscribe(request=request, subscription=wish.number))  # type: ignore[no-any-return]
-        self._credits.pop(wish.number, None)
-        self._acknowledged.pop(wish.number, None)
-
-    async def _request(self, make: Callable[[int], Message]) -> None:
-        """Send a request and wait for its Ack.
+    async def _answered(self, answers: list[Answer]) -> None:
+        """Wait for the bridge, which is asked no matter what becomes of this call.
 
         Raises:
-            Refused: The bridge said no.
+            TimeoutError: It did not answer in time.
         """
-        number = next(self._numbers)
-        answer = self._requests[number] = asyncio.get_running_loop().create_future()
-        try:
-            self._connected().send(make(number))
-            async with asyncio.timeout(self._timeout):
-                await answer
-        finally:
-            self._requests.pop(number, None)
+        async with asyncio.timeout(self._timeout):
+            for answer in answers:
+                await asyncio.shield(answer)
 
-    # --- receiving ---
-
-    def _receive(self, event: Event) -> None:
-        if isinstance(event, Batch):
-            self._receive_batch(event)
-        else:
-            handle = _HANDLERS.get(type(event).__name__)
-            if handle is not None:
-                handle(self, event)
-
-    def _receive_batch(self, batch: Batch) -> None:
-        for index, type_id in enumerate(batch.type_ids):
-            number = self._interest.number_of(type_id)
-            credit = self._credits.get(number) if number is not None else None
-            if credit is not None:  # else it crossed the end of its subscription
-                self._deliver(type_id, batch.payload(index), credit)
-
-    def _deliver(self, type_id: int, payload: bytes, credit: Credit) -> None:
-        tags: dict[int, bytes] = {}
-        try:
-            message = self.types.registry.by_id[type_id].codec.decode(payload, tags)
-            delivery = Delivery.of(tags) if tags else LOCAL
-        except DecodeError as error:
-            _log.warning("a message from the bridge was skipped: %s", error)
-            credit.one()
-            return
-        self._dispatcher.deliver(type_id, message, delivery, credit.one)
-
-    def _on_welcome(self, welcome: Any) -> None:
-        if self._welcome is not None and not self._welcome.done():
-            self._welcome.set_result(welcome)
-
-    def _on_error(self, error: Any) -> None:
-        refused = refusal(error.code, error.message)
-        waiting = self._requests.get(error.request) if error.request is not None else None
-        if waiting is None and self._welcome is not None and not self._welcome.done():
-            waiting = self._welcome
-        if waiting is not None:
-            if not waiting.done():
-                waiting.set_exception(refused)
-            return
+    def _complain(self, refused: Refused) -> None:
         _log.warning("%s", refused)
-        if self._on_error is not None:
-            self._on_error(refused)
-        if error.fatal and self._link is not None:
-            self._link.lose(str(refused))
+        if self._tell_error is not None:
+            try:
+                self._tell_error(refused)
+            except Exception:  # noqa: BLE001  it must not end the connection
+                _log.exception("on_error of %s failed", self.name)
 
-    def _on_ack(self, ack: Any) -> None:
-        self._answer(self._requests.get(ack.request))
-
-    def _on_ping(self, ping: Any) -> None:
-        if self._link is not None:
-            self._link.send(self._core.Pong(nonce=ping.nonce))
-
-    def _on_pong(self, pong: Any) -> None:
-        self._answer(self._pings.get(pong.nonce))
-
-    def _on_goodbye(self, goodbye: Any) -> None:
-        """The bridge is going; everything that it had for this client came before."""
-        if self._link is not None:
-            self._link.send(self._core.Goodbye(reason=goodbye.reason))
-
-    def _on_lagged(self, lagged: Any) -> None:
-        _log.warning("%d messages of type id %d were dropped: this client is too slow", lagged.dropped, lagged.type_id)
-
-    def _answer(self, waiting: "asyncio.Future[None] | None") -> None:
-        if waiting is not None and not waiting.done():
-            waiting.set_result(None)
-
-    def _lose(self, reason: str) -> None:
-        if self._lost is None or self._lost.done():
-            return
-        self._lost.set_result(reason)
-        waiting = [*self._requests.values(), *self._pings.values()]
-        waiting += [] if self._welcome is None else [self._welcome]
-        for each in waiting:
-            if not each.done():
-                each.set_exception(ConnectionLost(reason))
-        for subscription in list(self._dispatcher.subscriptions):
-            if subscription.handler is None:
-                subscription.close()
-
-
-_HANDLERS: Final[dict[str, Callable[[MyceliumClient, Any], None]]] = {
-    "Welcome": MyceliumClient._on_welcome,
-    "Error": MyceliumClient._on_error,
-    "Ack": MyceliumClient._on_ack,
-    "Ping": MyceliumClient._on_ping,
-    "Pong": MyceliumClient._on_pong,
-    "Goodbye": MyceliumClient._on_goodbye,
-    "Lagged": MyceliumClient._on_lagged,
-}
+    async def _close(self) -> None:
+        start = asyncio.get_running_loop().time()
+        conversation = self._conversation
+        if self._deadline is not None:
+            self._deadline.reschedule(start)  # whoever is connecting is told
+        if conversation is not None and conversation.is_open and conversation.welcome is not None:
+            with contextlib.suppress(TimeoutError, ConnectionLost, Refused):
+                async with asyncio.timeout(_SETTLE_SECONDS):
+                    await self._answered(self._inbox.stop())
+                    await self._inbox.dispatcher.idle()
+        self._closed = True
+        await self._inbox.dispatcher.end()
+        if conversation is not None:
+            await conversation.part(start + _CLOSE_SECONDS - asyncio.get_running_loop().time())
 
 
 @contextlib.asynccontextmanager

@@ -1,10 +1,11 @@
 """What a handler wants: its message types from the annotation, and how it has to be called."""
 
+import functools
 import inspect
 import typing
 from collections.abc import Awaitable, Callable
 from types import UnionType
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from attrs import frozen
 
@@ -17,7 +18,10 @@ __all__ = ["Call", "Handler", "HandlerFunction", "describe", "types_of"]
 
 HandlerFunction: TypeAlias = Callable[..., object]
 Call: TypeAlias = Callable[[Message, Delivery], Awaitable[object] | object]
-_MOST_PARAMETERS: Final = 2
+_BOTH: Final = 2
+"""Positional parameters of a handler that takes message and delivery."""
+_POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_NOTHING: Final = inspect.Parameter.empty
 
 
 @frozen
@@ -38,15 +42,18 @@ class Handler:
 def describe(function: HandlerFunction) -> Handler:
     """How a function has to be called.
 
+    It gets a Delivery if it has a second parameter that must be given, or one that is annotated so.
+
     Raises:
-        UsageError: It takes no message, or more than message and delivery.
+        UsageError: It takes no message, or needs more than message and delivery.
     """
-    name = getattr(function, "__qualname__", repr(function))
-    count = _count_positional(function, name)
-    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
-    if count == _MOST_PARAMETERS:
+    name = _name(function)
+    takes_delivery = _takes_delivery(function, name)
+    inner = _inside(function)
+    is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__)
+    if takes_delivery:
         return Handler(function, is_async, name)
-    return Handler(lambda message, _: function(message), is_async, name)  # type: ignore[return-value]
+    return Handler(lambda message, _: function(message), is_async, name)
 
 
 def types_of(function: HandlerFunction, contracts: Contracts) -> tuple[type[Message], ...]:
@@ -58,41 +65,93 @@ def types_of(function: HandlerFunction, contracts: Contracts) -> tuple[type[Mess
     Raises:
         UsageError: There is no annotation, or it is no message type.
     """
-    name = getattr(function, "__qualname__", repr(function))
-    parameters = list(inspect.signature(function).parameters.values())
-    annotation = parameters[0].annotation if parameters else inspect.Parameter.empty
-    if annotation is inspect.Parameter.empty:
+    name = _name(function)
+    parameters = _parameters(function)
+    annotation = parameters[0].annotation if parameters else _NOTHING
+    if annotation is _NOTHING:
         raise UsageError(
             f"{name} has no annotated parameter; write `message: Ping`, or name the types after the handler"
         )
-    if isinstance(annotation, str):
-        annotation = _evaluate(annotation, function, contracts, name)
-    choices = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    choices = tuple(_choices(_evaluated(annotation, function, contracts, name)))
     for choice in choices:
         if not (isinstance(choice, type) and issubclass(choice, Message) and choice is not Message):
             raise UsageError(f"{name} takes {choice!r}, which is no message type; name the types after the handler")
     return choices
 
 
-def _count_positional(function: HandlerFunction, name: str) -> int:
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
-    if any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters):
-        return 1
-    required = [one for one in parameters if one.kind in positional and one.default is inspect.Parameter.empty]
-    allowed = [one for one in parameters if one.kind in positional]
-    if not allowed or len(required) > _MOST_PARAMETERS:
-        raise UsageError(f"{name} is no handler; it takes the message, and if it wants to a Delivery")
-    return max(1, len(required))
+def _name(function: HandlerFunction) -> str:
+    """`on_ping`, `Shop.on_order`; for a partial or a callable object what is behind it."""
+    if isinstance(function, functools.partial):
+        return f"partial of {_name(function.func)}"
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
 
 
-def _evaluate(annotation: str, function: HandlerFunction, contracts: Contracts, name: str) -> Any:
-    inner = inspect.unwrap(function)
-    scope = _Scope(getattr(inner, "__globals__", {}), contracts)
+def _parameters(function: HandlerFunction) -> list[inspect.Parameter]:
+    """What a call may give, without a bound `self`; one parameter of anything where Python does not know."""
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (ValueError, TypeError):  # some functions of C code
+        return [inspect.Parameter("message", inspect.Parameter.POSITIONAL_ONLY)]
+
+
+def _takes_delivery(function: HandlerFunction, name: str) -> bool:
+    parameters = _parameters(function)
+    allowed = [one for one in parameters if one.kind in _POSITIONAL]
+    needed = [one for one in allowed if one.default is _NOTHING]
+    missing = [one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY and one.default is _NOTHING]
+    anything = any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters)
+    if missing or len(needed) > _BOTH or not (allowed or anything):
+        raise UsageError(f"{name} is no handler; one takes the message and, if it wants to, a Delivery, nothing else")
+    return len(needed) == _BOTH or (len(allowed) >= _BOTH and _says_delivery(allowed[1].annotation))
+
+
+def _says_delivery(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return "Delivery" in annotation
+    return Delivery in _choices(annotation)
+
+
+def _choices(annotation: Any) -> typing.Iterator[Any]:
+    """The classes that an annotation stands for: of a union each, without `Annotated` and names given by `type`."""
+    if typing.get_origin(annotation) is Annotated:
+        annotation = typing.get_args(annotation)[0]
+    annotation = getattr(annotation, "__value__", annotation)  # `type Either = Ping | Pong`, from Python 3.12 on
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        for choice in typing.get_args(annotation):
+            yield from _choices(choice)
+    else:
+        yield annotation
+
+
+def _evaluated(annotation: Any, function: HandlerFunction, contracts: Contracts, name: str) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    scope = _Scope(_names_around(function), contracts)
     try:
         return eval(annotation, {}, scope)  # noqa: S307  the handler's own source, as typing.get_type_hints does
     except Exception as error:
-        raise UsageError(f"{name}: the annotation {annotation!r} cannot be read: {error}") from error
+        raise UsageError(
+            f"{name}: the annotation {annotation!r} cannot be read ({error}); name the types after the handler"
+        ) from error
+
+
+def _inside(function: HandlerFunction) -> HandlerFunction:
+    """What a partial was made of."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _names_around(function: HandlerFunction) -> dict[str, Any]:
+    """The names of the module where a handler was written, and those that it took from the functions around it."""
+    inner: Any = inspect.unwrap(_inside(function))
+    if not hasattr(inner, "__globals__"):
+        inner = inspect.unwrap(type(inner).__call__)
+    try:
+        enclosed = inspect.getclosurevars(inner).nonlocals
+    except TypeError:  # no Python function at all
+        enclosed = {}
+    return {**getattr(inner, "__globals__", {}), **enclosed}
 
 
 class _Scope(dict[str, Any]):
@@ -106,7 +165,3 @@ class _Scope(dict[str, Any]):
         if name in self._contracts:
             return self._contracts[name]
         raise KeyError(name)
-
-
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, UnionType)

@@ -3,13 +3,15 @@
 from enum import Enum
 from typing import Final, final
 
-__all__ = ["DEAD_AFTER", "DEFAULT_HEARTBEAT_MS", "Due", "Heartbeat", "clamp_interval"]
+__all__ = ["DEAD_AFTER", "DEFAULT_HEARTBEAT_MS", "LOOK_SECONDS", "Due", "Heartbeat", "clamp_interval"]
 
 DEFAULT_HEARTBEAT_MS: Final = 10_000
 _LEAST_MS: Final = 1_000
 _MOST_MS: Final = 300_000
 DEAD_AFTER: Final = 3
 """Intervals without a received byte."""
+LOOK_SECONDS: Final = 1.0
+"""How often `check` is called, at the least."""
 
 
 class Due(Enum):
@@ -34,7 +36,7 @@ class Heartbeat:
         self._heard = self._said = self._asked = self._looked = now
 
     def __repr__(self) -> str:
-        return f"<Heartbeat every {self.interval} s>"
+        return f"<Heartbeat every {self.interval:g} s>"
 
     def heard(self, now: float) -> None:
         """Bytes came."""
@@ -47,9 +49,10 @@ class Heartbeat:
     def check(self, now: float) -> Due:
         """What is due; a Ping counts as sent when it is asked for.
 
-        A check that comes more than an interval late was held up on this side, so the peer gets one interval more.
+        A check that comes more than an interval late was held up on this side, where bytes of the peer may lie unread,
+        so the peer gets one interval more.
         """
-        if now - self._looked > 2 * self.interval:
+        if now - self._looked > LOOK_SECONDS + self.interval:
             self._heard = max(self._heard, now - (DEAD_AFTER - 1) * self.interval)
         self._looked = now
         if now - self._heard >= DEAD_AFTER * self.interval:

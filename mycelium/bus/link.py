@@ -2,75 +2,84 @@
 
 import asyncio
 import os
-import socket
+import re
 from collections.abc import Callable
-from typing import cast, final
+from typing import Final, cast, final
 
 from mycelium.bus.errors import ConnectError
 from mycelium.bus.heartbeat import Due, Heartbeat
-from mycelium.bus.transport import tune
+from mycelium.bus.transport import READ_SIZE, tune
 from mycelium.bus.urls import Address
 from mycelium.schema.classes import Message
 from mycelium.wire.connection import Connection, Core, Event
 from mycelium.wire.errors import ProtocolError
 from mycelium.wire.state import Role
 
-__all__ = ["Link", "open_link"]
+__all__ = ["TURN_BYTES", "Link", "open_link"]
 
-_EAGER_BYTES = 64 * 1024
-"""Unsent bytes from which on the loop's turn is not waited for."""
+TURN_BYTES: Final = 64 * 1024
+"""Bytes that are written in one turn of the loop before it is worth not to wait for its end."""
+_FLUSH_SECONDS: Final = 5.0
+"""How long the bridge may take to read the last bytes of a connection that this side ends."""
 
 
 @final
-class Link(asyncio.Protocol):
+class Link(asyncio.BufferedProtocol):
     """One connection to a bridge.
 
     Args:
         core: The core protocol.
         on_event: Called with each core message and batch.
         on_lost: Called once with the reason when the connection is gone.
+
+    Attributes:
+        heartbeat: Of the open connection; None before.
+        turn_bytes: Bytes that were written in this turn of the loop.
     """
 
     _transport: asyncio.Transport
 
     def __init__(self, core: Core, on_event: Callable[[Event], None], on_lost: Callable[[str], None]) -> None:
         self.heartbeat: Heartbeat | None = None
+        self.turn_bytes = 0
         self._connection = Connection(Role.CLIENT, core)
         self._core = core
         self._on_event = on_event
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
+        self._read_buffer = memoryview(bytearray(READ_SIZE))
         self._pieces: list[bytes] = []
         self._held = 0
         self._scheduled = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._reason = ""
+        self._closing: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<Link {self._connection.state.value}, {self.unsent} bytes unsent>"
+        return f"<Link {self._connection.state.value}, {self._held} bytes held>"
 
-    @property
-    def unsent(self) -> int:
-        """Bytes that the kernel has not taken."""
-        return self._held + self._transport.get_write_buffer_size()
+    # --- what asyncio calls ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The bridge is there."""
         self._transport = cast("asyncio.Transport", transport)
         tune(transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's interface
+        """Where the next bytes go."""
+        return self._read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
         if self.heartbeat is not None:
             self.heartbeat.heard(self._loop.time())
-        self._connection.receive_data(data)
+        self._connection.receive_data(bytes(self._read_buffer[:nbytes]))
         try:
             while (event := self._connection.next_event()) is not None:
                 self._on_event(event)
         except ProtocolError as error:
-            self.write(self._connection.fail(error))
-            self.lose(str(error))
+            self.fail(error)
 
     def eof_received(self) -> bool:
         """The bridge closed its side."""
@@ -86,9 +95,29 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        self._writable.set()  # nobody waits for a socket that is gone
+        if self._closing is not None:
+            self._closing.cancel()
         self._connection.close()
+        self._pieces.clear()
+        self._writable.set()  # nobody waits for a socket that is gone
         self._on_lost(self._reason or (str(exc) if exc else "the bridge closed it"))
+
+    # --- what the client calls ---
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can still be sent."""
+        return not self._transport.is_closing()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken."""
+        return self._held + self._transport.get_write_buffer_size()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the socket takes no more for now."""
+        return not self._writable.is_set()
 
     def send(self, message: Message) -> None:
         """Send a core message.
@@ -102,23 +131,24 @@ class Link(asyncio.Protocol):
         """Send bytes at the end of this turn of the loop, together with everything else that comes in it."""
         self._pieces.append(data)
         self._held += len(data)
-        if self._held >= _EAGER_BYTES:
-            self.flush()
-        elif not self._scheduled:
+        self.turn_bytes += len(data)
+        if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._end_turn)
+        if self._held >= TURN_BYTES:
+            self.flush()
 
     def flush(self) -> None:
         """Give everything to the transport now."""
-        self._scheduled = False
         if self._pieces:
             pieces, self._pieces, self._held = self._pieces, [], 0
-            self._transport.write(b"".join(pieces))
-            if self.heartbeat is not None:
-                self.heartbeat.said(self._loop.time())
+            if self.is_open:
+                self._transport.write(b"".join(pieces))
+                if self.heartbeat is not None:
+                    self.heartbeat.said(self._loop.time())
 
     async def writable(self) -> None:
-        """Wait until the socket takes more."""
+        """Wait until the socket takes more, or is gone."""
         await self._writable.wait()
 
     def tick(self) -> None:
@@ -127,29 +157,41 @@ class Link(asyncio.Protocol):
             case Due.PING:
                 self.send(self._core.Ping(nonce=0))
             case Due.DEAD:
-                self.lose("nothing heard for three heartbeats")
-                self._transport.abort()
+                self.abort("nothing heard for three heartbeats")
             case Due.NOTHING:
                 pass
 
-    def lose(self, reason: str) -> None:
-        """Close, for a reason that the caller is told."""
+    def fail(self, error: ProtocolError) -> None:
+        """Tell the bridge what it broke, and close."""
+        self.write(self._connection.fail(error))
+        self.close(str(error))
+
+    def close(self, reason: str) -> None:
+        """Close when everything is sent, or some seconds later."""
         self._reason = self._reason or reason
         self.flush()
         self._transport.close()
+        if self._closing is None:
+            self._closing = self._loop.call_later(_FLUSH_SECONDS, self._transport.abort)
 
-    def abort(self) -> None:
+    def abort(self, reason: str) -> None:
         """Close now, whatever is unsent."""
+        self._reason = self._reason or reason
         self._transport.abort()
+
+    def _end_turn(self) -> None:
+        self._scheduled = False
+        self.turn_bytes = 0
+        self.flush()
 
 
 async def open_link(
-    address: Address, core: Core, on_event: Callable[[Event], None], on_lost: Callable[[str], None], timeout: float
+    address: Address, core: Core, on_event: Callable[[Event], None], on_lost: Callable[[str], None]
 ) -> Link:
     """Connect.
 
     Raises:
-        ConnectError: Nobody is there, or not within `timeout` seconds.
+        ConnectError: Nobody is there.
     """
     loop = asyncio.get_running_loop()
 
@@ -157,20 +199,18 @@ async def open_link(
         return Link(core, on_event, on_lost)
 
     try:
-        async with asyncio.timeout(timeout):
-            if address.scheme == "unix":
-                _, link = await loop.create_unix_connection(make, address.path)
-            else:
-                _, link = await loop.create_connection(make, address.host, address.port)
-    except TimeoutError:
-        raise ConnectError(str(address), f"no answer within {timeout:g} s") from None
-    except OSError as error:
+        if address.scheme == "unix":
+            _, link = await loop.create_unix_connection(make, address.path)
+        else:
+            _, link = await loop.create_connection(make, address.host, address.port)
+    except (OSError, UnicodeError) as error:
         raise ConnectError(str(address), _reason(error)) from error
     return link
 
 
-def _reason(error: OSError) -> str:
-    """asyncio puts words of its own into strerror, and no errno where several addresses were tried."""
-    if isinstance(error, socket.gaierror):
-        return str(error.strerror).lower()
-    return os.strerror(error.errno).lower() if error.errno else "none of its addresses answers"
+def _reason(error: Exception) -> str:
+    """The operating system's own words, in whose place asyncio puts its own, for each address of the host."""
+    numbers = {int(one) for one in re.findall(r"\[Errno (-?\d+)\]", str(error))}
+    if len(numbers) == 1 and (number := numbers.pop()) > 0:
+        return os.strerror(number).lower()
+    return (getattr(error, "strerror", None) or str(error)).lower()

@@ -1,6 +1,9 @@
-"""What waits at the bridge for a socket subscriber: a queue of batches with bounds, credit and a lag policy, without I/O."""
+"""What waits at the bridge for a socket subscriber: a queue of batches with bounds, credit and a lag policy.
 
-from bisect import bisect_left
+Pure bookkeeping, without I/O and without a clock.
+"""
+
+from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Final, final
@@ -21,7 +24,11 @@ class Outbox:
     Args:
         limit: Messages that may wait.
         window: Messages that the client takes ahead of its handlers; None: whatever the socket takes.
-        limit_bytes: Bytes of frames that may wait.
+        limit_bytes: Bytes of frames that may wait; a single message may be larger.
+
+    Attributes:
+        queued: Messages that wait.
+        queued_bytes: Bytes of their frames.
     """
 
     def __init__(
@@ -40,16 +47,15 @@ class Outbox:
     def __repr__(self) -> str:
         return f"<Outbox of {self.queued} messages, {self.queued_bytes} bytes, credit {self._credit}>"
 
-    def replace(self, limit: int, window: int | None, fits: Callable[[int], bool]) -> None:
-        """Go on with other options: what is queued and still fits stays, credit is the new window less what is out."""
-        out = self._taken - self._returned
-        self.limit, self.window = limit, window
-        self._credit = None if window is None else max(0, window - out)
-        kept = deque(part for batch in self._batches for part in _fitting(batch, fits))
-        left = sum(map(len, kept))
-        if left < self.queued:
-            self._dropped["disconnected"] += self.queued - left
-        self._batches, self.queued, self.queued_bytes = kept, left, sum(part.size for part in kept)
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would give something."""
+        return bool(self._batches) and self._credit != 0
+
+    @property
+    def lagging(self) -> bool:
+        """Whether messages were dropped that `take_lagged` has not told of."""
+        return bool(self._lagged)
 
     def put(self, batch: Batch) -> None:
         """Queue a batch; where that is over a bound the oldest messages are dropped."""
@@ -62,35 +68,47 @@ class Outbox:
             self._drop_oldest(excess)
 
     def take(self, most_bytes: int) -> Batch | None:
-        """The next messages that may be sent now: within credit, from one batch, and not much over `most_bytes`."""
+        """The next messages that may be sent now, from one batch.
+
+        They are within credit, and at most `most_bytes`, but for a single message that is larger.
+        """
         if not self._batches or self._credit == 0:
             return None
         batch = self._batches[0]
-        count = len(batch) if self._credit is None else min(len(batch), self._credit)
+        count = len(batch)
+        if self._credit is not None:
+            count = min(count, self._credit)
         if batch.size > most_bytes:
-            count = min(count, max(1, most_bytes * len(batch) // batch.size))
+            count = min(count, max(1, bisect_right(batch.bounds, batch.bounds[0] + most_bytes) - 1))
         if count == len(batch):
             self._batches.popleft()
         else:
             self._batches[0] = batch.part(count, len(batch))
             batch = batch.part(0, count)
-        self.queued -= count
-        self.queued_bytes -= batch.size
-        self._taken += count
-        if self._credit is not None:
-            self._credit -= count
+        self._leave(batch)
         return batch
 
-    @property
-    def ready(self) -> bool:
-        """Whether `take` would give something."""
-        return bool(self._batches) and self._credit != 0
-
     def add_credit(self, messages: int) -> None:
-        """The client's handlers are done with so many messages."""
+        """The client's handlers are done with so many messages; it cannot give back more than it was sent."""
         if self._credit is not None:
-            self._credit += messages
-            self._returned += messages
+            given = min(messages, self._taken - self._returned)
+            self._credit += given
+            self._returned += given
+
+    def replace(self, limit: int, window: int | None, fits: Callable[[int], bool]) -> None:
+        """Go on with other options: what is queued and still fits stays, credit is the new window less what is out."""
+        out = self._taken - self._returned
+        self.limit, self.window = limit, window
+        self._credit = None if window is None else max(0, window - out)
+        if window is None:
+            self._returned = self._taken
+        kept = deque(part.compact() for batch in self._batches for part in _fitting(batch, fits))
+        left = sum(map(len, kept))
+        if left < self.queued:
+            self._dropped["disconnected"] += self.queued - left
+        self._batches, self.queued, self.queued_bytes = kept, left, sum(part.size for part in kept)
+        while self.queued and (excess := self._excess()) > 0:
+            self._drop_oldest(excess)
 
     def take_lagged(self) -> list[tuple[int, int]]:
         """Type ids and how many of each were dropped since the last call."""
@@ -102,8 +120,19 @@ class Outbox:
 
     def stats(self) -> SubscriptionStats:
         """The counters; without a window a message is delivered when it is given to the socket."""
-        delivered = self._taken if self.window is None else self._returned
-        return SubscriptionStats(self._matched, delivered, dict(self._dropped), self.queued, self._taken - delivered)
+        out = self._taken - self._returned
+        return SubscriptionStats(self._matched, self._returned, dict(self._dropped), self.queued, out)
+
+    def _leave(self, batch: Batch) -> None:
+        """Count a batch as sent."""
+        count = len(batch)
+        self.queued -= count
+        self.queued_bytes -= batch.size
+        self._taken += count
+        if self._credit is None:
+            self._returned += count
+        else:
+            self._credit -= count
 
     def _excess(self) -> int:
         """How many messages of the oldest batch are too many; one message is never too many, however large."""

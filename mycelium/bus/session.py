@@ -1,75 +1,43 @@
 """One client at the bridge, from its first byte to its last; no I/O, so time and bytes are handed in and asked for.
 
-A session takes what the socket gave (`receive_data`), checks it at the door, hands good frames to the bridge, and is asked
-for what has to be sent (`take_output`): answers first, then each subscription's messages in turn.
+A session takes what the socket gave (`receive_data`), checks it at the door, hands good frames to the bridge, and is
+asked for what has to be sent (`take_output`): answers first, then each subscription's messages in turn.
+
+It ends for one reason, which is an error code's name, `client` (it said Goodbye) or `eof`. When the bridge goes first,
+it says Goodbye and delivers what is queued (`say_goodbye`, `finish`).
 """
 
 import logging
-from collections.abc import Callable
-from enum import Enum
-from typing import Any, Final, Protocol, final
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, Protocol, final
 
-from attrs import frozen
-
-from mycelium.bus.budget import ErrorBudget
+from mycelium.bus.budget import ErrorBudget, LogLimit
+from mycelium.bus.door import Door, Objection
+from mycelium.bus.handshake import PROTOCOL_VERSION, check_hello
 from mycelium.bus.heartbeat import Due, Heartbeat, clamp_interval
+from mycelium.bus.lag import DropReason
+from mycelium.bus.limits import Limits
 from mycelium.bus.monotonic import MonotonicGuard
-from mycelium.bus.outbox import Outbox
-from mycelium.bus.router import RemoteSubscription
-from mycelium.bus.subscription import DEFAULT_QUEUE
-from mycelium.schema.document import document_bytes
-from mycelium.schema.errors import RuleError
+from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
+from mycelium.bus.router import Router
 from mycelium.schema.registry import Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
-from mycelium.wire.connection import Connection, Core
-from mycelium.wire.errors import DecodeError, ErrorCode, ProtocolError
-from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD
-from mycelium.wire.metadata import Metadata
-from mycelium.wire.state import Role, State
+from mycelium.wire.connection import Connection, Core, Event
+from mycelium.wire.errors import ErrorCode, LocalProtocolError, ProtocolError
+from mycelium.wire.state import Role, State, is_fatal
 
-__all__ = ["PROTOCOL_VERSION", "Host", "Limits", "Session"]
+__all__ = ["Host", "Limits", "Session"]
 
 _log = logging.getLogger("mycelium.bridge")
-PROTOCOL_VERSION: Final = 1
 _WRITE_SIZE: Final = 256 * 1024
 """Bytes that are given to the socket at once."""
-_MOST_ANSWERS: Final = 65_536
-"""Core messages that may wait for a client that does not read."""
+_MOST_ANSWERS: Final = 1024 * 1024
+"""Bytes of core messages that may wait for a client that does not read."""
 _MOST_SHOWN: Final = 128
 """Characters of a peer's text that are repeated to people."""
-
-
-class Lag(Enum):
-    """Lag policies by their number in Subscribe."""
-
-    DROP_OLDEST = 0
-    DROP_NEWEST = 1
-    LATEST = 2
-    BLOCK = 3
-    REJECT = 4
-    DISCONNECT = 5
-
-
-@frozen
-class Limits:
-    """What a bridge takes from a client.
-
-    Attributes:
-        max_payload: Bytes.
-        handshake_seconds: For the whole handshake.
-        subscriptions: Of one connection.
-        types: Type ids over all subscriptions of one connection.
-        queue: Messages that may wait for a subscription.
-        connections: At the same time.
-    """
-
-    max_payload: int = DEFAULT_MAX_PAYLOAD
-    handshake_seconds: float = 5.0
-    subscriptions: int = 1024
-    types: int = 65_536
-    queue: int = DEFAULT_QUEUE
-    connections: int = 10_000
+_CLIENT, _EOF = "client", "eof"
+"""Close reasons beside the names of error codes."""
 
 
 class Host(Protocol):
@@ -80,17 +48,28 @@ class Host(Protocol):
     limits: Limits
 
     @property
+    def router(self) -> Router:
+        """Where subscriptions are entered."""
+
+    @property
     def registry(self) -> Registry[Codec]:
         """The newest generation."""
 
     def publish_batch(self, batch: Batch, session: "Session") -> None:
         """Hand checked frames to everybody who wants them."""
 
-    def add_subscription(self, subscription: RemoteSubscription) -> None:
-        """Route to it from now on."""
+    def lags(self, session: "Session") -> None:
+        """Have `report_lag` called soon."""
 
-    def remove_subscription(self, subscription: RemoteSubscription) -> None:
-        """Route to it no more."""
+    def parted(self, session: "Session") -> None:
+        """The client has answered the bridge's Goodbye."""
+
+    @property
+    def monotonic(self) -> Mapping[int, tuple[str, ...]]:
+        """Fields of the newest generation that must not decrease, by type id."""
+
+    def document(self) -> bytes:
+        """The contracts document of the newest generation."""
 
 
 @final
@@ -98,7 +77,7 @@ class Session:
     """A connection of a client.
 
     Args:
-        number: Unique for the bridge's life, from 1.
+        number: Unique for the bus's life, from 1.
         host: The bridge.
         notify: Called when there is something to send, or to close.
         now: Seconds of a monotonic clock.
@@ -106,6 +85,10 @@ class Session:
     Attributes:
         client: The name that the client gave itself, cut and escaped.
         reason: Why the session ended or is about to; None while it lives.
+        received: Frames that were let in.
+        refused: Frames that were not.
+        said_goodbye: Whether the client has nothing more to say.
+        subscriptions: Of this connection.
     """
 
     def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float) -> None:
@@ -113,20 +96,24 @@ class Session:
         self.client = ""
         self.reason: str | None = None
         self.received = self.refused = 0
-        self.subscriptions: dict[int, RemoteSubscription] = {}
+        self.said_goodbye = False
+        self.subscriptions = RemoteSubscriptions(host.router, host.limits, notify, lambda: host.lags(self))
         self._host = host
         self._notify = notify
-        self._connection = Connection(Role.BRIDGE, host.core, host.limits.max_payload)
-        self._control: list[bytes] = []
-        self._types: dict[int, int] = {}
-        self._heartbeat = Heartbeat(host.limits.handshake_seconds, now)
-        self._deadline = now + host.limits.handshake_seconds
-        self._budget = ErrorBudget()
-        self._guard: MonotonicGuard | None = None
         self._now = now
+        self._deadline = now + host.limits.handshake_seconds
+        self._connection = Connection(Role.BRIDGE, host.core, host.limits.max_payload)
+        self._control = bytearray()
+        self._door = Door(number, MonotonicGuard(host.monotonic))
+        self._heartbeat: Heartbeat | None = None
+        self._budget: ErrorBudget | None = None
+        self._lines: LogLimit | None = None
+        self._parting: str | None = None
+        self._finishing = False
 
     def __repr__(self) -> str:
-        return f"<Session {self.number} {self.client!r} {self._connection.state.value}, {len(self.subscriptions)} subscriptions>"
+        state = self.reason or self._connection.state.value
+        return f"<Session {self.number} {self.client!r} {state}, {len(self.subscriptions)} subscriptions>"
 
     # --- what the shell calls ---
 
@@ -142,70 +129,87 @@ class Session:
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Take what the socket gave; empty for the end of the stream."""
+        if self.is_over:
+            return
         self._now = now
-        self._heartbeat.heard(now)
+        if self._heartbeat is not None:
+            self._heartbeat.heard(now)
         self._connection.receive_data(data)
         try:
-            while (event := self._connection.next_event()) is not None:
-                if isinstance(event, Batch):
-                    self._receive_batch(event)
-                else:
-                    _HANDLERS[type(event).__name__](self, event)
-                if self.is_over:
-                    return
+            while not self.is_over and (event := self._connection.next_event()) is not None:
+                self._receive(event)
+            if self._connection.state is State.CLOSED:
+                self.end(_EOF)
+        except LocalProtocolError:
+            self._fail_inside()
         except ProtocolError as error:
             self._fail(error)
-        else:
-            if self._connection.state is State.CLOSED:
-                self.end("eof")
+        except Exception:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
+            self._fail_inside()
 
     def tick(self, now: float) -> None:
         """Look at the clock: handshake deadline and heartbeat. To be called about once a second."""
         self._now = now
         if self.is_over:
             return
-        if self._connection.state is not State.OPEN:
+        if self._heartbeat is None:
             if now >= self._deadline:
                 seconds = self._host.limits.handshake_seconds
-                self._fail(ProtocolError(ErrorCode.HANDSHAKE_TIMEOUT, f"no complete handshake within {seconds:g} s"))
+                self.refuse(ErrorCode.HANDSHAKE_TIMEOUT, f"no complete handshake within {seconds:g} s")
             return
         match self._heartbeat.check(now):
             case Due.PING:
                 self._say(self._host.core.Ping(nonce=0))
             case Due.DEAD:
-                self._fail(ProtocolError(ErrorCode.HEARTBEAT, "nothing heard for three heartbeats"))
+                self.refuse(ErrorCode.HEARTBEAT, "nothing heard for three heartbeats")
             case Due.NOTHING:
-                for subscription in self.subscriptions.values():
-                    self._control.extend(self._lagged(subscription))
-        if self._control:
+                pass
+
+    def report_lag(self) -> None:
+        """Tell the client of drops that no message has told of yet."""
+        if not self.is_over:
+            for subscription in self.subscriptions:
+                self._control += self._lagged(subscription)
             self._notify()
 
-    def take_output(self) -> bytes:
+    def take_output(self, now: float) -> bytes:
         """The next bytes for the socket; empty when there is nothing to send now."""
-        pieces, self._control = self._control, []
-        size = sum(map(len, pieces))
-        for subscription in self.subscriptions.values():
-            while size < _WRITE_SIZE and (batch := subscription.outbox.take(_WRITE_SIZE - size)) is not None:
-                pieces.extend(self._lagged(subscription))
-                pieces.append(batch.data[batch.bounds[0] : batch.bounds[-1]])
-                size += batch.size
-        if pieces:
-            self._heartbeat.said(self._now)
-        return b"".join(pieces)
+        pieces = [bytes(self._control)]
+        size = len(self._control)
+        self._control.clear()
+        while size < _WRITE_SIZE and (taken := self.subscriptions.take(_WRITE_SIZE - size)) is not None:
+            subscription, batch = taken
+            pieces += [self._lagged(subscription), batch.to_bytes()]
+            size += batch.size
+        output = b"".join(pieces)
+        if output and self._heartbeat is not None:
+            self._heartbeat.said(now)
+        self._end_if_finished()
+        return output
 
     @property
     def waiting(self) -> bool:
-        """Whether messages are queued that could be sent now."""
-        return any(one.outbox.ready for one in self.subscriptions.values())
+        """Whether there is something that could be sent now."""
+        return bool(self._control) or self.subscriptions.ready
 
-    def has_output(self) -> None:
-        """Tell the shell that there is something to send."""
-        self._notify()
+    # --- the end ---
 
     def say_goodbye(self, reason: str) -> None:
-        """Tell the client that the bridge is going; what is queued is still sent."""
-        if self.is_open:
+        """Tell the client that the bridge is going; what is queued is still sent. A handshake just ends."""
+        if self._parting is None:
+            self._parting = reason
             self._say(self._host.core.Goodbye(reason=reason))
+        if self._heartbeat is None:
+            self.end(reason)
+
+    def finish(self) -> None:
+        """End as soon as everything that is queued has been given to the socket."""
+        self._finishing = True
+        self._end_if_finished()
+
+    def refuse(self, code: ErrorCode, problem: str) -> None:
+        """End the session with a fatal Error."""
+        self._fail(ProtocolError(code, problem))
 
     def end(self, reason: str) -> None:
         """Forget everything; the socket is closed when the output is out."""
@@ -213,102 +217,56 @@ class Session:
             return
         self.reason = reason
         self._connection.close()
-        for number in list(self.subscriptions):
-            self._forget(number)
+        self.subscriptions.clear()
         self._notify()
 
-    def refuse(self, code: ErrorCode, problem: str) -> None:
-        """End the session with a fatal Error."""
-        self._fail(ProtocolError(code, problem))
+    def _end_if_finished(self) -> None:
+        if self._finishing and not self.is_over and self.subscriptions.queued == 0:
+            self.end(self._parting or _CLIENT)
 
-    def names(self, type_id: int) -> bool:
-        """Whether a subscription of this session names the type."""
-        return type_id in self._types
+    # --- application frames ---
 
-    # --- messages ---
+    def _receive(self, event: Event) -> None:
+        if isinstance(event, Batch):
+            self._receive_batch(event)
+        else:
+            self._ANSWERS[type(event).__name__](self, event)
 
     def _receive_batch(self, batch: Batch) -> None:
         """Check each frame; hand on the good ones, in runs as long as they come."""
         start = 0
-        for index in range(len(batch)):
-            problem = self._inspect(batch, index)
-            if problem is None:
-                continue
-            if start < index:
-                self._publish(batch.part(start, index))
-            start = index + 1
-            self._refuse(batch.type_ids[index], *problem)
+        for objection in self._door.objections(batch, self._host.registry.by_id):
+            self._publish(batch, start, objection.index)
+            start = objection.index + 1
+            self._refuse(objection)
             if self.is_over:
                 return
-        if start < len(batch):
-            self._publish(batch.part(start, len(batch)) if start else batch)
+        self._publish(batch, start, len(batch))
 
-    def _publish(self, batch: Batch) -> None:
-        self.received += len(batch)
-        self._host.publish_batch(batch, self)
+    def _publish(self, batch: Batch, start: int, stop: int) -> None:
+        if start < stop and not self.is_over:
+            self.received += stop - start
+            self._host.publish_batch(batch if stop - start == len(batch) else batch.part(start, stop), self)
 
-    def _inspect(self, batch: Batch, index: int) -> tuple[ErrorCode, str] | None:
-        """What is wrong with a frame, or None."""
-        type_id = batch.type_ids[index]
-        entry = self._host.registry.by_id.get(type_id)
-        if entry is None:
-            return ErrorCode.UNKNOWN_TYPE, f"the bridge's contracts have no type id {type_id}"
-        payload = batch.payload(index)
-        try:
-            tags = entry.codec.verify(payload)
-            if tags:
-                self._check_metadata(Metadata.from_tags(tags))
-            if self._guard is not None and type_id in self._guard.fields:
-                self._guard.check(entry.decode(payload))
-        except (DecodeError, RuleError) as error:
-            return ErrorCode.INVALID_PAYLOAD, str(error)
-        except PermissionError as error:
-            return ErrorCode.DENIED, str(error)
-        return None
-
-    def _check_metadata(self, metadata: Metadata) -> None:
-        """What a client says of itself must be true; answers to requests are not taken yet."""
-        origin = metadata.origin[0] if metadata.origin is not None else self.number
-        reply_to = self.number if metadata.reply_to is None else metadata.reply_to
-        if origin != self.number or reply_to != self.number:
-            raise PermissionError(f"the metadata names another session than this one, {self.number}")
-        if metadata.deliver_to is not None:
-            raise PermissionError("nobody has asked for this reply")
-
-    def _refuse(self, type_id: int, code: ErrorCode, problem: str) -> None:
+    def _refuse(self, objection: Objection) -> None:
         self.refused += 1
-        if not self._budget.spend(self._now):
-            self._fail(
-                ProtocolError(
-                    ErrorCode.LIMIT,
-                    f"over {self._budget.most} errors in {self._budget.seconds:g} s; the last: {problem}",
-                )
-            )
-            return
-        self._say(self._host.core.Error(code=code, message=problem, type_id=type_id, fatal=False))
+        self._warn(objection.code.reason, f"type id {objection.type_id}")
+        if self._budget is None:
+            self._budget = ErrorBudget()
+        if self._budget.spend(self._now):
+            error = self._host.core.Error
+            self._say(error(code=objection.code, message=objection.problem, type_id=objection.type_id, fatal=False))
+        else:
+            self.refuse(ErrorCode.LIMIT, f"over {self._budget.most} errors in {self._budget.seconds:g} s")
 
     # --- core messages ---
 
     def _on_hello(self, hello: Any) -> None:
-        registry = self._host.registry
-        schema = registry.schema
-        if hello.protocol != PROTOCOL_VERSION:
-            raise ProtocolError(
-                ErrorCode.VERSION, f"protocol {hello.protocol} is not spoken here; this is {PROTOCOL_VERSION}"
-            )
-        if hello.heartbeat_ms == 0:
-            raise ProtocolError(ErrorCode.PROTOCOL, "a heartbeat of 0 ms; leave it out for the default")
-        if hello.schema_digest is not None and hello.schema_digest.hex() != schema.digest:
-            raise ProtocolError(
-                ErrorCode.SCHEMA_INCOMPATIBLE,
-                f"the client's contracts (digest {hello.schema_digest.hex()[:12]}) are not the bridge's ({schema.digest[:12]}, "
-                f"version {schema.version}); use the same contracts file on both sides",
-            )
+        schema = self._host.registry.schema
+        check_hello(hello, schema)
         self.client = _for_people(hello.client)
         heartbeat_ms = clamp_interval(hello.heartbeat_ms)
         self._heartbeat = Heartbeat(heartbeat_ms / 1000, self._now)
-        guard = MonotonicGuard(schema)
-        self._guard = guard if guard.fields else None
         self._say(
             self._host.core.Welcome(
                 protocol=PROTOCOL_VERSION,
@@ -317,59 +275,26 @@ class Session:
                 schema_id=schema.id,
                 schema_version=schema.version,
                 schema_digest=bytes.fromhex(schema.digest),
-                contracts=document_bytes(schema) if hello.want_contracts else None,
+                contracts=self._host.document() if hello.want_contracts else None,
                 max_payload=self._host.limits.max_payload,
                 heartbeat_ms=heartbeat_ms,
             )
         )
 
     def _on_subscribe(self, wish: Any) -> None:
-        problem = self._problem_with(wish)
+        problem = self.subscriptions.problem_with(wish)
         if problem is not None:
             self._answer_no(wish.request, *problem)
             return
-        limit = min(wish.queue or self._host.limits.queue, self._host.limits.queue)
-        type_ids = frozenset(wish.type_ids)
-        replaced = self._forget(wish.subscription)
-        outbox = Outbox(limit, wish.window) if replaced is None else replaced.outbox
-        outbox.replace(limit, wish.window, lambda type_id: not type_ids or type_id in type_ids)
-        subscription = RemoteSubscription(self, wish.subscription, type_ids, outbox, no_echo=bool(wish.no_echo))
-        self.subscriptions[wish.subscription] = subscription
-        self._types.update(dict.fromkeys(wish.type_ids, wish.subscription))
-        self._host.add_subscription(subscription)
+        self.subscriptions.put(wish)
         self._say(self._host.core.Ack(request=wish.request))
 
-    def _problem_with(self, wish: Any) -> tuple[ErrorCode, str] | None:
-        number = wish.subscription
-        taken = [one for one in wish.type_ids if self._types.get(one, number) != number]
-        if taken:
-            return ErrorCode.PROTOCOL, f"type ids {taken} belong to another subscription of this connection"
-        if not wish.type_ids and any(not one.type_ids for key, one in self.subscriptions.items() if key != number):
-            return ErrorCode.PROTOCOL, "another subscription of this connection has all types already"
-        if wish.on_lag not in (None, Lag.DROP_OLDEST.value):
-            return ErrorCode.PROTOCOL, f"on_lag {wish.on_lag} is not supported yet; leave it out for drop_oldest"
-        if wish.group is not None:
-            return ErrorCode.PROTOCOL, "groups are not supported yet"
-        if wish.window == 0 or wish.queue == 0:
-            return (
-                ErrorCode.PROTOCOL,
-                "a window or queue of 0 messages would never deliver; leave it out for the default",
-            )
-        if number not in self.subscriptions and len(self.subscriptions) >= self._host.limits.subscriptions:
-            return ErrorCode.LIMIT, f"more than {self._host.limits.subscriptions} subscriptions"
-        if len(self._types) + len(wish.type_ids) > self._host.limits.types:
-            return ErrorCode.LIMIT, f"more than {self._host.limits.types} types"
-        return None
-
     def _on_unsubscribe(self, wish: Any) -> None:
-        self._forget(wish.subscription)
+        self.subscriptions.drop(wish.subscription)
         self._say(self._host.core.Ack(request=wish.request))
 
     def _on_credit(self, credit: Any) -> None:
-        subscription = self.subscriptions.get(credit.subscription)
-        if subscription is not None:  # it may have crossed an Unsubscribe
-            subscription.outbox.add_credit(credit.messages)
-            self._notify()
+        self.subscriptions.add_credit(credit.subscription, credit.messages)
 
     def _on_ping(self, ping: Any) -> None:
         self._say(self._host.core.Pong(nonce=ping.nonce))
@@ -378,13 +303,20 @@ class Session:
         """It was heard, which is all that it is for."""
 
     def _on_goodbye(self, _: Any) -> None:
-        """The client has said all it wanted to, and everything before was handed on."""
-        self.end("client")
+        """The client has said all that it wanted to, and everything before was handed on.
+
+        If it only answers the bridge's own Goodbye it still gets what is queued for it.
+        """
+        self.said_goodbye = True
+        if self._parting is None:
+            self.end(_CLIENT)
+        else:
+            self._host.parted(self)
 
     def _on_error(self, error: Any) -> None:
-        _log.warning("client %s: error %d: %s", self.client, error.code, _for_people(error.message))
-        if error.fatal:
-            self.end("client")
+        self._warn("error", f"code {error.code}: {_for_people(error.message)}")
+        if is_fatal(error):
+            self.end(_CLIENT)
 
     def _not_yet(self, message: Any) -> None:
         name = type(message).__name__
@@ -393,58 +325,66 @@ class Session:
             raise ProtocolError(ErrorCode.PROTOCOL, f"{name} is not supported yet")
         self._answer_no(request, ErrorCode.PROTOCOL, f"{name} is not supported yet")
 
-    # --- helpers ---
+    _ANSWERS: ClassVar[Mapping[str, Callable[["Session", Any], None]]] = {
+        "Hello": _on_hello,
+        "Subscribe": _on_subscribe,
+        "Unsubscribe": _on_unsubscribe,
+        "Credit": _on_credit,
+        "Ping": _on_ping,
+        "Pong": _on_pong,
+        "Goodbye": _on_goodbye,
+        "Error": _on_error,
+        "Confirm": _not_yet,
+        "Query": _not_yet,
+    }
 
-    def _forget(self, number: int) -> RemoteSubscription | None:
-        subscription = self.subscriptions.pop(number, None)
-        if subscription is None:
-            return None
-        for type_id in subscription.type_ids:
-            self._types.pop(type_id, None)
-        self._host.remove_subscription(subscription)
-        return subscription
+    # --- saying ---
 
-    def _lagged(self, subscription: RemoteSubscription) -> list[bytes]:
-        core = self._host.core
-        return [
-            self._connection.send(
-                core.Lagged(subscription=subscription.number, type_id=type_id, dropped=count, reason=0)
-            )
+    def _say(self, message: Any) -> None:
+        """Put a core message in front of everything that is queued."""
+        if self.is_over:
+            return
+        if len(self._control) > _MOST_ANSWERS:
+            self._control.clear()
+            self.refuse(ErrorCode.SLOW_CONSUMER, f"over {_MOST_ANSWERS} bytes of answers that the client does not read")
+            return
+        self._control += self._connection.send(message)
+        self._notify()
+
+    def _lagged(self, subscription: RemoteSubscription) -> bytes:
+        """What was dropped of a subscription, as far as it was not told yet."""
+        lagged = self._host.core.Lagged
+        told = (
+            lagged(subscription=subscription.number, type_id=type_id, dropped=count, reason=DropReason.DROPPED_OLDEST)
             for type_id, count in subscription.outbox.take_lagged()
-        ]
+        )
+        return b"".join(map(self._connection.send, told))
 
     def _answer_no(self, request: int, code: ErrorCode, problem: str) -> None:
         self._say(self._host.core.Error(code=code, message=problem, request=request, fatal=False))
 
-    def _say(self, message: Any) -> None:
-        self._control.append(self._connection.send(message))
-        if len(self._control) > _MOST_ANSWERS:
-            self._control = []
-            self._fail(
-                ProtocolError(ErrorCode.SLOW_CONSUMER, f"over {_MOST_ANSWERS} answers that the client does not read")
-            )
-        self._notify()
-
     def _fail(self, error: ProtocolError) -> None:
-        self._control.append(self._connection.fail(error))
-        _log.warning("client %s (session %d) refused: %s", self.client or "?", self.number, error)
+        if self.is_over:
+            return
+        self._control += self._connection.fail(error)
+        self._warn(error.code.reason, _for_people(error.problem))
         self.end(error.code.reason)
+
+    def _fail_inside(self) -> None:
+        _log.exception("session %d of %s ends by a fault of the bridge", self.number, self.client or "?")
+        self._fail(ProtocolError(ErrorCode.INTERNAL, "a fault of the bridge's own; its log has more"))
+
+    def _warn(self, reason: str, text: str) -> None:
+        """One line of log per reason and second."""
+        if self._lines is None:
+            self._lines = LogLimit()
+        held = self._lines.admit(reason, self._now)
+        if held is not None:
+            more = f" (and {held} more before)" if held else ""
+            _log.warning("client %s, session %d: %s: %s%s", self.client or "?", self.number, reason, text, more)
 
 
 def _for_people(text: str) -> str:
     """A peer's text, cut, and with nothing in it that could move a cursor."""
-    return text[:_MOST_SHOWN].encode("unicode_escape").decode("ascii") if not text.isprintable() else text[:_MOST_SHOWN]
-
-
-_HANDLERS: Final[dict[str, Callable[[Session, Any], None]]] = {
-    "Hello": Session._on_hello,
-    "Subscribe": Session._on_subscribe,
-    "Unsubscribe": Session._on_unsubscribe,
-    "Credit": Session._on_credit,
-    "Ping": Session._on_ping,
-    "Pong": Session._on_pong,
-    "Goodbye": Session._on_goodbye,
-    "Error": Session._on_error,
-    "Confirm": Session._not_yet,
-    "Query": Session._not_yet,
-}
+    shown = text[:_MOST_SHOWN]
+    return shown if shown.isprintable() else shown.encode("unicode_escape").decode("ascii")

@@ -1,7 +1,7 @@
 """Listening sockets, opened so that nobody else's is harmed.
 
-A Unix socket is bound under umask 0177 and guarded by a lock file beside it: an existing socket is removed only if the lock
-is ours and nobody answers there; other kinds of file are never removed (reliability: "Unix").
+A Unix socket is bound under umask 0177 and guarded by a lock file beside it: an existing socket is removed only if the
+lock is ours and nobody answers there; other kinds of file are never removed (reliability: "Unix").
 """
 
 import contextlib
@@ -31,8 +31,9 @@ def open_tcp(address: Address) -> list[socket.socket]:
     """
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise BindError(str(address), error.strerror or str(error), "give a host of this machine") from error
+    except (OSError, UnicodeError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise BindError(str(address), reason, "give a host of this machine") from error
     unique = list(dict.fromkeys((family, place) for family, _, _, _, place in found))
     opened: list[socket.socket] = []
     failed: OSError | None = None
@@ -63,7 +64,7 @@ def _bind_tcp(family: int, place: tuple[object, ...]) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.setblocking(False)
+        made.settimeout(0)
         made.bind(place)
         made.listen(BACKLOG)
     except OSError:
@@ -99,10 +100,12 @@ class UnixListener:
         except BaseException:
             self._release()
             raise
-        self._inode = self._path.stat().st_ino
 
     def close(self) -> None:
-        """Remove the socket file, if it is still this one, and give the lock back. The socket itself is its server's."""
+        """Remove the socket file, if it is still this one, and give the lock back.
+
+        The socket itself is its server's to close.
+        """
         with contextlib.suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
@@ -114,8 +117,7 @@ class UnixListener:
 
     def _take_lock(self) -> int:
         try:
-            if not self._path.parent.exists():
-                self._path.parent.mkdir(mode=0o700, parents=True)
+            self._make_folders()
             self._check_folder()
             lock = os.open(self._lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
@@ -128,6 +130,12 @@ class UnixListener:
                 str(self.address), "another bridge serves there", "stop it, or choose another path"
             ) from error
         return lock
+
+    def _make_folders(self) -> None:
+        """Make what is missing of the path, each folder for this user alone, whatever the umask is."""
+        missing = [each for each in self._path.parents if not each.exists()]
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
 
     def _check_folder(self) -> None:
         mode = self._path.parent.stat().st_mode
@@ -160,9 +168,10 @@ class UnixListener:
     def _bind(self) -> socket.socket:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            made.setblocking(False)
+            made.settimeout(0)
             with _umask(0o177):
                 made.bind(str(self._path))
+            self._inode = self._path.stat().st_ino
             made.listen(BACKLOG)
         except OSError as error:
             made.close()

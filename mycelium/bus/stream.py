@@ -1,5 +1,7 @@
 """Messages as an async iterator: `async for message in bus.messages(Pong)`."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Generic, Self, TypeVar, final
@@ -18,15 +20,19 @@ M = TypeVar("M", bound=Message)
 class Stream(AsyncIterator[M], Generic[M]):
     """Messages of a subscription that begins with the `async with` block, or with the first message asked for.
 
-    The end of the block unsubscribes; without one, the subscription ends when the stream is thrown away.
+    The end of the block unsubscribes; without one, the subscription ends when the stream is thrown away. Several tasks
+    may take messages from one stream; each message goes to one of them.
     """
 
     def __init__(self, begin: Callable[[], Awaitable[LocalSubscription]]) -> None:
         self._begin = begin
+        self._beginning = asyncio.Lock()
         self._subscription: LocalSubscription | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Stream of {self._subscription!r}>"
+        return f"<Stream of {self._subscription!r}>" if self._subscription else "<Stream that has not begun>"
 
     async def __aenter__(self) -> Self:
         await self._begun()
@@ -41,20 +47,27 @@ class Stream(AsyncIterator[M], Generic[M]):
         return self
 
     async def __anext__(self) -> M:
-        return await self.next()
+        try:
+            return await self.next()
+        except ClosedError:
+            raise StopAsyncIteration from None
 
     def __del__(self) -> None:
-        if self._subscription is not None:
-            self._subscription.close()
+        if self._subscription is not None and self._loop is not None and not self._subscription.closed:
+            # The garbage collector may come at any moment and in any thread; the loop is told, which may be gone.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._subscription.close)
 
     async def next(self, timeout: float | None = None) -> M:
         """Take one message; a timeout or a cancelled call takes none.
 
         Raises:
             TimeoutError: Nothing came within `timeout` seconds.
-            StopAsyncIteration: The subscription has ended, and everything it got has been given out.
+            ClosedError: The stream has ended, and everything that it got has been given out.
+            ConnectionLost: The same, because the connection to the bridge is gone.
         """
-        return await (await self._begun()).next(timeout)  # type: ignore[return-value]  # it has messages of these types only
+        subscription = self._subscription or await self._begun()
+        return await subscription.next(timeout)  # type: ignore[return-value]  # it has messages of these types only
 
     def stats(self) -> SubscriptionStats:
         """The counters of the subscription.
@@ -68,10 +81,21 @@ class Stream(AsyncIterator[M], Generic[M]):
 
     async def aclose(self) -> None:
         """End the subscription. May be called twice."""
+        self._closed = True
         if self._subscription is not None:
             await self._subscription.unsubscribe()
 
     async def _begun(self) -> LocalSubscription:
-        if self._subscription is None:
-            self._subscription = await self._begin()
-        return self._subscription
+        async with self._beginning:  # two callers, one subscription
+            if self._subscription is None:
+                if self._closed:
+                    raise ClosedError("the stream is closed; ask for another one")
+                self._loop = asyncio.get_running_loop()
+                self._subscription = await self._begin()
+                await self._end_if_closed(self._subscription)
+            return self._subscription
+
+    async def _end_if_closed(self, subscription: LocalSubscription) -> None:
+        """Somebody may have closed the stream while it was beginning."""
+        if self._closed:
+            await subscription.unsubscribe()

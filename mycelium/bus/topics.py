@@ -4,8 +4,10 @@ from mycelium.bus.errors import UsageError
 from mycelium.bus.handlers import HandlerFunction, types_of
 from mycelium.contracts import Contracts
 from mycelium.schema.classes import Message
+from mycelium.schema.registry import Entry
+from mycelium.wire.codec import Codec
 
-__all__ = ["chosen_types", "type_id_of"]
+__all__ = ["check_sizes", "chosen_types", "type_id_of"]
 
 
 def chosen_types(
@@ -14,7 +16,8 @@ def chosen_types(
     """Type ids of a subscription.
 
     Raises:
-        UsageError: Types and a topic are given, or neither; a type is none of these contracts'; no message has the topic.
+        UsageError: Types and a topic are given, or neither; a type is none of these contracts'; no message has the
+            topic.
     """
     if topic is not None:
         if types:
@@ -27,6 +30,17 @@ def chosen_types(
     return frozenset(type_id_of(contracts, one) for one in types)
 
 
+def check_sizes(**sizes: int | None) -> None:
+    """Whether sizes that a caller gave make sense; None is for the default.
+
+    Raises:
+        UsageError: One is under 1.
+    """
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise UsageError(f"a {name} of {size} messages lets none through; give at least 1")
+
+
 def type_id_of(contracts: Contracts, cls: object) -> int:
     """The type id of a message class, which must be one of these contracts.
 
@@ -35,8 +49,8 @@ def type_id_of(contracts: Contracts, cls: object) -> int:
     """
     if not (isinstance(cls, type) and issubclass(cls, Message) and cls is not Message):
         raise UsageError(f"{cls!r} is no message type; take one from the contracts")
-    entry = contracts.registry.entries.get(cls.__name__)
-    if entry is None or entry.cls is not cls:
+    entry: Entry[Codec] = cls.__mycelium__  # type: ignore[assignment]  # what the codecs' registry has made
+    if contracts.registry.by_id.get(entry.message.type_id) is not entry:
         raise UsageError(
             f"{cls.__name__} is not of {contracts!r}; take the type from the contracts that the bus was made with"
         )

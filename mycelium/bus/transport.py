@@ -1,6 +1,8 @@
 """The shell of a session: an asyncio protocol that moves bytes between a socket and the state machine."""
 
 import asyncio
+import contextlib
+import logging
 import socket
 from typing import TYPE_CHECKING, Final, cast, final
 
@@ -9,12 +11,17 @@ from mycelium.bus.session import Session
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
 
-__all__ = ["HIGH_WATER", "LOW_WATER", "SessionProtocol", "tune"]
+__all__ = ["HIGH_WATER", "LOW_WATER", "READ_SIZE", "SessionProtocol", "tune"]
 
+_log = logging.getLogger("mycelium.bridge")
+READ_SIZE: Final = 64 * 1024
+"""Bytes that are read from a connection before it is the others' turn."""
 HIGH_WATER: Final = 64 * 1024
 LOW_WATER: Final = 16 * 1024
-_CLOSE_SECONDS: Final = 5.0
+_FLUSH_SECONDS: Final = 5.0
 """How long a peer may take to read the last bytes."""
+_LINGER_SECONDS: Final = 1.0
+"""How long it may take to close once it has them."""
 _USER_TIMEOUT_MS: Final = 30_000
 
 
@@ -30,18 +37,33 @@ def tune(transport: asyncio.BaseTransport) -> None:
 
 
 @final
-class SessionProtocol(asyncio.Protocol):
-    """One accepted connection."""
+class SessionProtocol(asyncio.BufferedProtocol):
+    """One accepted connection.
+
+    A session that is over has its last bytes written, then the writing side is shut and what the peer still sends is
+    read and thrown away for a moment: a socket that is closed on unread bytes resets the connection, and the peer might
+    never see why it ended.
+
+    Args:
+        bridge: Whose connection it is.
+        read_buffer: What bytes are read into; it may be shared, since they are taken out at once.
+    """
 
     _transport: asyncio.Transport
     session: Session
 
-    def __init__(self, bridge: "Bridge") -> None:
+    def __init__(self, bridge: "Bridge", read_buffer: memoryview) -> None:
         self._bridge = bridge
+        self._read_buffer = read_buffer
         self._loop = asyncio.get_running_loop()
         self._paused = False
         self._scheduled = False
-        self._closing = False
+        self._ended = False
+        """Whether the last bytes have been written."""
+        self._last: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<SessionProtocol of {self.session!r}>"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
@@ -49,13 +71,18 @@ class SessionProtocol(asyncio.Protocol):
         tune(transport)
         self.session = self._bridge.open_session(self, self._loop.time())
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's interface
+        """Where the next bytes go."""
+        return self._read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
-        self.session.receive_data(data, self._loop.time())
+        self.session.receive_data(bytes(self._read_buffer[:nbytes]), self._loop.time())
 
     def eof_received(self) -> bool:
-        """The client sends no more; it is gone."""
+        """The client sends no more; it is gone, but may still be reading."""
         self.session.receive_data(b"", self._loop.time())
+        self._flush()
         return False
 
     def pause_writing(self) -> None:
@@ -67,9 +94,12 @@ class SessionProtocol(asyncio.Protocol):
         self._paused = False
         self.schedule()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  a reset is an end like any other
         """The connection is gone, for whatever reason."""
-        self.session.end("eof" if exc is None else type(exc).__name__)
+        self._ended = True
+        if self._last is not None:
+            self._last.cancel()
+        self.session.end("eof")
         self._bridge.forget_session(self)
 
     def schedule(self) -> None:
@@ -78,21 +108,44 @@ class SessionProtocol(asyncio.Protocol):
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
-    def abort(self) -> None:
+    def abort(self, reason: str) -> None:
         """Close now, whatever is unsent."""
+        self.session.end(reason)
+        self._ended = True
         self._transport.abort()
-
-    @property
-    def unsent(self) -> bool:
-        """Whether there is output that the socket has not taken."""
-        return self._transport.get_write_buffer_size() > 0 or self.session.waiting
 
     def _flush(self) -> None:
         self._scheduled = False
-        over = self.session.is_over
-        while (over or not self._paused) and (data := self.session.take_output()):
-            self._transport.write(data)
-        if over and not self._closing:
-            self._closing = True
+        if self._ended:
+            return
+        try:
+            self._write()
+        except Exception:  # noqa: BLE001  nobody else would ever write to this socket again
+            _log.exception("session %d cannot be written to", self.session.number)
+            self.abort("internal")
+
+    def _write(self) -> None:
+        """Write one piece; the rest waits for the next turn, after everybody else."""
+        session = self.session
+        if not self._paused or session.is_over:
+            data = session.take_output(self._loop.time())
+            if data:
+                self._transport.write(data)
+        if session.is_over:
+            self._end()
+        elif session.waiting and not self._paused:
+            self.schedule()
+
+    def _end(self) -> None:
+        self._ended = True
+        last = self.session.take_output(self._loop.time())
+        if last:
+            self._transport.write(last)
+        if self._transport.can_write_eof():
+            with contextlib.suppress(OSError):  # it has been reset meanwhile
+                self._transport.write_eof()
+            waiting = self._transport.get_write_buffer_size() > 0
+            self._last = self._loop.call_later(_FLUSH_SECONDS if waiting else _LINGER_SECONDS, self._transport.abort)
+        else:
             self._transport.close()
-            self._loop.call_later(_CLOSE_SECONDS, self._transport.abort)
+            self._last = self._loop.call_later(_FLUSH_SECONDS, self._transport.abort)

@@ -10,13 +10,16 @@ from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HEADER, LENGTH_SIZE, TYPE_
 __all__ = ["Batch", "FrameBuffer"]
 
 _ALL: Final = 1 << 62
+_SLACK: Final = 4
+"""How many times its own size a batch that waits may keep alive."""
 
 
-@frozen
+@frozen(eq=False)
 class Batch:
     """Consecutive whole frames as they arrived.
 
-    Frame `i` is `data[bounds[i]:bounds[i + 1]]`, its payload begins `HEADER.size` further on, its type is `type_ids[i]`.
+    Frame `i` is `data[bounds[i]:bounds[i + 1]]`; its payload begins `HEADER.size` further on, and `type_ids[i]` is its
+    type. Parts of a batch share its bytes.
     """
 
     data: bytes
@@ -42,9 +45,20 @@ class Batch:
         """The payload of one frame."""
         return self.data[self.bounds[index] + HEADER.size : self.bounds[index + 1]]
 
+    def to_bytes(self) -> bytes:
+        """All frames, one after the other."""
+        return self.data[self.bounds[0] : self.bounds[-1]]
+
     def part(self, start: int, stop: int) -> "Batch":
         """The frames from `start` up to `stop`, over the same bytes."""
         return Batch(self.data, self.type_ids[start:stop], self.bounds[start : stop + 1])
+
+    def compact(self) -> "Batch":
+        """The same frames, with bytes of their own where they would keep a much larger chunk alive."""
+        if len(self.data) <= _SLACK * self.size:
+            return self
+        start = self.bounds[0]
+        return Batch(self.to_bytes(), self.type_ids, [bound - start for bound in self.bounds])
 
 
 @final
@@ -63,6 +77,7 @@ class FrameBuffer:
         self._data = b""
         self._position = 0
         self._pending = bytearray()
+        """A frame that is not whole yet; while there is one `_data` is empty."""
         self._missing = 0
         """Bytes that have to come before looking again is worth it."""
 
@@ -86,6 +101,10 @@ class FrameBuffer:
         if self._missing <= 0:
             self._data, self._pending = bytes(self._pending), bytearray()
 
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._data, self._position, self._pending = b"", 0, bytearray()
+
     def take(self, most: int = _ALL) -> Batch | None:
         """The next whole frames, at most that many, or None where more bytes are needed.
 
@@ -103,7 +122,7 @@ class FrameBuffer:
         self._missing = 0
         while len(type_ids) < most:
             if end - position < HEADER.size:
-                self._missing = HEADER.size - (end - position)
+                self._look_at_start(data[position:], after_others=bool(type_ids))
                 break
             length, type_id = unpack(data, position)
             if not TYPE_ID_SIZE <= length <= largest:
@@ -120,6 +139,16 @@ class FrameBuffer:
             return None
         self._position = bounds[-1]
         return Batch(data, type_ids, bounds)
+
+    def _look_at_start(self, start: bytes, *, after_others: bool) -> None:
+        """Decide about less than a header: a length alone can be wrong, and nothing else may ever follow it."""
+        if len(start) < LENGTH_SIZE:
+            self._missing = LENGTH_SIZE - len(start)
+            return
+        self._missing = HEADER.size - len(start)
+        length = int.from_bytes(start[:LENGTH_SIZE], "little")
+        if not after_others and not TYPE_ID_SIZE <= length <= self.max_payload + TYPE_ID_SIZE:
+            raise _bad_length(length, self.max_payload)
 
 
 def _bad_length(length: int, max_payload: int) -> ProtocolError:

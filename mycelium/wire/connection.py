@@ -9,21 +9,19 @@ The same class serves the client, the bridge and the tests:
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias, final
+from typing import Any, TypeAlias, final
 
 from mycelium.schema.classes import Message
 from mycelium.schema.registry import Registry
 from mycelium.wire.buffer import Batch, FrameBuffer
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError, ErrorCode, LocalProtocolError, ProtocolError
-from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, FIRST_APPLICATION_ID, encode_frame
-from mycelium.wire.state import HANDSHAKE, PAYLOAD_LIMITS, Role, State
+from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, FIRST_APPLICATION_ID, HARD_MAX_PAYLOAD, encode_frame
+from mycelium.wire.state import HANDSHAKE, HANDSHAKE_ONLY, PAYLOAD_LIMITS, Role, State, is_fatal
 
 __all__ = ["Connection", "Core", "Event"]
 
 Event: TypeAlias = Message | Batch
-_PARTINGS: Final = frozenset({"Error", "Goodbye"})
-"""What may be said in every state."""
 
 
 @final
@@ -59,7 +57,8 @@ class Connection:
     Args:
         role: Which side this is.
         core: The core protocol.
-        max_payload: Bytes of the largest payload taken from the peer once the connection is open.
+        max_payload: Bytes of the largest payload taken from the peer once the connection is open. A client takes what
+            the bridge's Welcome says if that is more, since the bridge hands on what it takes.
     """
 
     def __init__(self, role: Role, core: Core, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
@@ -69,7 +68,8 @@ class Connection:
         self.max_payload = max_payload
         self.peer_said_goodbye = False
         self._ended = False
-        self._events: list[Event] = []
+        self._waiting: list[Batch] = []
+        """Runs of frames that are whole and not looked at yet, the next one last."""
         self._buffer = FrameBuffer(max_payload)
         self._limit_payloads()
 
@@ -77,11 +77,11 @@ class Connection:
         return f"<Connection {self.role.value} {self.state.value}, {len(self._buffer)} bytes buffered>"
 
     def receive_data(self, data: bytes) -> None:
-        """Take what the socket gave; empty for the end of the stream."""
-        if data:
-            self._buffer.feed(data)
-        else:
+        """Take what the socket gave; empty for the end of the stream. Once CLOSED it is thrown away."""
+        if not data:
             self._ended = True
+        elif self.state is not State.CLOSED:
+            self._buffer.feed(data)
 
     def next_event(self) -> Event | None:
         """The next core message or batch of application frames; None where more bytes are needed.
@@ -90,8 +90,8 @@ class Connection:
             ProtocolError: The peer broke the protocol. Tell it with `fail`, then close: the stream cannot be trusted.
         """
         while self.state is not State.CLOSED:
-            if self._events:
-                event = self._receive(self._events.pop())
+            if self._waiting:
+                event = self._receive(self._waiting.pop())
                 if event is not None:
                     return event
                 continue
@@ -100,7 +100,7 @@ class Connection:
             if batch is None:
                 self._at_end()
                 return None
-            self._events = self._split(batch)[::-1]
+            self._waiting = _split(batch)
         return None
 
     def send(self, message: Message) -> bytes:
@@ -125,39 +125,23 @@ class Connection:
     def close(self) -> None:
         """Go to CLOSED: nothing more is read or sent."""
         self.state = State.CLOSED
-        self._events.clear()
+        self._waiting.clear()
+        self._buffer.clear()
 
     def _at_end(self) -> None:
-        if self._ended:
-            torn = len(self._buffer)
-            self.close()
-            if torn:
-                raise ProtocolError(ErrorCode.PROTOCOL, f"the stream ended inside a frame, after {torn} bytes of it")
+        torn = len(self._buffer)
+        if not self._ended:
+            return
+        if torn:
+            raise ProtocolError(ErrorCode.PROTOCOL, f"the stream ended inside a frame, after {torn} bytes of it")
+        self.close()
 
-    def _split(self, batch: Batch) -> list[Event]:
-        """Runs of application frames as batches, core frames as raw single batches, in their order."""
-        ids = batch.type_ids
-        if min(ids) >= FIRST_APPLICATION_ID:
-            return [batch]
-        parts: list[Event] = []
-        start = 0
-        for index, type_id in enumerate(ids):
-            if type_id < FIRST_APPLICATION_ID:
-                if start < index:
-                    parts.append(batch.part(start, index))
-                parts.append(batch.part(index, index + 1))
-                start = index + 1
-        if start < len(ids):
-            parts.append(batch.part(start, len(ids)))
-        return parts
-
-    def _receive(self, event: Event) -> Event | None:
-        assert isinstance(event, Batch)  # noqa: S101  _split makes nothing else
-        if event.type_ids[0] >= FIRST_APPLICATION_ID:
-            return self._receive_application(event)
-        message = self._decode(event)
+    def _receive(self, batch: Batch) -> Event | None:
+        if batch.type_ids[0] >= FIRST_APPLICATION_ID:
+            return self._receive_application(batch)
+        message = self._decode(batch)
         if message is None:
-            return self._skip(event)
+            return None
         name = type(message).__name__
         peer = self.role.peer
         if not self.core.may_send(peer, name):
@@ -180,40 +164,54 @@ class Connection:
             raise ProtocolError(ErrorCode.PROTOCOL, "a frame of type id 0")
         entry = self.core.registry.by_id.get(type_id)
         if entry is None:
+            if self.state is not State.OPEN:
+                raise ProtocolError(ErrorCode.PROTOCOL, f"a core message of unknown type {type_id} before Welcome")
             return None
         try:
             return entry.decode(batch.payload(0))
         except DecodeError as error:
             raise ProtocolError(ErrorCode.PROTOCOL, str(error)) from error
 
-    def _skip(self, batch: Batch) -> None:
-        if self.state is not State.OPEN:
-            raise ProtocolError(
-                ErrorCode.PROTOCOL, f"a core message of unknown type {batch.type_ids[0]} before Welcome"
-            )
-
     def _advance(self, speaker: Role, message: Any, name: str) -> bool:
         """Follow the state that a message leads to; False where it is not allowed."""
         if self.state is State.CLOSED:
             return False
-        if name in _PARTINGS:
-            self._part(speaker, message, name)
+        if name == "Goodbye":
+            self.peer_said_goodbye |= speaker is not self.role
+            return True
+        if name == "Error" and is_fatal(message):
+            self.close()
             return True
         if self.state is State.OPEN:
-            return name not in ("Hello", "Welcome", "NeedContracts")
+            return name not in HANDSHAKE_ONLY
         state = HANDSHAKE.get((self.state, speaker, name))
         if state is None:
             return False
         self.state = state
+        if name == "Welcome" and self.role is Role.CLIENT:
+            self.max_payload = max(self.max_payload, min(message.max_payload, HARD_MAX_PAYLOAD))
         self._limit_payloads()
         return True
-
-    def _part(self, speaker: Role, message: Any, name: str) -> None:
-        if name == "Goodbye":
-            self.peer_said_goodbye |= speaker is not self.role
-        elif message.fatal:
-            self.close()
 
     def _limit_payloads(self) -> None:
         limited = self.role is Role.BRIDGE
         self._buffer.max_payload = PAYLOAD_LIMITS.get(self.state, self.max_payload) if limited else self.max_payload
+
+
+def _split(batch: Batch) -> list[Batch]:
+    """Runs of application frames and single core frames, the first one last."""
+    ids = batch.type_ids
+    if min(ids) >= FIRST_APPLICATION_ID:
+        return [batch]
+    parts: list[Batch] = []
+    start = 0
+    for index, type_id in enumerate(ids):
+        if type_id < FIRST_APPLICATION_ID:
+            if start < index:
+                parts.append(batch.part(start, index))
+            parts.append(batch.part(index, index + 1))
+            start = index + 1
+    if start < len(ids):
+        parts.append(batch.part(start, len(ids)))
+    parts.reverse()
+    return parts

@@ -1,9 +1,10 @@
 """Who may say what, when.
 
-A connection begins in START. The client's Hello leads to HELLO; from there the bridge's Welcome opens the connection, its
-NeedContracts asks for a second Hello, and its Error ends it. In OPEN each side says what core.yaml lets it say, and
-application frames flow both ways. A fatal Error, and the end of the stream, lead to CLOSED from anywhere. A side that
-said Goodbye sends no more application frames if it is the client; the bridge still delivers what it has queued.
+A connection begins in START. The client's Hello leads to HELLO; from there the bridge's Welcome opens the connection,
+its NeedContracts asks for a second Hello, and its Error ends it. In OPEN each side says what core.yaml lets it say, and
+application frames flow both ways. A fatal Error, and the end of the stream, lead to CLOSED from anywhere. Goodbye may
+be said from the first moment on; a client that said it sends no more application frames, while a bridge that said it
+still delivers what it has queued.
 
 Both sides of a connection go through the same states, so one table serves them (wire protocol, "Order").
 """
@@ -11,11 +12,12 @@ Both sides of a connection go through the same states, so one table serves them 
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
+from mycelium.wire.errors import ErrorCode
 from mycelium.wire.frames import CONTRACTS_MAX_FRAME, HANDSHAKE_MAX_FRAME, HEADER
 
-__all__ = ["HANDSHAKE", "PAYLOAD_LIMITS", "Role", "State"]
+__all__ = ["HANDSHAKE", "HANDSHAKE_ONLY", "PAYLOAD_LIMITS", "Role", "State", "is_fatal"]
 
 
 class Role(Enum):
@@ -50,7 +52,10 @@ HANDSHAKE: Final[Mapping[tuple[State, Role, str], State]] = MappingProxyType(
         (State.CONTRACTS, Role.BRIDGE, "Welcome"): State.OPEN,
     }
 )
-"""State, speaker and message to the next state; before OPEN nothing else is allowed but Error and Goodbye."""
+"""State, speaker and message to the next state; before OPEN nothing else is allowed but Goodbye and a fatal Error."""
+
+HANDSHAKE_ONLY: Final = frozenset(name for _, _, name in HANDSHAKE)
+"""Messages that have no place in OPEN."""
 
 PAYLOAD_LIMITS: Final[Mapping[State, int]] = MappingProxyType(
     {
@@ -61,3 +66,10 @@ PAYLOAD_LIMITS: Final[Mapping[State, int]] = MappingProxyType(
     }
 )
 """Bytes of payload that the bridge takes from a client before Welcome."""
+
+_ALWAYS_FATAL: Final = frozenset(code for code in ErrorCode if code.always_fatal)
+
+
+def is_fatal(error: Any) -> bool:
+    """Whether a core message Error ends the connection: never where it answers a request, always with some codes."""
+    return error.request is None and (error.fatal or error.code in _ALWAYS_FATAL)

@@ -1,0 +1,252 @@
+"""One connection of a client to a bridge, from its Hello to its end: what was asked, and what Welcome said."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, Protocol, final
+
+from mycelium.bus.errors import ConnectError, ConnectionLost, refusal
+from mycelium.bus.heartbeat import Heartbeat
+from mycelium.bus.link import Link, open_link
+from mycelium.bus.requests import Answer, Requests
+from mycelium.bus.urls import Address
+from mycelium.schema.classes import Message
+from mycelium.wire.buffer import Batch
+from mycelium.wire.connection import Core, Event
+from mycelium.wire.state import is_fatal
+
+__all__ = ["Conversation", "Listener"]
+
+_TICK_SECONDS: Final = 0.5
+_PART_SECONDS: Final = 5.0
+
+
+class Listener(Protocol):
+    """Who is told of what the bridge says beside answers."""
+
+    def on_batch(self, batch: Batch) -> None:
+        """Application frames came."""
+
+    def on_notice(self, notice: Message) -> None:
+        """A core message came that is no answer: an Error about something published, Lagged."""
+
+    def on_tick(self) -> None:
+        """Half a second has gone by."""
+
+    def on_loop_end(self) -> None:
+        """The event loop shuts down under the connection, which is about to say Goodbye."""
+
+    def on_lost(self, reason: str) -> None:
+        """The connection is gone."""
+
+
+@final
+class Conversation:
+    """What a client and a bridge have to say to each other.
+
+    Args:
+        core: The core protocol.
+        listener: Who is told what comes.
+
+    Attributes:
+        lost: Done with the reason when the connection is gone.
+        welcome: What the bridge said; None before.
+    """
+
+    def __init__(self, core: Core, listener: Listener) -> None:
+        loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[str] = loop.create_future()
+        self.welcome: Any = None
+        self._core = core
+        self._listener = listener
+        self._link: Link | None = None
+        self._opening: asyncio.Future[Any] = loop.create_future()
+        self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._requests = Requests()
+        self._pings = Requests()
+        self._keeper: asyncio.Task[None] | None = None
+        self._parting = ""
+        """Why no more is said but Credit and Pong; empty as long as everything may be."""
+
+    def __repr__(self) -> str:
+        state = "lost" if self.lost.done() else "open" if self.welcome is not None else "opening"
+        return f"<Conversation {state}, {len(self._requests)} requests>"
+
+    # --- the beginning ---
+
+    async def open(self, address: Address, hello: Message) -> Any:
+        """Connect and say Hello; the Welcome.
+
+        Raises:
+            ConnectError: Nobody is there, or the connection ended before Welcome.
+            Refused: The bridge does not let this client in.
+        """
+        self._link = await open_link(address, self._core, self._receive, self._lose)
+        # It runs before a Welcome can come, so that a loop that shuts down right after `connect` finds it running.
+        self._keeper = asyncio.create_task(self._keep(self._link), name=f"mycelium connection to {address}")
+        self._link.send(hello)
+        try:
+            self.welcome = await asyncio.shield(self._opening)
+        except ConnectionLost as error:
+            raise ConnectError(str(address), error.reason) from error
+        return self.welcome
+
+    # --- asking ---
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something may be published or asked."""
+        return self._link is not None and self._link.is_open and not self._parting and not self.lost.done()
+
+    @property
+    def link(self) -> Link:
+        """The connection, as long as something may be published or asked.
+
+        Raises:
+            ConnectionLost: Nothing may, any more.
+        """
+        if self._link is None or not self.is_open:
+            raise ConnectionLost(self.lost.result() if self.lost.done() else self._parting or "it is closing")
+        return self._link
+
+    def ask(self, make: Callable[[int], Message], on_answer: Callable[[], None] | None = None) -> Answer:
+        """Send a request now; the future of its Ack, which fails with Refused or ConnectionLost.
+
+        Args:
+            make: The request with its number.
+            on_answer: Called the moment that the Ack comes.
+
+        Raises:
+            ConnectionLost: There is no connection any more.
+        """
+        link = self.link
+        number, answer = self._requests.ask(on_answer)
+        link.send(make(number))
+        return answer
+
+    def ping(self) -> Answer:
+        """Send a Ping now; the future of its Pong.
+
+        Raises:
+            ConnectionLost: There is no connection any more.
+        """
+        link = self.link
+        number, answer = self._pings.ask()
+        link.send(self._core.Ping(nonce=number))
+        return answer
+
+    def give_credit(self, subscription: int, messages: int) -> None:
+        """Tell the bridge that handlers are done with messages; it may be told so up to the last moment."""
+        if self._link is not None and self._link.is_open and not self.lost.done():
+            self._link.send(self._core.Credit(subscription=subscription, messages=messages))
+
+    # --- the end ---
+
+    def abort(self, reason: str) -> None:
+        """End the connection now, whatever is unsent, if it has not ended yet."""
+        if self._link is None:
+            self._lose(reason)
+        else:
+            self._link.abort(reason)
+
+    async def part(self, seconds: float = _PART_SECONDS) -> None:
+        """Say Goodbye and wait until the bridge closes, which it does when it has taken everything before.
+
+        Closed from here the socket might take back what was sent: unread bytes in it reset the connection.
+        """
+        link = self._link
+        if link is not None and link.is_open and self.welcome is not None:
+            if not self._parting:
+                self._parting = "this client has closed it"
+                link.send(self._core.Goodbye(reason="client"))
+            link.flush()
+            await asyncio.wait([self.lost], timeout=seconds)
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        """End the connection now, and wait until nothing of it is left."""
+        self.abort("this client has closed it")
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Wait until nothing of the conversation is left, after `part` or `abort`."""
+        await asyncio.wait([self.lost])
+        if self._keeper is not None and self._keeper is not asyncio.current_task():
+            await asyncio.wait([self._keeper])
+
+    async def _keep(self, link: Link) -> None:
+        """Watch the clock while connected. A loop that shuts down cancels this task: then the client parts properly."""
+        try:
+            while not self.lost.done():
+                await asyncio.wait([self.lost], timeout=_TICK_SECONDS)
+                if not self.lost.done():
+                    link.tick()
+                    self._listener.on_tick()
+        finally:
+            if not self.lost.done():
+                self._listener.on_loop_end()
+                await self.part()
+
+    # --- what comes ---
+
+    def _receive(self, event: Event) -> None:
+        if isinstance(event, Batch):
+            self._listener.on_batch(event)
+        else:
+            self._ANSWERS.get(type(event).__name__, Conversation._on_other)(self, event)
+
+    def _on_welcome(self, welcome: Any) -> None:
+        assert self._link is not None  # noqa: S101  it is what this came through
+        self._link.heartbeat = Heartbeat(welcome.heartbeat_ms / 1000, asyncio.get_running_loop().time())
+        if not self._opening.done():
+            self._opening.set_result(welcome)
+
+    def _on_error(self, error: Any) -> None:
+        refused = refusal(error.code, error.message)
+        if error.request is not None and self._requests.refuse(error.request, refused):
+            return
+        if self.welcome is None and not self._opening.done():
+            self._opening.set_exception(refused)
+        else:
+            self._listener.on_notice(error)
+        if is_fatal(error) and self._link is not None:
+            self._link.close(str(refused))
+
+    def _on_ack(self, ack: Any) -> None:
+        self._requests.answer(ack.request)
+
+    def _on_ping(self, ping: Any) -> None:
+        if self._link is not None and self._link.is_open:
+            self._link.send(self._core.Pong(nonce=ping.nonce))
+
+    def _on_pong(self, pong: Any) -> None:
+        self._pings.answer(pong.nonce)
+
+    def _on_goodbye(self, goodbye: Any) -> None:
+        """The bridge is going; it gets what was published before, and delivers what it still has."""
+        if not self._parting and self._link is not None:
+            self._parting = f"the bridge said goodbye: {goodbye.reason}"
+            self._link.send(self._core.Goodbye(reason=goodbye.reason))
+
+    def _on_other(self, notice: Any) -> None:
+        self._listener.on_notice(notice)
+
+    _ANSWERS: ClassVar[Mapping[str, Callable[["Conversation", Any], None]]] = {
+        "Welcome": _on_welcome,
+        "Error": _on_error,
+        "Ack": _on_ack,
+        "Ping": _on_ping,
+        "Pong": _on_pong,
+        "Goodbye": _on_goodbye,
+    }
+
+    def _lose(self, reason: str) -> None:
+        if self.lost.done():
+            return
+        reason = self._parting or reason
+        self.lost.set_result(reason)
+        error = ConnectionLost(reason)
+        self._requests.fail(error)
+        self._pings.fail(error)
+        if not self._opening.done():
+            self._opening.set_exception(error)
+        self._listener.on_lost(reason)

@@ -1,0 +1,48 @@
+"""What a bridge takes from clients, in figures (reliability, "Limits")."""
+
+from typing import Any, Final
+
+import attrs
+from attrs import frozen
+
+from mycelium.bus.errors import UsageError
+from mycelium.bus.subscription import DEFAULT_QUEUE
+from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HANDSHAKE_MAX_FRAME, HARD_MAX_PAYLOAD
+
+__all__ = ["Limits"]
+
+_LEAST: Final = {"max_payload": HANDSHAKE_MAX_FRAME}
+_MOST: Final = {"max_payload": HARD_MAX_PAYLOAD}
+
+
+def _sensible(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    least, most = _LEAST.get(attribute.name, 0), _MOST.get(attribute.name)
+    if value <= 0 or value < least or (most is not None and value > most):
+        between = f"over {least}" if most is None else f"from {least} to {most}"
+        raise UsageError(f"a limit of {value} for {attribute.name} makes no sense; give a number {between}")
+
+
+@frozen
+class Limits:
+    """What a bridge takes from clients.
+
+    Attributes:
+        max_payload: Bytes.
+        handshake_seconds: For the whole handshake.
+        handshakes: At the same time; over it the oldest is closed.
+        connections: At the same time, handshakes included.
+        subscriptions: Of one connection.
+        types: Type ids over all subscriptions of one connection.
+        queue: Messages that may wait for a subscription.
+
+    Raises:
+        UsageError: A limit that nobody could keep.
+    """
+
+    max_payload: int = attrs.field(default=DEFAULT_MAX_PAYLOAD, validator=_sensible)
+    handshake_seconds: float = attrs.field(default=5.0, validator=_sensible)
+    handshakes: int = attrs.field(default=1024, validator=_sensible)
+    connections: int = attrs.field(default=10_000, validator=_sensible)
+    subscriptions: int = attrs.field(default=1024, validator=_sensible)
+    types: int = attrs.field(default=65_536, validator=_sensible)
+    queue: int = attrs.field(default=DEFAULT_QUEUE, validator=_sensible)

@@ -1,0 +1,86 @@
+"""What is checked before anybody sees a message, the same on bus and client, and its way to a frame."""
+
+import time
+from typing import Final, final
+
+from mycelium.bus.errors import UsageError
+from mycelium.bus.monotonic import MonotonicGuard, monotonic_fields
+from mycelium.contracts import Contracts
+from mycelium.schema.classes import Message
+from mycelium.schema.registry import Entry
+from mycelium.wire.codec import Codec
+from mycelium.wire.errors import EncodeError
+from mycelium.wire.frames import HARD_MAX_PAYLOAD, encode_frame
+from mycelium.wire.metadata import Metadata
+
+__all__ = ["Publisher"]
+
+_REMEDY: Final = "take the type from the contracts that the bus or client was made with"
+
+
+@final
+class Publisher:
+    """One publisher's messages: whose types they are, what their rules say, how large they may be.
+
+    Args:
+        contracts: Where its message types are from.
+        max_payload: Bytes.
+        stamp: The session whose number, with a sequence number and the time, goes along with each frame; None: nothing.
+
+    Attributes:
+        guard: Remembers what may not decrease.
+    """
+
+    def __init__(self, contracts: Contracts, max_payload: int = HARD_MAX_PAYLOAD, *, stamp: int | None = None) -> None:
+        self.contracts = contracts
+        self.max_payload = max_payload
+        self.guard = MonotonicGuard(monotonic_fields(contracts.schema))
+        self._stamp = stamp
+        self._published = 0
+
+    def __repr__(self) -> str:
+        return f"<Publisher on {self.contracts!r}, {self._published} frames>"
+
+    def entry(self, message: object) -> Entry[Codec]:
+        """The entry of a message's type.
+
+        Raises:
+            UsageError: It is no type of these contracts.
+        """
+        entry: Entry[Codec] | None = getattr(type(message), "__mycelium__", None)
+        if entry is None or self.contracts.registry.by_id.get(entry.message.type_id) is not entry:
+            raise UsageError(f"{message!r} is not of {self.contracts!r}; {_REMEDY}")
+        return entry
+
+    def encode(self, message: Message, entry: Entry[Codec]) -> bytes:
+        """The frame of a message, its rules checked but for `monotonic`.
+
+        Raises:
+            EncodeError: A value does not fit its type, or the payload is too large.
+            RuleError: A value breaks a rule.
+        """
+        codec = entry.codec
+        payload = codec.encode(message)
+        if codec.check_rules is not None:
+            codec.check_rules(message)
+        if self._stamp is not None:
+            origin = (self._stamp, self._published + 1)
+            payload += Metadata(published_at=time.time_ns(), origin=origin).encode()
+        if len(payload) > self.max_payload:
+            problem = f"a payload of {len(payload)} bytes; the other side takes at most {self.max_payload}"
+            raise EncodeError(entry.message.name, None, problem)
+        return encode_frame(entry.message.type_id, payload)
+
+    def frame(self, message: Message) -> bytes:
+        """The frame of a message that is being published now.
+
+        Raises:
+            UsageError: It is no type of these contracts.
+            EncodeError: A value does not fit its type, or the payload is too large.
+            RuleError: A value breaks a rule.
+        """
+        frame = self.encode(message, self.entry(message))
+        if self.guard.fields:
+            self.guard.check(message)
+        self._published += 1
+        return frame
