@@ -29,7 +29,6 @@ from mycelium.schema.model import (
     Vec,
 )
 from mycelium.schema.registry import Registry
-from mycelium.schema.rules import checks
 from mycelium.schema.values import to_json_value
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError
@@ -186,29 +185,12 @@ class Crossing:
         """
         sampler = Sampler(self.writer.schema, self._make, interests((*focus, *others)))
         for full in (True, False):
-            values = self._obedient(message, sampler.fields(message, full=full))
+            values = sampler.fields(message, full=full)
             if values is None:
                 continue
             yield values
             for one in focus:
                 yield from ({**values, one.name: value} for value in sampler.of_field(one))
-
-    def _obedient(self, message: Message, values: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Plain values, exchanged where a rule of theirs forbids them."""
-        if values is None:
-            return None
-        for one in message.fields:
-            if one.rules and values[one.name] is not None:
-                values[one.name] = self._legal(one, values)
-        return values
-
-    def _legal(self, field: Field, values: dict[str, Any]) -> Any:
-        sampler = Sampler(self.writer.schema, self._make, interests([field]))
-        holds = [check for _, check in checks(field)]
-        for value in sampler.of_field(field):
-            if value is not None and all(check(value) for check in holds):
-                return value
-        return values[field.name]
 
     def _make(self, name: str, values: dict[str, Any]) -> Any:
         return self.writer.class_of(name)(**values)

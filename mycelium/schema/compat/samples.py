@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mycelium.schema.model import (
     INTEGERS,
@@ -24,6 +24,7 @@ from mycelium.schema.model import (
     Type,
     Vec,
 )
+from mycelium.schema.rules import checks
 from mycelium.schema.values import ValueProblem, from_json_value, round_to_f32
 
 __all__ = ["Interests", "Sampler", "interests"]
@@ -102,12 +103,13 @@ class Sampler:
 
     def of_field(self, field: Field) -> list[Any]:
         """Some dozens of values at most, the plainest first; None too where it may be absent."""
-        given = [self._given(field.type, value) for value in self.known.values]
+        given = [self.given(field.type, value) for value in self.known.values]
         values = [value for value in given if value is not None]
         values += islice(self.of_type(field.type), _MOST)
         return [*values, None] if field.optional else values
 
-    def _given(self, type_: Type, value: Any) -> Any:
+    def given(self, type_: Type, value: Any) -> Any:
+        """The value of a JSON value; None where it is none of the type."""
         try:
             return from_json_value(type_, value, None)
         except ValueProblem:
@@ -216,10 +218,18 @@ class Sampler:
             if one.optional and not (full and depth == 1):
                 values[one.name] = None
                 continue
-            candidates = list(islice(self.of_type(one.type, depth), 1))
-            if not candidates:
-                if not one.optional:
-                    return None
-                candidates = [None]
-            values[one.name] = candidates[0]
+            value = self._legal(one, depth)
+            if value is None and not one.optional:
+                return None
+            values[one.name] = value
         return values
+
+    def _legal(self, field: Field, depth: int) -> Any:
+        """The plainest value that keeps the field's rules; None where none is found."""
+        holds = [check for _, check in checks(field)]
+        own = evolve(self, known=interests([field])) if holds else self
+        wanted = [own.given(field.type, value) for value in own.known.values] if holds else []
+        for value in chain(wanted, own.of_type(field.type, depth)):
+            if value is not None and all(check(value) for check in holds):
+                return value
+        return None

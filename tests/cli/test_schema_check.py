@@ -1,0 +1,474 @@
+"""The check in real git repositories: what it says, how it ends, and that its fixes and patches work."""
+
+import argparse
+import contextlib
+import importlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+OLD = """\
+# The feed of quotes.
+schema: {id: 0x10, version: 1, min_compatible: 1}
+messages:
+  Quote:
+    tlv_type: 1001
+    domain: Market
+    fields:
+      price: {type: u64}   # cents
+      size:
+        # shares
+        type: u32
+"""
+INSERTED = OLD.replace("      size:", "      lot: {type: u32, optional: true}\n      size:").replace(
+    "n: 1, m", "n: 2, m"
+)
+REQUIRED = OLD.replace("n: 1, m", "n: 2, m") + "      venue: {type: u16}\n"
+COMMANDS = ("check", "diff", "lock", "accept", "bump", "pin_tags", "rules", "explain", "compat")
+
+
+def command(arguments):
+    """Run a command in this process; the exit code."""
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    for name in COMMANDS:
+        importlib.import_module(f"mycelium.cli.schema_{name}").add_parser(commands)
+    try:
+        parsed = parser.parse_args(arguments)
+        return parsed.func(parsed)
+    except SystemExit as ended:
+        return ended.code
+
+
+class Ended(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Repository:
+    """A scratch repository with a contract on main and a feature branch."""
+
+    def __init__(self, path):
+        self.path = path
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "GITHUB_", "CI_"))}
+        who = {"NAME": "Ada", "EMAIL": "ada@example.org"}
+        self.environment = clean | {
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_SYSTEM": os.devnull,
+            **{f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()},
+        }
+        self.git("init", "-q", "-b", "main")
+
+    def git(self, *arguments):
+        done = subprocess.run(
+            ["git", *arguments], cwd=self.path, env=self.environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def write(self, text, name="contracts.yaml"):
+        (self.path / name).write_text(text)
+
+    def commit(self, text, message, name="contracts.yaml"):
+        self.write(text, name)
+        self.git("add", "-A")
+        self.git("commit", "-qm", message)
+
+    def run(self, *arguments, stdin="", **environment):
+        with pytest.MonkeyPatch.context() as patch, io.StringIO() as out, io.StringIO() as err:
+            for name in [name for name in os.environ if name not in self.environment]:
+                patch.delenv(name)
+            for name, value in (self.environment | environment).items():
+                patch.setenv(name, value)
+            patch.chdir(self.path)
+            patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = command(arguments)
+            return Ended(code, out.getvalue(), err.getvalue())
+
+    def json(self, *arguments, **environment):
+        done = self.run(*arguments, "--format", "json", **environment)
+        return done.returncode, json.loads(done.stdout)
+
+    def apply(self, patch):
+        subprocess.run(["patch", "-p1", "-s"], cwd=self.path, input=patch, text=True, check=True)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    made = Repository(tmp_path)
+    made.commit(OLD, "one")
+    made.git("checkout", "-qb", "feature")
+    return made
+
+
+def pasted(text, printed):
+    """The contract with the YAML that the report prints below `fix`, merged where the report says."""
+    tree = yaml.safe_load(text)
+    lines = printed.splitlines()
+    for start, line in enumerate(lines):
+        place = re.fullmatch(r" {11}([\w.]+):", line)
+        if place:
+            block = [one[13:] for one in lines[start + 1 :]]
+            end = next(
+                (index for index, one in enumerate(lines[start + 1 :]) if not one.startswith(" " * 13)), len(block)
+            )
+            node = tree
+            for step in place[1].split("."):
+                node = node[step]
+            node.update(yaml.safe_load("\n".join(block[:end])))
+    return yaml.safe_dump(tree, sort_keys=False)
+
+
+# --- the insertion in the middle -------------------------------------------------------------------------------------
+
+
+def test_a_field_inserted_in_the_middle_fails_with_lines_bytes_and_fix(repository):
+    repository.commit(INSERTED, "two")
+    done = repository.run("check", "--against", "merge-base:main")
+    base = repository.git("rev-parse", "--short=7", "main")
+    assert done.returncode == 1
+    assert f"contracts.yaml  v2  against  merge-base:main ({base})  v1" in done.stdout
+    assert re.search(r"ERROR +FIELD_TAG_SHIFTED +Quote\.size +contracts\.yaml:10", done.stdout)
+    assert f"(was {base}:contracts.yaml:9)" in done.stdout
+    assert "proof   old bytes 010008000000010000000000000002000400000001000000, new reader: DecodeError" in done.stdout
+    assert "lot: {type: u32, tag: 3, optional: true}" in done.stdout
+    assert "size: {type: u32, tag: 2}" in done.stdout
+
+
+@pytest.mark.parametrize("inserted", [INSERTED, INSERTED.replace(", optional: true", "")])
+def test_the_fix_as_printed_makes_the_check_pass(repository, inserted):
+    repository.commit(inserted, "two")
+    done = repository.run("check", "--against", "merge-base:main")
+    assert done.returncode == 1
+    repository.commit(pasted(inserted, done.stdout), "three")
+    again = repository.run("check", "--against", "merge-base:main")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "No breaking changes, 1 safe change." in again.stdout
+
+
+def test_the_patch_of_pin_tags_does_the_same_and_keeps_comments(repository):
+    repository.commit(INSERTED, "two")
+    repository.apply(repository.run("pin-tags", "--against", "main").stdout)
+    text = (repository.path / "contracts.yaml").read_text()
+    assert "price: {tag: 1, type: u64}   # cents" in text
+    assert "      size:\n        # shares\n        tag: 2\n        type: u32\n" in text
+    assert "lot: {tag: 3, type: u32, optional: true}" in text
+    assert repository.run("check").returncode == 0
+    assert repository.run("pin-tags").stdout == ""
+
+
+def test_the_same_as_json(repository):
+    repository.commit(INSERTED, "two")
+    code, report = repository.json("check", "--against", "merge-base:main")
+    finding = report["findings"][0]
+    assert (code, report["status"], report["level"]) == (1, "incompatible", "none")
+    assert (report["new_reads_old"], report["old_reads_new"]) == (False, False)
+    assert (finding["rule"], finding["category"], finding["severity"]) == ("FIELD_TAG_SHIFTED", "WIRE", "error")
+    assert finding["new_location"] == {"file": "contracts.yaml", "line": 10, "column": 7}
+    assert finding["witness"]["hex"] == "010008000000010000000000000002000400000001000000"
+    assert "size: {type: u32, tag: 2}" in finding["fix"]["yaml"]
+    assert report["suggested"] == {"version": 2, "min_compatible": 2, "semver": "major"}
+    assert report["parity"] == {"level": "ForwardCompatible", "issues": [], "warnings": 1}
+
+
+def test_the_same_for_github_with_summary_and_outputs(repository, tmp_path_factory):
+    runner = tmp_path_factory.mktemp("runner")
+    repository.commit(INSERTED, "two")
+    files = {"GITHUB_STEP_SUMMARY": str(runner / "summary"), "GITHUB_OUTPUT": str(runner / "output")}
+    done = repository.run("check", "--against", "merge-base:main", "--format", "github", **files)
+    assert done.returncode == 1
+    assert done.stdout.startswith("::error file=contracts.yaml,line=10,col=7,title=FIELD_TAG_SHIFTED::A field without")
+    assert "| ❌ no | ❌ no | full (any deploy order) | incompatible |" in (runner / "summary").read_text()
+    assert (runner / "output").read_text() == "status=incompatible\nlevel=none\ninfos=1\nwarnings=1\nerrors=1\n"
+
+
+def test_one_run_feeds_every_format(repository):
+    repository.commit(INSERTED, "two")
+    done = repository.run("check", "--output", "json=a.json", "--output", "sarif=b.sarif", "--output", "github=c.txt")
+    assert "FIELD_TAG_SHIFTED" in done.stdout
+    report = json.loads((repository.path / "a.json").read_text())
+    log = json.loads((repository.path / "b.sarif").read_text())
+    result = log["runs"][0]["results"][0]
+    assert result["partialFingerprints"] == {"mycelium/v1": report["findings"][0]["fingerprint"]}
+    assert log["runs"][0]["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == "FIELD_TAG_SHIFTED"
+    assert (repository.path / "c.txt").read_text().startswith("::error ")
+
+
+# --- baselines -------------------------------------------------------------------------------------------------------
+
+
+def test_the_work_tree_is_never_touched(repository):
+    repository.commit(INSERTED, "two")
+    repository.write(REQUIRED)
+    (repository.path / "untracked").write_text("mine")
+    before = (repository.git("status", "--porcelain"), (repository.path / "contracts.yaml").read_text())
+    for source in ("main", "merge-base:main", "HEAD~1", "git:HEAD:contracts.yaml"):
+        assert repository.run("check", "--against", source).returncode == 1
+    assert (repository.git("status", "--porcelain"), (repository.path / "contracts.yaml").read_text()) == before
+
+
+@pytest.mark.parametrize("source", ["main", "merge-base:main", "HEAD~1", "git:HEAD~1", "main:contracts.yaml", "tag:v*"])
+def test_git_names_are_baselines(repository, source):
+    repository.git("tag", "v1.0", "main")
+    repository.commit(REQUIRED, "two")
+    code, report = repository.json("check", "--against", source)
+    assert (code, report["level"]) == (1, "forward")
+    assert report["previous"]["version"] == 1
+
+
+def test_a_file_wins_over_a_ref_of_the_same_name_and_git_forces(repository):
+    repository.commit(REQUIRED, "two")
+    repository.write(REQUIRED, "main")
+    assert repository.run("check", "--against", "main").returncode == 0
+    assert repository.run("check", "--against", "git:main").returncode == 1
+
+
+def test_standard_input_is_a_baseline(repository):
+    repository.write(REQUIRED)
+    assert repository.run("check", "--against", "-", stdin=OLD).returncode == 1
+    assert repository.run("compat", "-", "contracts.yaml", stdin=REQUIRED).returncode == 0
+
+
+@pytest.mark.parametrize("variable", ["GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"])
+def test_continuous_integration_says_what_the_change_is_for(repository, variable):
+    repository.git("branch", "release", "main")
+    repository.commit(REQUIRED, "two")
+    code, report = repository.json("check", **{variable: "release"})
+    assert code == 1
+    assert report["previous"]["name"].startswith("merge-base:release (")
+
+
+def test_a_renamed_file_is_followed(repository):
+    repository.git("mv", "contracts.yaml", "feed.yaml")
+    repository.commit(REQUIRED, "two", "feed.yaml")
+    code, report = repository.json("check", "feed.yaml", "--against", "main")
+    assert (code, report["level"]) == (1, "forward")
+
+
+def test_a_contract_that_the_baseline_lacks_is_no_baseline_unless_allowed(repository):
+    repository.commit(OLD, "new file", "other.yaml")
+    code, report = repository.json("check", "other.yaml", "--against", "main")
+    assert (code, report["status"]) == (4, "no_baseline")
+    code, report = repository.json("check", "other.yaml", "--against", "main", "--allow-missing-baseline")
+    assert (code, report["status"]) == (0, "ok")
+
+
+def test_a_shallow_clone_says_what_to_fetch(repository, tmp_path_factory):
+    repository.commit(REQUIRED, "two")
+    clone = tmp_path_factory.mktemp("clone") / "shallow"
+    repository.git("clone", "-q", "--depth=1", "--branch", "feature", f"file://{repository.path}", str(clone))
+    shallow = Repository(clone)
+    done = shallow.run("check", "--against", "merge-base:main")
+    assert done.returncode == 4
+    assert "git fetch --depth=200 origin main" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "status"),
+    [
+        (["check", "--against", "nowhere"], 4, "no_baseline"),
+        (["check", "--against", "--upload-pack=x"], 2, None),
+        (["check", "--against=--upload-pack=x"], 4, "no_baseline"),
+        (["check", "--against", "tcp://localhost:7777"], 4, "no_baseline"),
+        (["check", "missing.yaml", "--against", "main"], 4, "no_baseline"),
+        (["check", "broken.yaml", "--against", "main:contracts.yaml"], 3, "invalid"),
+        (["check", "--against", "broken.yaml"], 3, "invalid"),
+        (["check", "--against", "main", "--severity", "NO_SUCH_RULE=error"], 2, "usage"),
+        (["check", "--against", "main", "--profile", "rust"], 2, "usage"),
+        (["check", "--against", "main", "--output", "html=x"], 2, "usage"),
+        (["lock", "--check"], 5, "stale"),
+    ],
+)
+def test_a_failed_run_never_reads_as_clean(repository, arguments, code, status):
+    repository.write("messages: {", "broken.yaml")
+    done = repository.run(*arguments, "--format", "json")
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    if status is not None:
+        assert json.loads(done.stdout)["status"] == status
+
+
+def test_an_invalid_contract_says_which_side(repository):
+    repository.write("messages: {M: {tlv_type: 1001, fields: {a: {type: u9}}}}")
+    assert "the new contract is invalid" in repository.run("check", "--against", "main").stderr
+    repository.write(OLD)
+    assert "the old contract is invalid" in repository.run("check", "--against", "-", stdin="messages: 1").stderr
+
+
+# --- policy ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ([], 1),
+        (["--level", "forward"], 0),
+        (["--level", "writers-first"], 0),
+        (["--level", "backward"], 1),
+        (["--level", "none"], 0),
+        (["--level", "none", "--fail-on", "warning"], 1),
+        (["--severity", "FIELD_ADDED_REQUIRED=warning"], 0),
+        (["--skip", "FIELD_ADDED_REQUIRED"], 0),
+        (["--skip", "Quote"], 0),
+        (["--only", "MESSAGE_REMOVED"], 0),
+        (["--only", "messages.Quote.fields.venue"], 1),
+    ],
+)
+def test_policy_decides_what_fails(repository, options, code):
+    repository.write(REQUIRED)
+    assert repository.run("check", "--against", "main", *options).returncode == code
+
+
+def test_settings_come_from_files_and_the_command_line_wins(repository):
+    repository.write(REQUIRED)
+    repository.write('[tool.mycelium.compat]\nlevel = "none"\nagainst = "main"\n', "pyproject.toml")
+    assert repository.run("check").returncode == 0
+    assert repository.run("check", "--level", "full").returncode == 1
+    repository.write("level: backward\n", ".mycelium-compat.yaml")
+    assert repository.run("check").returncode == 1
+    repository.write("levle: backward\n", ".mycelium-compat.yaml")
+    done = repository.run("check")
+    assert done.returncode == 2
+    assert "did you mean level?" in done.stderr
+
+
+def test_an_accepted_break_passes_and_stays_in_the_report(repository):
+    repository.commit(REQUIRED, "two")
+    _, report = repository.json("check")
+    fingerprint = report["findings"][0]["fingerprint"]
+    assert repository.run("accept", fingerprint, "--reason", " ").returncode == 2
+    assert repository.run("accept", "0" * 12, "--reason", "x").returncode == 1
+    assert repository.run("accept", fingerprint, "--reason", "all writers: on 1.4").returncode == 0
+    code, report = repository.json("check")
+    assert (code, report["status"], report["new_reads_old"]) == (0, "ok", False)
+    assert report["findings"][0]["waiver"]["reason"] == "all writers: on 1.4"
+    assert "waived  all writers: on 1.4" in repository.run("check").stdout
+
+
+def test_expired_and_unused_waivers_are_reported(repository):
+    repository.commit(REQUIRED, "two")
+    _, report = repository.json("check")
+    fingerprint = report["findings"][0]["fingerprint"]
+    entry = (
+        "waivers:\n- {{fingerprint: {}, reason: old, until: 2020-01-31}}\n- {{fingerprint: 00000000beef, reason: x}}\n"
+    )
+    repository.write(entry.format(fingerprint), ".mycelium-compat.yaml")
+    code, report = repository.json("check")
+    assert code == 1
+    assert [one["fingerprint"] for one in report["waivers"]["expired"]] == [fingerprint]
+    assert [one["fingerprint"] for one in report["waivers"]["unused"]] == ["00000000beef"]
+
+
+# --- lock, bump, diff, rules -----------------------------------------------------------------------------------------
+
+
+def test_the_lock_takes_compatible_versions_only_and_remembers_every_number(repository):
+    assert repository.run("lock").returncode == 0
+    assert repository.run("lock", "--check").returncode == 0
+    repository.write(REQUIRED)
+    assert repository.run("lock", "--check").returncode == 5
+    assert repository.run("lock").returncode == 1
+    grown = REQUIRED.replace("venue: {type: u16}", "venue: {type: u16, optional: true}")
+    repository.write(grown)
+    assert repository.run("lock").returncode == 0
+    shrunk = grown.replace("n: 2, m", "n: 3, m").replace("      venue: {type: u16, optional: true}\n", "")
+    repository.write(shrunk)
+    assert repository.run("lock").returncode == 0
+    reborn = shrunk.replace("n: 3, m", "n: 4, m") + "      other: {type: u32, optional: true}\n"
+    repository.write(reborn)
+    code, report = repository.json("check", "--against", "lock")
+    assert code == 1
+    assert report["findings"][0]["rule"] == "FIELD_RESERVED_TAG_USED"
+    assert "`venue`" in report["findings"][0]["message"]
+    code, report = repository.json("check", "--against", "lock:all")
+    assert report["policy"]["level"] == "full-transitive"
+    assert "FIELD_TAG_REUSED" in {one["rule"] for one in report["findings"]}
+
+
+def test_a_locked_version_cannot_change_its_meaning(repository):
+    assert repository.run("lock").returncode == 0
+    repository.write(OLD + "      note: {type: String, optional: true}\n")
+    done = repository.run("lock")
+    assert done.returncode == 1
+    assert "version 1 is locked with another content" in done.stderr
+
+
+def test_the_lock_is_the_baseline_where_there_is_one(repository):
+    repository.run("lock")
+    _, report = repository.json("check")
+    assert report["previous"]["name"] == "contracts.lock"
+
+
+def test_a_lockfile_that_was_edited_is_no_baseline(repository):
+    repository.run("lock")
+    lock = repository.path / "contracts.lock"
+    lock.write_text(lock.read_text().replace('"type": "u64"', '"type": "u32"', 1))
+    assert repository.run("check").returncode == 4
+
+
+def test_several_baselines_make_the_check_transitive(repository):
+    optional = OLD.replace("n: 1, m", "n: 2, m").replace("type: u32", "type: u32\n        optional: true")
+    repository.commit(optional, "two")
+    repository.git("tag", "v2")
+    removed = OLD.replace("n: 1, m", "n: 3, m").split("      size:")[0]
+    repository.write(removed)
+    assert repository.run("check", "--against", "v2").returncode == 0
+    code, report = repository.json("check", "--against", "v2", "--against", "main")
+    assert (code, report["previous"]["version"]) == (1, 2)
+    assert [one["against"] for one in report["findings"] if one["severity"] == "error"] == ["version 1"]
+    assert repository.run("check", "--against", "v2", "--against", "main", "--level", "backward").returncode == 0
+
+
+def test_bump_prints_the_edit(repository):
+    repository.commit(REQUIRED, "two")
+    done = repository.run("bump")
+    assert "+schema: {id: 0x10, version: 2, min_compatible: 2}" in done.stdout
+    repository.apply(done.stdout)
+    assert repository.run("bump").stdout == ""
+
+
+def test_diff_shows_everything_and_never_fails(repository):
+    repository.write(INSERTED)
+    done = repository.run("diff", "--against", "main")
+    assert done.returncode == 0
+    assert "FIELD_ADDED_OPTIONAL" in done.stdout
+    assert "FIELD_TAG_SHIFTED" in done.stdout
+
+
+def test_a_clean_run_is_one_line_and_says_whether_anything_changed(repository):
+    assert repository.run("check", "--against", "main").stdout.endswith("No changes.\n")
+    repository.write(OLD.replace("n: 1, m", "n: 2, m") + "      note: {type: String, optional: true}\n")
+    safe = repository.run("check", "--against", "main").stdout
+    assert safe.count("\n") == 1
+    assert safe.endswith("No breaking changes, 1 safe change.\n")
+
+
+def test_rules_and_explain(repository):
+    rules = json.loads(repository.run("rules", "--format", "json").stdout)
+    assert {"id", "category", "severity", "why", "hint", "unprovable"} <= rules[0].keys()
+    assert "Pin the tags" in repository.run("explain", "field_tag_shifted").stdout
+    unknown = repository.run("explain", "FIELD_TAG_SHIFT")
+    assert unknown.returncode == 2
+    assert "did you mean FIELD_TAG_SHIFTED?" in unknown.stderr
+
+
+def test_the_script_runs_without_an_install(tmp_path):
+    (tmp_path / "old.yaml").write_text(OLD)
+    (tmp_path / "new.yaml").write_text(REQUIRED)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    script = [sys.executable, str(ROOT / "tools" / "schema_compat.py"), "old.yaml", "new.yaml", "--parity"]
+    done = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "upstream       ForwardCompatible; issues: none; warnings: 1" in done.stdout
