@@ -48,7 +48,8 @@ class Shape:
     code: str | None = None
     """The item's code in a struct, None where the size is not fixed."""
     span: str | None = None
-    """Whether the bytes from `{a}` to `{b}` have a possible length, where `read` does not find out."""
+    """Whether the bytes from `{a}` to `{b}` have a possible length, where `read` does not find out; `size` is the
+    payload's."""
     scan: str | None = None
     """Whether the bytes, or the struct item, are legal; None where all are."""
     fits: str = ""
@@ -181,6 +182,8 @@ def _other(codec: ValueCodec, scope: Scope) -> Shape:
         "",
         write,
         f"{scope.add('decode', codec.decode)}(payload, {{a}}, {{b}}, depth)",
+        # A slice stops where the payload does. This goes as far as it is told, which may be 4 GiB.
+        span="{b} <= size",
         scan=f"{scope.add('scan', codec.scan)}(payload, {{a}}, {{b}}, depth) is None",
         fits=f"{write} is not None",
     )

@@ -76,7 +76,7 @@ def test_a_corpus_is_kept_and_run_first(fuzz, monkeypatch, tmp_path, capsys):
 
 
 def test_an_input_that_takes_too_long_is_a_finding(fuzz, monkeypatch, capsys):
-    plant(fuzz, monkeypatch, lambda _, data: "")
+    plant(fuzz, monkeypatch, lambda *_: "")
     monkeypatch.setattr(fuzz, "SLOWEST", -1.0)
     assert run(fuzz, monkeypatch, "--seed", "3", "--count", "1") == 1
     assert "took" in capsys.readouterr().out

@@ -4,6 +4,7 @@ import gc
 import json
 import linecache
 import pickle
+import struct
 import sys
 import tracemalloc
 import weakref
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import load, message_names, messages, mutated, payloads, rearranged, worlds
+from wire_rows import BROKEN, CLOSE, MISFITS, ROWS, SHAPES, WORLD, probe_of
 
 from mycelium.schema.errors import RuleError
 from mycelium.wire.errors import DecodeError, EncodeError, Misfit
@@ -145,6 +147,85 @@ def test_fast_path_check_and_general_walk_agree_on_any_values(data):
         with pytest.raises(EncodeError) as caught:
             function(message)
         assert (caught.value.field, caught.value.problem) == (misfit.path, misfit.problem)
+
+
+# --- every type, right and wrong -------------------------------------------------------------------------------------
+
+
+def probe(spelling, shape):
+    """The class and the codec of a message with a field of a type between two others."""
+    name = probe_of(spelling, shape)
+    return WORLD.registry.class_of(name), WORLD.codec(name)
+
+
+def around(data):
+    return field(1, "aa") + field(2, data) + field(3, "01")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("spelling", "value", "data"), ROWS)
+def test_a_field_of_any_type_has_these_bytes_both_ways(spelling, value, data, shape):
+    cls, codec = probe(spelling, shape)
+    message = cls(b"\xaa", value, after=True)
+    assert codec.encode(message) == codec.walk.encode(message, 1) == around(data)
+    decoded = codec.decode(around(data))
+    assert decoded == message
+    assert type(decoded.probe) is type(value)
+    codec.check(message)
+    assert codec.verify(around(data)) == {}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("spelling", "value", "data"), CLOSE)
+def test_a_field_with_a_value_of_a_class_that_is_close_enough_is_written(spelling, value, data, shape):
+    cls, codec = probe(spelling, shape)
+    assert codec.encode(cls(b"\xaa", value, after=True)) == around(data)
+    codec.check(cls(b"\xaa", value, after=True))
+
+
+def path_in(path):
+    """The path of what is wrong with the field."""
+    return "probe" if path is None else f"probe{path}" if path.startswith("[") else f"probe.{path}"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("spelling", "value", "path", "problem"), MISFITS)
+def test_a_field_with_a_value_that_does_not_fit_is_refused(spelling, value, path, problem, shape):
+    cls, codec = probe(spelling, shape)
+    if value is None and shape == "optional":
+        assert codec.encode(cls(b"", None, after=True)) == field(1) + field(3, "01")
+        return
+    for function in (codec.encode, codec.check):
+        with pytest.raises(EncodeError) as caught:
+            function(cls(b"", value, after=True))
+        assert (caught.value.field, caught.value.problem) == (path_in(path), problem)
+
+
+@pytest.mark.parametrize("row", BROKEN, ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_field_with_bytes_that_are_no_such_value_is_refused(row, shape):
+    spelling, data, path, problem, offset = row
+    _, codec = probe(spelling, shape)
+    for door in (codec.decode, codec.verify):
+        with pytest.raises(DecodeError) as caught:
+            door(around(data))
+        assert (caught.value.field, caught.value.problem) == (path_in(path), problem)
+        assert caught.value.offset == offset + len(around("")) - len(field(3, "01")) - 2
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("spelling", "value", "data"), ROWS)
+def test_whatever_bit_is_flipped_everybody_agrees(spelling, value, data, shape):
+    _, codec = probe(spelling, shape)
+    payload = around(data)
+    for bit in range(len(payload) * 8):
+        changed = bytearray(payload)
+        changed[bit // 8] ^= 1 << bit % 8
+        candidate, found = bytes(changed), {}
+        decoded = outcome(codec.decode, candidate, found)
+        assert decoded == judged(codec, candidate, {})
+        verified = outcome(lambda: dict(codec.verify(candidate)))  # noqa: B023  called at once
+        assert verified == decoded if decoded[0] == "error" else verified == ("value", repr(found))
 
 
 # --- fields that may be absent ---------------------------------------------------------------------------------------
@@ -521,6 +602,37 @@ def test_a_hostile_payload_makes_nothing_big_of_something_small(name):
         finally:
             tracemalloc.stop()
         assert peak < 16 * len(payload) + 200_000
+
+
+def calls(function, *arguments):
+    """How many functions run before a DecodeError."""
+    count = 0
+
+    def profile(_frame, event, _argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        outcome(function, *arguments)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("optional", [False, True])
+@pytest.mark.parametrize(
+    "spelling",
+    ["Vec<Vec<[u16; 2]>>", "Vec<Vec<bool>>", "Vec<bool>", "Vec<String>", "Map<u8, Vec<bool>>", "Vec<Message>"],
+)
+def test_a_length_far_beyond_the_payload_costs_nothing(spelling, optional):
+    _, codec = one({"a": {"type": spelling, **({"optional": True} if optional else {})}})
+    lengths = b"".join(struct.pack("<I", 2**31 - 4 * step) for step in range(3))
+    entry = struct.pack("<HIBHI", 1, 1, 0, 2, 2**31 - 100) if spelling.startswith("Map") else b""
+    payload = b"\1\0" + lengths[: 4 if entry else 12] + (lengths[4:8] + entry) + b"\1" * 21
+    for door in (codec.decode, codec.verify):
+        door_of = calls(door, payload)
+        assert door_of < 200
 
 
 def test_elements_that_verify_looks_at_are_not_kept():
