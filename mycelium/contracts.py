@@ -298,7 +298,8 @@ def bind(module: str, source: str | os.PathLike[str]) -> Contracts:
     contracts = _load_path(Path(file).parent / source if file else Path(source))
 
     def get(name: str) -> Any:
-        return getattr(contracts, name)
+        # The module gives out types: a message comes before what the handle itself has of that name.
+        return contracts[name] if name in contracts else getattr(contracts, name)
 
     namespace.__getattr__ = get  # type: ignore[method-assign]  # PEP 562
     namespace.__dir__ = lambda: [*vars(namespace), *contracts.schema.messages, *contracts.schema.enums]  # type: ignore[method-assign]

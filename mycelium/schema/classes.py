@@ -8,7 +8,7 @@ builds on them; `__init__` is written here because attrs' own frozen one is the 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import IntEnum
-from typing import Any, ClassVar, Final, Optional, Protocol, Self, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Optional, Protocol, Self, assert_never
 
 import attrs
 from attrs.exceptions import FrozenInstanceError
@@ -99,11 +99,13 @@ class Message:
         """
         return cls.__mycelium__.decode(payload)  # type: ignore[return-value]  # the entry of this very class
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise FrozenInstanceError
+    if not TYPE_CHECKING:  # to a type checker they would mean that any attribute may be set
 
-    def __delattr__(self, name: str) -> None:
-        raise FrozenInstanceError
+        def __setattr__(self, name: str, value: object) -> None:
+            raise FrozenInstanceError
+
+        def __delattr__(self, name: str) -> None:
+            raise FrozenInstanceError
 
     def __hash__(self) -> int:
         return hash((type(self), *(_frozen(getattr(self, name)) for name in self.__hashed__)))
