@@ -19,6 +19,7 @@ COMMANDS: Final = (
     "rules",
     "explain",
     "digest",
+    "stubs",
 )
 """Each is a module `schema_<name>` beside this one with an `add_parser`."""
 
