@@ -11,7 +11,8 @@ from mycelium._version import __version__
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
     from mycelium.bus.bus import MessageBus
-    from mycelium.bus.client import MyceliumClient, connect
+    from mycelium.bus.client import MyceliumClient
+    from mycelium.bus.connect import connect
     from mycelium.bus.delivery import Delivery
     from mycelium.bus.errors import (
         AuthError,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         UsageError,
         VersionError,
     )
-    from mycelium.bus.session import Limits
+    from mycelium.bus.limits import Limits
     from mycelium.contracts import Contracts, bind, load
     from mycelium.errors import MyceliumError
     from mycelium.schema.classes import Message
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "mycelium.bus.bridge": ["Bridge"],
     "mycelium.bus.bus": ["MessageBus"],
-    "mycelium.bus.client": ["MyceliumClient", "connect"],
+    "mycelium.bus.client": ["MyceliumClient"],
+    "mycelium.bus.connect": ["connect"],
     "mycelium.bus.delivery": ["Delivery"],
     "mycelium.bus.errors": [
         "AuthError",
@@ -66,7 +68,7 @@ _HOMES = {
         "UsageError",
         "VersionError",
     ],
-    "mycelium.bus.session": ["Limits"],
+    "mycelium.bus.limits": ["Limits"],
     "mycelium.contracts": ["Contracts", "bind", "load"],
     "mycelium.errors": ["MyceliumError"],
     "mycelium.schema.classes": ["Message"],

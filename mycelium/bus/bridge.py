@@ -1,24 +1,28 @@
 """Listeners, and the sessions of everybody who came through them."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Final, Protocol, Self, final
+from typing import Any, Final, Protocol, Self, final
 
 from mycelium.bus.errors import UsageError
 from mycelium.bus.limits import Limits
+from mycelium.bus.meeting import Acquaintances
+from mycelium.bus.negotiation import FULL_STANDING, Standing
+from mycelium.bus.reload import Change
 from mycelium.bus.router import Router
 from mycelium.bus.session import Session
 from mycelium.bus.sockets import BACKLOG, UnixListener, open_tcp
 from mycelium.bus.transport import READ_SIZE, SessionProtocol
 from mycelium.bus.urls import Address, parse_url
-from mycelium.contracts import core_protocol
+from mycelium.contracts import Contracts, core_protocol
+from mycelium.events import Event
 from mycelium.schema.document import document_bytes
 from mycelium.schema.model import Schema
 from mycelium.schema.registry import Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
-from mycelium.wire.errors import ErrorCode
+from mycelium.wire.errors import ErrorCode, ProtocolError
 
 __all__ = ["Bridge", "Exchange"]
 
@@ -34,6 +38,7 @@ class Exchange(Protocol):
     """The bus that a bridge belongs to."""
 
     router: Router
+    contracts: Contracts
 
     @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:
@@ -45,6 +50,9 @@ class Exchange(Protocol):
 
     def next_session(self) -> int:
         """A number that no session of the bus has had."""
+
+    def tell(self, event: Event) -> None:
+        """Give an event to everybody who reads the bus's events."""
 
     def limit_payload(self, max_payload: int) -> None:
         """Publish nothing that is larger, in bytes."""
@@ -83,6 +91,9 @@ class Bridge:
         self._handshaking: dict[int, SessionProtocol] = {}
         self._lagging: dict[int, Session] = {}
         self._document: tuple[Schema, bytes] | None = None
+        self._acquaintances = Acquaintances()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._forget_changes: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
         self._serving = False
@@ -128,6 +139,10 @@ class Bridge:
             self._stop_listening()
             raise
         self._exchange.limit_payload(self.limits.max_payload)
+        self.remember(self.registry.schema)
+        loop = asyncio.get_running_loop()
+        on_change = self._exchange.contracts.on_change
+        self._forget_changes = on_change(lambda change: loop.call_soon_threadsafe(self._on_change, change))
         self._tick()
 
     async def close(self, grace: float = _GRACE_SECONDS) -> None:
@@ -153,11 +168,75 @@ class Bridge:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for task in self._tasks:
+            task.cancel()
 
     def abort(self) -> None:
         """Close every connection now, whatever is unsent."""
         for protocol in list(self._protocols.values()):
             protocol.abort(ErrorCode.SHUTDOWN.reason)
+
+    # --- contracts ---
+
+    def remember(self, schema: Schema) -> None:
+        """Know contracts of clients that may come, by their digest."""
+        self._acquaintances.remember(schema)
+
+    async def hurt_by(self, schema: Schema) -> dict[str, Standing]:
+        """Which clients would lose types if these contracts were in force, by name, and what they would lose."""
+        now = self.registry.schema
+        of = {session: session.terms.contracts or now for session in self.sessions if session.is_open}
+        standings = await self._acquaintances.standings(set(of.values()), schema)
+        lost = {session.client: standings[its.digest] for session, its in of.items()}
+        return {client: standing for client, standing in lost.items() if standing != FULL_STANDING}
+
+    def meet(self, session: Session, hello: Any) -> None:
+        """Find out whether a client with other contracts may be let in."""
+        self._run(self._meet(session, hello))
+
+    async def _meet(self, session: Session, hello: Any) -> None:
+        try:
+            while True:
+                schema = self.registry.schema
+                digest = hello.schema_digest.hex()
+                contracts = await self._acquaintances.meet(digest, hello.contracts, schema)
+                if schema is self.registry.schema:
+                    break  # else there was a reload meanwhile
+        except ProtocolError as error:
+            session.refuse(error.code, error.problem)
+            return
+        if contracts is None:
+            session.need_contracts()
+        else:
+            session.welcome(hello, contracts)
+
+    def _on_change(self, change: Change) -> None:
+        """The contracts have changed, or an edit was refused."""
+        if change.event is not None:
+            self._exchange.tell(change.event)
+        if change.outcome != "applied":
+            return
+        self.remember(self.registry.schema)
+        for session in self.sessions:
+            if session.is_open:
+                session.schema_changed()
+        self._run(self._judge_sessions())
+
+    async def _judge_sessions(self) -> None:
+        """Find out what sessions that keep their own contracts must leave now."""
+        schema = self.registry.schema
+        pinned = [one for one in self.sessions if one.terms.contracts not in (None, schema)]
+        contracts = {one.terms.contracts for one in pinned if one.terms.contracts is not None}
+        standings = await self._acquaintances.standings(contracts, schema)
+        for session in pinned:
+            its = session.terms.contracts
+            if its is not None and its.digest in standings and schema is self.registry.schema:
+                session.stand(standings[its.digest])
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # --- what protocols and sessions call ---
 
@@ -243,6 +322,8 @@ class Bridge:
             server.close()
         for listener in self._unix:
             listener.close()
+        if self._forget_changes is not None:
+            self._forget_changes()
         self._servers.clear()
         self._unix.clear()
         self._addresses.clear()

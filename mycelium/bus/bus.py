@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
 from typing import Final, final
 
@@ -11,6 +11,7 @@ from mycelium.bus.bridge import Bridge
 from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.dispatch import Dispatcher, Turnstile
 from mycelium.bus.errors import ClosedError, UsageError
+from mycelium.bus.eventstream import Events, EventStream
 from mycelium.bus.handlers import HandlerFunction, describe
 from mycelium.bus.limits import Limits
 from mycelium.bus.publisher import Publisher
@@ -18,8 +19,9 @@ from mycelium.bus.router import Router
 from mycelium.bus.session import Session
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import DEFAULT_QUEUE, LocalSubscription
-from mycelium.bus.topics import check_sizes, chosen_types
+from mycelium.bus.topics import check_sizes, chosen_types, new_of_topic
 from mycelium.contracts import Contracts, Source, load
+from mycelium.events import Event
 from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry, Registry
 from mycelium.wire.buffer import Batch
@@ -55,6 +57,8 @@ class MessageBus:
     def __init__(self, contracts: Source | None = None) -> None:
         self.contracts: Contracts = load(contracts)
         self.router = Router()
+        self._events = Events()
+        self._forget_changes: Callable[[], None] | None = None
         self._dispatcher = Dispatcher()
         self._turnstile = Turnstile()
         self._publisher = Publisher(self.contracts)
@@ -76,7 +80,7 @@ class MessageBus:
     @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:
         """Fields of the newest generation that must not decrease, by type id."""
-        return self._publisher.guard.fields
+        return self._publisher.monotonic
 
     # --- what users call ---
 
@@ -177,7 +181,15 @@ class MessageBus:
             self._closing = asyncio.create_task(self._close(), name="mycelium bus closing")
         await asyncio.shield(self._closing)
 
+    def events(self) -> EventStream:
+        """What happens from now on, as an async iterator of typed events; it ends when the bus is closed."""
+        return self._events.stream()
+
     # --- what bridges call ---
+
+    def tell(self, event: Event) -> None:
+        """Give an event to everybody who reads `events`."""
+        self._events.tell(event)
 
     def next_session(self) -> int:
         """A number that no session of the bus has had."""
@@ -209,8 +221,15 @@ class MessageBus:
         described = None if handler is None else describe(handler)
         limit = DEFAULT_QUEUE if queue is None else queue
         subscription = LocalSubscription(chosen, described, limit, self._dispatcher.remove)
+        subscription.topic = topic
+        if topic is not None and self._forget_changes is None:
+            self._forget_changes = self.contracts.on_change(lambda _: self._extend_topics())
         self._dispatcher.add(subscription)
         return subscription
+
+    def _extend_topics(self) -> None:
+        for subscription in self._dispatcher.subscriptions:
+            self._dispatcher.extend(subscription, new_of_topic(self.contracts, subscription))
 
     def _refuse_if_closed(self, *, calling: bool = False) -> None:
         """While the bus closes its own handlers may still publish."""
@@ -250,3 +269,6 @@ class MessageBus:
                 await self._dispatcher.idle()
         self._closed = True
         await self._dispatcher.end()
+        self._events.close()
+        if self._forget_changes is not None:
+            self._forget_changes()

@@ -6,15 +6,16 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Final, Self, final
 
+from mycelium.bus.accord import Accord, own_contracts
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.errors import BufferFull, ClosedError, ConnectError, ConnectionLost, Refused, UsageError, refusal
+from mycelium.bus.eventstream import Events, EventStream
 from mycelium.bus.handlers import HandlerFunction, describe
-from mycelium.bus.handshake import make_hello
 from mycelium.bus.heartbeat import DEFAULT_HEARTBEAT_MS
 from mycelium.bus.inbox import Inbox
 from mycelium.bus.link import TURN_BYTES, Link
@@ -24,12 +25,11 @@ from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.topics import check_sizes, chosen_types
 from mycelium.bus.urls import default_url, parse_url
-from mycelium.contracts import Contracts, Source, core_protocol, find, load, load_document
+from mycelium.contracts import Contracts, Source, core_protocol
 from mycelium.schema.classes import Message
-from mycelium.schema.errors import ContractNotFound
 from mycelium.wire.buffer import Batch
 
-__all__ = ["MyceliumClient", "connect"]
+__all__ = ["MyceliumClient"]
 
 _log = logging.getLogger("mycelium.client")
 _SEND_BUFFER: Final = 8 * 1024 * 1024
@@ -54,6 +54,8 @@ class MyceliumClient:
         timeout: Seconds that connecting, a request and `flush` may take.
         stamp: Send session, sequence number and time of publication along with each message.
         from_bridge: Take the bridge's contracts even where there is a contracts file.
+        follow: Go along when the bridge's contracts change: types are brought up to date in place. None: with the
+            bridge's own contracts or a file that says the same, but not with a file of another version.
         on_error: Called with what the bridge refused where no call can raise it.
 
     Attributes:
@@ -73,17 +75,21 @@ class MyceliumClient:
         timeout: float = 5.0,
         stamp: bool = False,
         from_bridge: bool = False,
+        follow: bool | None = None,
         on_error: Callable[[Refused], None] | None = None,
     ) -> None:
         self.name = name or f"{PurePath(sys.argv[0]).name or 'python'}-{os.getpid()}"
         self.session: int | None = None
-        self._contracts = None if from_bridge else _default_contracts() if contracts is None else load(contracts)
         self._heartbeat_ms = round(heartbeat * 1000)
         self._timeout = timeout
         self._stamp = stamp
         self._tell_error = on_error
+        self._events = Events()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._core = core_protocol()
         self._inbox = Inbox(self._core)
+        own = own_contracts(contracts, from_bridge=from_bridge)
+        self._accord = Accord(own, follow=follow, inbox=self._inbox, events=self._events)
         self._publisher: Publisher | None = None
         self._conversation: Conversation | None = None
         self._thread: int | None = None
@@ -113,9 +119,9 @@ class MyceliumClient:
         Raises:
             ClosedError: There is no file, and it was not connected yet.
         """
-        if self._contracts is None:
+        if self._accord.contracts is None:
             raise ClosedError("not connected, and there is no contracts file; call `await client.connect(url)` first")
-        return self._contracts
+        return self._accord.contracts
 
     # --- connecting ---
 
@@ -138,7 +144,7 @@ class MyceliumClient:
             raise UsageError("the client is connected already; close it, and make a new one for another bridge")
         address = parse_url(url or default_url())
         conversation = self._conversation = Conversation(self._core, self)
-        hello = make_hello(self._core, self._contracts, self.name, self._heartbeat_ms)
+        hello = self._accord.hello(self._core, self.name, self._heartbeat_ms)
         try:
             async with asyncio.timeout(self._timeout) as self._deadline:
                 self._open(await conversation.open(address, hello))
@@ -152,6 +158,10 @@ class MyceliumClient:
         finally:
             self._deadline = None
         self._inbox.join(conversation)
+
+    def events(self) -> EventStream:
+        """What happens from now on, as an async iterator of typed events; it ends when the client is closed."""
+        return self._events.stream()
 
     async def closed(self) -> str:
         """Wait until the connection is gone; the reason why.
@@ -270,6 +280,12 @@ class MyceliumClient:
             self._complain(refusal(notice.code, notice.message))
         elif name == "Lagged":
             self._inbox.lagged(notice)
+        elif name == "SchemaChanged" and notice.contracts is not None:
+            self._run(self._accord.go_along(notice.contracts))
+
+    def second_hello(self) -> Message:
+        """The bridge does not know these contracts, and asks for them."""
+        return self._accord.hello(self._core, self.name, self._heartbeat_ms, second=True)
 
     def on_tick(self) -> None:
         """Half a second has gone by."""
@@ -298,14 +314,15 @@ class MyceliumClient:
 
     def _open(self, welcome: Any) -> None:
         self._refuse_if_closed()
-        if self._contracts is None:
-            if welcome.contracts is None:
-                raise Refused(1, "the bridge sent no contracts; give the client a contracts file")
-            self._contracts = load_document(welcome.contracts, f"<contracts of {welcome.server}>")
         stamp = welcome.session if self._stamp else None
-        self._publisher = Publisher(self._contracts, welcome.max_payload, stamp=stamp)
+        self._publisher = Publisher(self._accord.welcome(welcome), welcome.max_payload, stamp=stamp)
         self._thread = threading.get_ident()
         self.session = welcome.session
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _refuse_if_closed(self) -> None:
         if self._closing is not None or self._closed:
@@ -341,6 +358,7 @@ class MyceliumClient:
         described = None if handler is None else describe(handler)
         # The queue here is bounded by the windows of its types: the bridge sends no more than that ahead.
         subscription = LocalSubscription(chosen, described, sys.maxsize, self._inbox.leave)
+        subscription.topic = topic
         try:
             await self._answered(self._inbox.add(subscription, window, queue))
         except BaseException:
@@ -377,25 +395,9 @@ class MyceliumClient:
                     await self._answered(self._inbox.stop())
                     await self._inbox.dispatcher.idle()
         self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        self._events.close()
         await self._inbox.dispatcher.end()
         if conversation is not None:
             await conversation.part(start + _CLOSE_SECONDS - asyncio.get_running_loop().time())
-
-
-@contextlib.asynccontextmanager
-async def connect(
-    url: str | None = None, contracts: Source | None = None, **options: Any
-) -> AsyncIterator[MyceliumClient]:
-    """A client that is connected inside the block; see `MyceliumClient` and its `connect` for arguments and errors."""
-    client = MyceliumClient(contracts, **options)
-    await client.connect(url)
-    async with client:
-        yield client
-
-
-def _default_contracts() -> Contracts | None:
-    try:
-        path = find()
-    except ContractNotFound:
-        return None
-    return load(path)

@@ -27,7 +27,10 @@ class Listener(Protocol):
         """Application frames came."""
 
     def on_notice(self, notice: Message) -> None:
-        """A core message came that is no answer: an Error about something published, Lagged."""
+        """A core message came that is no answer: an Error about something published, Lagged, SchemaChanged."""
+
+    def second_hello(self) -> Message:
+        """What is said when the bridge asks for the contracts."""
 
     def on_tick(self) -> None:
         """Half a second has gone by."""
@@ -200,6 +203,10 @@ class Conversation:
         if not self._opening.done():
             self._opening.set_result(welcome)
 
+    def _on_need_contracts(self, _: Any) -> None:
+        if self._link is not None:
+            self._link.send(self._listener.second_hello())
+
     def _on_error(self, error: Any) -> None:
         refused = refusal(error.code, error.message)
         if error.request is not None and self._requests.refuse(error.request, refused):
@@ -232,6 +239,7 @@ class Conversation:
 
     _ANSWERS: ClassVar[Mapping[str, Callable[["Conversation", Any], None]]] = {
         "Welcome": _on_welcome,
+        "NeedContracts": _on_need_contracts,
         "Error": _on_error,
         "Ack": _on_ack,
         "Ping": _on_ping,

@@ -40,6 +40,12 @@ class Dispatcher:
         for type_id in subscription.type_ids:
             self._routes[type_id] = (*self._routes.get(type_id, _NOBODY), subscription)
 
+    def extend(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
+        """From now on it gets messages of these types too."""
+        for type_id in type_ids - subscription.type_ids:
+            self._routes[type_id] = (*self._routes.get(type_id, _NOBODY), subscription)
+        subscription.type_ids |= type_ids
+
     def remove(self, subscription: LocalSubscription) -> None:
         """From now on it gets none."""
         self.subscriptions.discard(subscription)

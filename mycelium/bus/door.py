@@ -7,6 +7,7 @@ from attrs import frozen
 
 from mycelium.bus.monotonic import MonotonicGuard
 from mycelium.schema.errors import RuleError
+from mycelium.schema.model import Message, Schema
 from mycelium.schema.registry import Entry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
@@ -25,12 +26,14 @@ class Objection:
         type_id: Its type.
         code: The error's code.
         problem: For the client; it may show the client's own values, so it is not for logs.
+        excused: Whether the client could not know better: it is told once in a while, and never sent away for it.
     """
 
     index: int
     type_id: int
     code: ErrorCode
     problem: str
+    excused: bool = False
 
 
 @final
@@ -40,11 +43,18 @@ class Door:
     Args:
         session: The number that this connection may give as its own.
         guard: Of this connection.
+
+    Attributes:
+        guard: See above.
+        contracts: What the client writes by, where that is something else than the newest generation.
+        unreadable: Types that it writes in a way that is not read any more.
     """
 
     def __init__(self, session: int, guard: MonotonicGuard) -> None:
+        self.guard = guard
+        self.contracts: Schema | None = None
+        self.unreadable: frozenset[int] = frozenset()
         self._session = session
-        self._guard = guard
 
     def __repr__(self) -> str:
         return f"<Door of session {self._session}>"
@@ -58,24 +68,39 @@ class Door:
             batch: Frames of the client.
             entries: The newest generation by type id.
         """
-        guarded = self._guard.fields
+        guarded = self.guard.fields
         for index, type_id in enumerate(batch.type_ids):
             entry = entries.get(type_id)
-            if entry is None:
-                problem = f"the bridge's contracts have no type id {type_id}"
-                yield Objection(index, type_id, ErrorCode.UNKNOWN_TYPE, problem)
+            if entry is None or type_id in self.unreadable:
+                yield self._no_entry(index, type_id, known=entry is not None)
                 continue
             payload = batch.payload(index)
             try:
                 tags = entry.codec.verify(payload)
                 lie = self._lie_in(tags) if tags else None
                 if lie is None and type_id in guarded:
-                    self._guard.check(entry.codec.decode(payload))
+                    self.guard.check(entry.codec.decode(payload))
             except (DecodeError, RuleError) as error:
-                yield Objection(index, type_id, ErrorCode.INVALID_PAYLOAD, str(error))
+                excused = error.rule is not None and self._rules_differ(entry.message)
+                yield Objection(index, type_id, ErrorCode.INVALID_PAYLOAD, str(error), excused)
             else:
                 if lie is not None:
                     yield Objection(index, type_id, ErrorCode.DENIED, lie)
+
+    def _no_entry(self, index: int, type_id: int, *, known: bool) -> Objection:
+        if known:
+            problem = f"type id {type_id} is written differently since the bridge's contracts changed"
+            return Objection(index, type_id, ErrorCode.SCHEMA_INCOMPATIBLE, problem, excused=True)
+        declared = self.contracts is not None and type_id in self.contracts.by_id
+        problem = f"the bridge's contracts have no type id {type_id}"
+        return Objection(index, type_id, ErrorCode.UNKNOWN_TYPE, problem, excused=declared)
+
+    def _rules_differ(self, message: Message) -> bool:
+        """Whether the client writes by other rules than those of the newest generation."""
+        own = self.contracts.by_id.get(message.type_id) if self.contracts is not None else None
+        if own is None:
+            return False
+        return {one.tag: one.rules for one in own.fields} != {one.tag: one.rules for one in message.fields}
 
     def _lie_in(self, tags: Mapping[int, bytes]) -> str | None:
         """What a client says of itself must be true; replies are not asked for yet, so none may be sent."""

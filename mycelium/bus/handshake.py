@@ -4,32 +4,53 @@ from typing import Any, Final
 
 from mycelium.contracts import Contracts
 from mycelium.schema.classes import Message
-from mycelium.schema.model import Schema
+from mycelium.schema.document import document_bytes
 from mycelium.wire.connection import Core
 from mycelium.wire.errors import ErrorCode, ProtocolError
 
 __all__ = ["PROTOCOL_VERSION", "check_hello", "make_hello"]
 
 PROTOCOL_VERSION: Final = 1
-_SHOWN: Final = 12
-"""Digits of a digest that people are shown."""
 
 
-def make_hello(core: Core, contracts: Contracts | None, name: str, heartbeat_ms: int) -> Message:
-    """A client's first frame; without contracts it asks for the bridge's."""
+def make_hello(
+    core: Core,
+    contracts: Contracts | None,
+    name: str,
+    heartbeat_ms: int,
+    *,
+    follow: bool = True,
+    with_document: bool = False,
+) -> Message:
+    """A client's first frame, or its second.
+
+    Args:
+        core: The core protocol.
+        contracts: The client's; None to ask for the bridge's.
+        name: The client's, for people.
+        heartbeat_ms: What the client wishes for.
+        follow: Whether the client goes along when the bridge's contracts change.
+        with_document: Whether this is the answer to NeedContracts.
+    """
     told: dict[str, Any] = {"protocol": PROTOCOL_VERSION, "client": name, "heartbeat_ms": heartbeat_ms}
-    if contracts is None:
+    if follow or contracts is None:
         told["want_contracts"] = True
-    else:
+    if contracts is not None:
         schema = contracts.schema
         told["schema_id"], told["schema_version"] = schema.id, schema.version
         told["schema_digest"] = bytes.fromhex(schema.digest)
+        if with_document:
+            told["contracts"] = document_bytes(schema)
     hello: Message = core.Hello(**told)
     return hello
 
 
-def check_hello(hello: Any, schema: Schema) -> None:
-    """Whether the bridge lets a client in.
+def check_hello(hello: Any, *, second: bool) -> None:
+    """Whether a Hello makes sense, whatever the contracts are.
+
+    Args:
+        hello: What the client said.
+        second: Whether it is the answer to NeedContracts.
 
     Raises:
         ProtocolError: It does not; the code and the text are what the client is told.
@@ -39,11 +60,7 @@ def check_hello(hello: Any, schema: Schema) -> None:
         raise ProtocolError(ErrorCode.VERSION, problem)
     if hello.heartbeat_ms == 0:
         raise ProtocolError(ErrorCode.PROTOCOL, "a heartbeat of 0 ms; leave it out for the default")
-    if hello.contracts is not None:
+    if second and hello.contracts is None:
+        raise ProtocolError(ErrorCode.PROTOCOL, "no contracts in the second Hello; they were asked for")
+    if not second and hello.contracts is not None:
         raise ProtocolError(ErrorCode.PROTOCOL, "contracts in the first Hello; they are sent when asked for")
-    if hello.schema_digest is not None and hello.schema_digest.hex() != schema.digest:
-        problem = (
-            f"the client's contracts (digest {hello.schema_digest.hex()[:_SHOWN]}) are not the bridge's "
-            f"({schema.digest[:_SHOWN]}, version {schema.version}); use the same contracts file on both sides"
-        )
-        raise ProtocolError(ErrorCode.SCHEMA_INCOMPATIBLE, problem)

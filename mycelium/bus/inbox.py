@@ -70,6 +70,15 @@ class Inbox:
         """
         wish = self._interest.add(subscription.type_ids, window, queue)
         self.dispatcher.add(subscription)
+        return self._carry(subscription, wish)
+
+    def extend(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
+        """Have a subscription get messages of more types."""
+        wish = self._interest.add(type_ids)
+        self.dispatcher.extend(subscription, type_ids)
+        self._carry(subscription, wish)
+
+    def _carry(self, subscription: LocalSubscription, wish: Wish | None) -> list[Answer]:
         if wish is not None:
             self._credits[wish.number] = Credit(wish.options.window, partial(self._give, wish.number))
             self._confirmations[wish.number] = self._tell(wish)

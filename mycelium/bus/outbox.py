@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Final, final
 
+from mycelium.bus.lag import DropReason
 from mycelium.bus.stats import SubscriptionStats
 from mycelium.bus.subscription import DEFAULT_QUEUE
 from mycelium.wire.buffer import Batch
@@ -66,6 +67,15 @@ class Outbox:
         self.queued_bytes += batch.size
         while (excess := self._excess()) > 0:
             self._drop_oldest(excess)
+
+    def put_fitting(self, batch: Batch, blocked: frozenset[int]) -> None:
+        """Queue a batch but for the messages of some types, which are dropped for the reason `schema`."""
+        dropped = sum(type_id in blocked for type_id in batch.type_ids)
+        self._matched += dropped
+        if dropped:
+            self._dropped[DropReason.SCHEMA.reason] += dropped
+        for part in _fitting(batch, lambda type_id: type_id not in blocked):
+            self.put(part)
 
     def take(self, most_bytes: int) -> Batch | None:
         """The next messages that may be sent now, from one batch.

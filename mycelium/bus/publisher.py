@@ -1,13 +1,14 @@
 """What is checked before anybody sees a message, the same on bus and client, and its way to a frame."""
 
 import time
+from collections.abc import Mapping
 from typing import Final, final
 
 from mycelium.bus.errors import UsageError
 from mycelium.bus.monotonic import MonotonicGuard, monotonic_fields
 from mycelium.contracts import Contracts
 from mycelium.schema.classes import Message
-from mycelium.schema.registry import Entry
+from mycelium.schema.registry import Entry, Registry
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import EncodeError
 from mycelium.wire.frames import HARD_MAX_PAYLOAD, encode_frame
@@ -34,6 +35,7 @@ class Publisher:
     def __init__(self, contracts: Contracts, max_payload: int = HARD_MAX_PAYLOAD, *, stamp: int | None = None) -> None:
         self.contracts = contracts
         self.max_payload = max_payload
+        self._registry = contracts.registry
         self.guard = MonotonicGuard(monotonic_fields(contracts.schema))
         self._stamp = stamp
         self._published = 0
@@ -47,10 +49,25 @@ class Publisher:
         Raises:
             UsageError: It is no type of these contracts.
         """
+        registry = self.contracts.registry
+        if registry is not self._registry:
+            self._keep_up(registry)
         entry: Entry[Codec] | None = getattr(type(message), "__mycelium__", None)
-        if entry is None or self.contracts.registry.by_id.get(entry.message.type_id) is not entry:
+        if entry is None or registry.by_id.get(entry.message.type_id) is not entry:
             raise UsageError(f"{message!r} is not of {self.contracts!r}; {_REMEDY}")
         return entry
+
+    @property
+    def monotonic(self) -> Mapping[int, tuple[str, ...]]:
+        """Fields of the newest generation that must not decrease, by type id."""
+        self._keep_up(self.contracts.registry)
+        return self.guard.fields
+
+    def _keep_up(self, registry: Registry[Codec]) -> None:
+        """The contracts may have changed."""
+        if registry is not self._registry:
+            self._registry = registry
+            self.guard.fields = monotonic_fields(registry.schema)
 
     def encode(self, message: Message, entry: Entry[Codec]) -> bytes:
         """The frame of a message, its rules checked but for `monotonic`.

@@ -55,7 +55,10 @@ class RemoteSubscription:
 
     def offer(self, batch: Batch) -> None:
         """Queue a batch and have it sent soon."""
-        self.outbox.put(batch)
+        if self.owner.blocked:
+            self.outbox.put_fitting(batch, self.owner.blocked)
+        else:
+            self.outbox.put(batch)
         self.owner.changed(self)
 
 
@@ -68,6 +71,9 @@ class RemoteSubscriptions:
         limits: How many there may be.
         on_ready: Called when something can be sent.
         on_lag: Called when messages were dropped.
+
+    Attributes:
+        blocked: Types that the client does not read as they are written now.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class RemoteSubscriptions:
         self._limits = limits
         self._on_ready = on_ready
         self._on_lag = on_lag
+        self.blocked: frozenset[int] = frozenset()
         self._by_number: dict[int, RemoteSubscription] = {}
         self._number_of: dict[int, int] = {}
         self._turns: dict[RemoteSubscription, None] = {}

@@ -9,25 +9,24 @@ it says Goodbye and delivers what is queued (`say_goodbye`, `finish`).
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, Protocol, final
+from typing import Any, ClassVar, Final, final
 
 from mycelium.bus.budget import ErrorBudget, LogLimit
 from mycelium.bus.door import Door, Objection
-from mycelium.bus.handshake import PROTOCOL_VERSION, check_hello
 from mycelium.bus.heartbeat import Due, Heartbeat, clamp_interval
+from mycelium.bus.host import Host
 from mycelium.bus.lag import DropReason
-from mycelium.bus.limits import Limits
 from mycelium.bus.monotonic import MonotonicGuard
+from mycelium.bus.negotiation import Standing
 from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
-from mycelium.bus.router import Router
-from mycelium.schema.registry import Registry
+from mycelium.bus.terms import Terms
+from mycelium.schema.model import Schema
 from mycelium.wire.buffer import Batch
-from mycelium.wire.codec import Codec
-from mycelium.wire.connection import Connection, Core, Event
+from mycelium.wire.connection import Connection, Event
 from mycelium.wire.errors import ErrorCode, LocalProtocolError, ProtocolError
 from mycelium.wire.state import Role, State, is_fatal
 
-__all__ = ["Host", "Limits", "Session"]
+__all__ = ["Session"]
 
 _log = logging.getLogger("mycelium.bridge")
 _WRITE_SIZE: Final = 256 * 1024
@@ -38,38 +37,6 @@ _MOST_SHOWN: Final = 128
 """Characters of a peer's text that are repeated to people."""
 _CLIENT, _EOF = "client", "eof"
 """Close reasons beside the names of error codes."""
-
-
-class Host(Protocol):
-    """What a session needs of its bridge."""
-
-    core: Core
-    name: str
-    limits: Limits
-
-    @property
-    def router(self) -> Router:
-        """Where subscriptions are entered."""
-
-    @property
-    def registry(self) -> Registry[Codec]:
-        """The newest generation."""
-
-    def publish_batch(self, batch: Batch, session: "Session") -> None:
-        """Hand checked frames to everybody who wants them."""
-
-    def lags(self, session: "Session") -> None:
-        """Have `report_lag` called soon."""
-
-    def parted(self, session: "Session") -> None:
-        """The client has answered the bridge's Goodbye."""
-
-    @property
-    def monotonic(self) -> Mapping[int, tuple[str, ...]]:
-        """Fields of the newest generation that must not decrease, by type id."""
-
-    def document(self) -> bytes:
-        """The contracts document of the newest generation."""
 
 
 @final
@@ -88,6 +55,7 @@ class Session:
         received: Frames that were let in.
         refused: Frames that were not.
         said_goodbye: Whether the client has nothing more to say.
+        terms: The contracts that it goes by.
         subscriptions: Of this connection.
     """
 
@@ -105,6 +73,7 @@ class Session:
         self._connection = Connection(Role.BRIDGE, host.core, host.limits.max_payload)
         self._control = bytearray()
         self._door = Door(number, MonotonicGuard(host.monotonic))
+        self.terms = Terms(host.core, self._door, self.subscriptions)
         self._heartbeat: Heartbeat | None = None
         self._budget: ErrorBudget | None = None
         self._lines: LogLimit | None = None
@@ -192,6 +161,39 @@ class Session:
         """Whether there is something that could be sent now."""
         return bool(self._control) or self.subscriptions.ready
 
+    # --- contracts ---
+
+    def need_contracts(self) -> None:
+        """Ask the client for its contracts document."""
+        self._say(self.terms.need_contracts())
+
+    def welcome(self, hello: Any, contracts: Schema | None) -> None:
+        """Let the client in.
+
+        Args:
+            hello: What it said.
+            contracts: What it reads and writes by; None for whatever the bridge has.
+        """
+        host = self._host
+        heartbeat_ms = clamp_interval(hello.heartbeat_ms)
+        facts = {"server": host.name, "session": self.number, "max_payload": host.limits.max_payload}
+        welcome = self.terms.welcome(
+            hello, contracts, host.registry.schema, host.document(), heartbeat_ms=heartbeat_ms, **facts
+        )
+        self._heartbeat = Heartbeat(heartbeat_ms / 1000, self._now)
+        self._say(welcome)
+
+    def schema_changed(self) -> None:
+        """Tell the client that the bridge has other contracts now; one that follows gets them."""
+        self._door.guard.fields = self._host.monotonic
+        self._say(self.terms.changed(self._host.registry.schema, self._host.document()))
+
+    def stand(self, standing: Standing) -> None:
+        """Take types from the client that it and the bridge write differently now."""
+        told = self.terms.stand(standing)
+        if told is not None:
+            self._say(told)
+
     # --- the end ---
 
     def say_goodbye(self, reason: str) -> None:
@@ -250,6 +252,11 @@ class Session:
 
     def _refuse(self, objection: Objection) -> None:
         self.refused += 1
+        if objection.excused:
+            told = self.terms.excuse(objection, self._now)
+            if told is not None:
+                self._say(told)
+            return
         self._warn(objection.code.reason, f"type id {objection.type_id}")
         if self._budget is None:
             self._budget = ErrorBudget()
@@ -263,23 +270,12 @@ class Session:
 
     def _on_hello(self, hello: Any) -> None:
         schema = self._host.registry.schema
-        check_hello(hello, schema)
+        fits = self.terms.fit(hello, schema)
         self.client = _for_people(hello.client)
-        heartbeat_ms = clamp_interval(hello.heartbeat_ms)
-        self._heartbeat = Heartbeat(heartbeat_ms / 1000, self._now)
-        self._say(
-            self._host.core.Welcome(
-                protocol=PROTOCOL_VERSION,
-                server=self._host.name,
-                session=self.number,
-                schema_id=schema.id,
-                schema_version=schema.version,
-                schema_digest=bytes.fromhex(schema.digest),
-                contracts=self._host.document() if hello.want_contracts else None,
-                max_payload=self._host.limits.max_payload,
-                heartbeat_ms=heartbeat_ms,
-            )
-        )
+        if fits:
+            self.welcome(hello, None if hello.schema_digest is None else schema)
+        else:
+            self._host.meet(self, hello)
 
     def _on_subscribe(self, wish: Any) -> None:
         problem = self.subscriptions.problem_with(wish)

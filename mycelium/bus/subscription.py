@@ -61,6 +61,7 @@ class LocalSubscription:
         self.handler = handler
         self.limit = limit
         self.closed = False
+        self.topic: str | None = None
         self._on_close = on_close
         self._leaving: Sequence[asyncio.Future[Any]] = ()
         self._ended_by: BusError | None = None

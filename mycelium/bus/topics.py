@@ -2,12 +2,13 @@
 
 from mycelium.bus.errors import UsageError
 from mycelium.bus.handlers import HandlerFunction, types_of
+from mycelium.bus.subscription import LocalSubscription
 from mycelium.contracts import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry
 from mycelium.wire.codec import Codec
 
-__all__ = ["check_sizes", "chosen_types", "type_id_of"]
+__all__ = ["check_sizes", "chosen_types", "new_of_topic", "type_id_of"]
 
 
 def chosen_types(
@@ -28,6 +29,12 @@ def chosen_types(
             raise UsageError("messages() needs a type or a topic; write messages(Pong)")
         types = types_of(handler, contracts)
     return frozenset(type_id_of(contracts, one) for one in types)
+
+
+def new_of_topic(contracts: Contracts, subscription: LocalSubscription) -> frozenset[int]:
+    """Type ids that have come to the topic of a subscription since it was made; none for one without a topic."""
+    messages = contracts.schema.by_topic.get(subscription.topic or "", ())
+    return frozenset(message.type_id for message in messages) - subscription.type_ids
 
 
 def check_sizes(**sizes: int | None) -> None:

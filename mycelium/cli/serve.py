@@ -76,7 +76,7 @@ def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> in
 
 async def _serve(args: argparse.Namespace, settings: dict[str, object]) -> int:
     from mycelium.bus.bus import MessageBus
-    from mycelium.bus.session import Limits
+    from mycelium.bus.limits import Limits
     from mycelium.cli.output import say
 
     bus = MessageBus(None if args.contracts is None else Path(args.contracts))

@@ -1,0 +1,106 @@
+"""The contracts of a client: a file's or the bridge's, and how they go along when the bridge's change."""
+
+import asyncio
+import logging
+from typing import Any, final
+
+from mycelium.bus.errors import Refused
+from mycelium.bus.eventstream import Events
+from mycelium.bus.handshake import make_hello
+from mycelium.bus.inbox import Inbox
+from mycelium.bus.reload import Change
+from mycelium.bus.topics import new_of_topic
+from mycelium.contractfile import find
+from mycelium.contracts import Contracts, Source, load, load_document
+from mycelium.events import SchemaChanged, SchemaRefused
+from mycelium.schema.classes import Message
+from mycelium.schema.errors import ContractError, ContractNotFound
+from mycelium.schema.model import Schema
+from mycelium.schema.parse import parse_document
+from mycelium.wire.connection import Core
+from mycelium.wire.errors import ErrorCode
+
+__all__ = ["Accord", "own_contracts"]
+
+_log = logging.getLogger("mycelium.client")
+
+
+def own_contracts(source: Source | None, *, from_bridge: bool) -> Contracts | None:
+    """What a client starts with: what it was given, else the default file's; None where it takes the bridge's."""
+    if from_bridge:
+        return None
+    if source is not None:
+        return load(source)
+    try:
+        path = find()
+    except ContractNotFound:
+        return None
+    return load(path)
+
+
+@final
+class Accord:
+    """On which contracts a client and its bridge talk.
+
+    Args:
+        contracts: The client's own; None to take the bridge's.
+        follow: Whether to go along when the bridge's change; None: with its own or the same ones.
+        inbox: The client's subscriptions; those to a topic get what comes to it.
+        events: Where changes are told.
+
+    Attributes:
+        contracts: See above.
+    """
+
+    def __init__(self, contracts: Contracts | None, *, follow: bool | None, inbox: Inbox, events: Events) -> None:
+        self.contracts = contracts
+        self._follow = follow
+        self._inbox = inbox
+        self._events = events
+        self._source = "<contracts of the bridge>"
+
+    def __repr__(self) -> str:
+        return f"<Accord on {self.contracts!r}>"
+
+    def hello(self, core: Core, name: str, heartbeat_ms: int, *, second: bool = False) -> Message:
+        """The first Hello, or the second: then the bridge does not know these contracts; they are another version."""
+        follow = self._follow is True if second else self._follow is not False
+        return make_hello(core, self.contracts, name, heartbeat_ms, follow=follow, with_document=second)
+
+    def welcome(self, welcome: Any) -> Contracts:
+        """What the client goes by now that it is let in.
+
+        Raises:
+            Refused: It has no contracts, and the bridge sent none.
+            ContractError: What the bridge sent has faults.
+        """
+        self._source = f"<contracts of {welcome.server}>"
+        if self.contracts is None:
+            if welcome.contracts is None:
+                raise Refused(ErrorCode.PROTOCOL, "the bridge sent no contracts; give the client a contracts file")
+            self.contracts = load_document(welcome.contracts, self._source)
+        elif welcome.contracts is not None:
+            self._apply(self.contracts, parse_document(welcome.contracts, self._source))
+        return self.contracts
+
+    async def go_along(self, document: bytes) -> None:
+        """The bridge has other contracts now: so has this client. If they cannot be read, it keeps what it has."""
+        try:
+            schema = await asyncio.to_thread(parse_document, document, self._source)
+        except ContractError as error:
+            _log.warning("the new contracts of the bridge are not taken: %s", error)
+            self._events.tell(SchemaRefused(self._source, "invalid", tuple(map(str, error.faults))))
+            return
+        if self.contracts is not None:
+            self._apply(self.contracts, schema)
+
+    def _apply(self, contracts: Contracts, schema: Schema) -> None:
+        previous = contracts.schema
+        if previous != schema:  # another client of this handle, or its file, may have been first
+            contracts.apply(schema)
+            contracts.tell(Change("applied", schema.source, previous, schema))
+        for subscription in list(self._inbox.dispatcher.subscriptions):
+            new = new_of_topic(contracts, subscription)
+            if new:
+                self._inbox.extend(subscription, new)
+        self._events.tell(SchemaChanged(schema.source, schema.version, previous.digest, schema.digest))

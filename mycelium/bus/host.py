@@ -1,0 +1,51 @@
+"""What a session needs of its bridge."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mycelium.bus.limits import Limits
+from mycelium.bus.router import Router
+from mycelium.schema.registry import Registry
+from mycelium.wire.buffer import Batch
+from mycelium.wire.codec import Codec
+from mycelium.wire.connection import Core
+
+if TYPE_CHECKING:
+    from mycelium.bus.session import Session
+
+__all__ = ["Host"]
+
+
+class Host(Protocol):
+    """What a session needs of its bridge."""
+
+    core: Core
+    name: str
+    limits: Limits
+
+    @property
+    def router(self) -> Router:
+        """Where subscriptions are entered."""
+
+    @property
+    def registry(self) -> Registry[Codec]:
+        """The newest generation."""
+
+    def publish_batch(self, batch: Batch, session: "Session") -> None:
+        """Hand checked frames to everybody who wants them."""
+
+    def lags(self, session: "Session") -> None:
+        """Have `report_lag` called soon."""
+
+    def parted(self, session: "Session") -> None:
+        """The client has answered the bridge's Goodbye."""
+
+    def meet(self, session: "Session", hello: Any) -> None:
+        """Find out whether a client with other contracts may be let in; `welcome`, `need_contracts` or `refuse`."""
+
+    @property
+    def monotonic(self) -> Mapping[int, tuple[str, ...]]:
+        """Fields of the newest generation that must not decrease, by type id."""
+
+    def document(self) -> bytes:
+        """The contracts document of the newest generation."""

@@ -1,0 +1,79 @@
+"""Clients that come with other contracts: which ones are known, and whether they can be talked to."""
+
+import asyncio
+from collections import OrderedDict
+from typing import Final, final
+
+from mycelium.bus.negotiation import Standing, obstacles, standing
+from mycelium.schema.errors import ContractError
+from mycelium.schema.model import Schema
+from mycelium.schema.parse import parse_document
+from mycelium.wire.errors import ErrorCode, ProtocolError
+
+__all__ = ["Acquaintances"]
+
+_MOST_KNOWN: Final = 256
+_MOST_JUDGED: Final = 1024
+_MOST_FAULTS: Final = 5
+
+
+@final
+class Acquaintances:
+    """Contracts by their digest, and what was found about pairs of them.
+
+    Whatever takes time, parsing and comparing, is done in a thread: a client with a large document holds up nobody.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Schema] = OrderedDict()
+        self._obstacles: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Acquaintances with {len(self._known)} contracts>"
+
+    def remember(self, schema: Schema) -> None:
+        """Know contracts by their digest from now on."""
+        self._known[schema.digest] = schema
+        self._known.move_to_end(schema.digest)
+        while len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+
+    async def meet(self, digest: str, document: bytes | None, bridge: Schema) -> Schema | None:
+        """The contracts of a client that may be let in; None if the document has to be asked for.
+
+        Args:
+            digest: What the client says, in hex.
+            document: Its contracts document, if it was sent.
+            bridge: The newest generation.
+
+        Raises:
+            ProtocolError: The document has faults, or the two cannot talk to each other; the text says what keeps them.
+        """
+        client = self._known.get(digest)
+        if document is not None:
+            client = await self._read(document)
+        if client is None:
+            return None
+        pair = client.digest, bridge.digest
+        if pair not in self._obstacles:
+            self._obstacles[pair] = await asyncio.to_thread(obstacles, client, bridge)
+            while len(self._obstacles) > _MOST_JUDGED:
+                self._obstacles.popitem(last=False)
+        found = self._obstacles[pair]
+        if found:
+            raise ProtocolError(ErrorCode.SCHEMA_INCOMPATIBLE, "; ".join(found))
+        return client
+
+    async def standings(self, clients: set[Schema], bridge: Schema) -> dict[str, Standing]:
+        """What sessions with these contracts must leave, by the digest of theirs."""
+        return {one.digest: await asyncio.to_thread(standing, one, bridge) for one in clients}
+
+    async def _read(self, document: bytes) -> Schema:
+        try:
+            client = await asyncio.to_thread(parse_document, document, "contracts of the client")
+        except ContractError as error:
+            faults = "; ".join(map(str, error.faults[:_MOST_FAULTS]))
+            raise ProtocolError(ErrorCode.SCHEMA_INCOMPATIBLE, f"the contracts have faults: {faults}") from error
+        # It is known by what it says, whatever the client said of it.
+        self.remember(client)
+        return client
