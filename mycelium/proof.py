@@ -136,7 +136,7 @@ class Crossing:
         if was is None:
             return now is None or (not after.optional and before.default is MISSING)
         if now is None:
-            return before.optional and before.default is not MISSING
+            return before.optional and to_json_value(before.type, was, self.writer) == before.default
         return self.same(before.type, after.type, was, now)
 
     def same(self, ours: Type, theirs: Type, was: Any, now: Any) -> bool:

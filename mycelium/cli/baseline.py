@@ -189,9 +189,11 @@ class _Finder:
         return self._read(self._commit(ref, spec), path, spec)
 
     def _commit(self, name: str, spec: str) -> str:
-        if self.git.top() is None:
-            what = "is neither a file nor, outside of a git work tree, a revision"
-            raise BaselineError(f"cannot compare with {spec}", f"{name} {what}", "check the path, or name a file")
+        try:
+            self.git.run("rev-parse", "--show-toplevel")
+        except GitError as error:
+            why = f"{name} is no file, and git says: {str(error).splitlines()[0]}"
+            raise BaselineError(f"cannot compare with {spec}", why, "check the path, or name a file") from error
         commit = self.git.commit(name)
         if commit is None:
             raise self._missing(spec, f"{name} is neither a file nor a revision that git knows here", name)

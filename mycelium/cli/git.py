@@ -11,6 +11,8 @@ __all__ = ["Git", "GitError"]
 
 _TIMEOUT: Final = 60.0
 """Seconds; no question asked here takes that long, but a repository on a network drive may hang."""
+_FOREIGN: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+"""Set by git for its hooks, and meant for the directory that the hook began in."""
 _ENVIRONMENT: Final = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
@@ -35,7 +37,7 @@ class Git:
             done = subprocess.run(  # noqa: S603  names from the command line are never taken for options: see `commit`
                 command,
                 cwd=self.directory,
-                env={**os.environ, **_ENVIRONMENT},
+                env={name: value for name, value in os.environ.items() if name not in _FOREIGN} | _ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=_TIMEOUT,

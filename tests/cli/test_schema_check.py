@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +70,6 @@ class Repository:
             "GIT_CONFIG_SYSTEM": os.devnull,
             **{f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()},
         }
-        self.git("init", "-q", "-b", "main")
 
     def git(self, *arguments):
         done = subprocess.run(
@@ -105,12 +105,18 @@ class Repository:
         subprocess.run(["patch", "-p1", "-s"], cwd=self.path, input=patch, text=True, check=True)
 
 
-@pytest.fixture
-def repository(tmp_path):
-    made = Repository(tmp_path)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    made = Repository(tmp_path_factory.mktemp("template"))
+    made.git("init", "-q", "-b", "main")
     made.commit(OLD, "one")
     made.git("checkout", "-qb", "feature")
-    return made
+    return made.path
+
+
+@pytest.fixture
+def repository(template, tmp_path):
+    return Repository(shutil.copytree(template, tmp_path / "work"))
 
 
 def pasted(text, printed):
@@ -472,3 +478,27 @@ def test_the_script_runs_without_an_install(tmp_path):
     done = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "upstream       ForwardCompatible; issues: none; warnings: 1" in done.stdout
+
+
+def test_variables_that_git_sets_for_its_hooks_do_no_harm(repository):
+    (repository.path / "deep").mkdir()
+    repository.commit(OLD, "moved", "deep/contracts.yaml")
+    repository.write(REQUIRED, "deep/contracts.yaml")
+    done = repository.run("check", "deep/contracts.yaml", "--against", "HEAD", GIT_DIR=".git", GIT_INDEX_FILE="x")
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_outside_of_a_work_tree_git_names_are_no_baselines(tmp_path):
+    lonely = Repository(tmp_path)
+    lonely.write(OLD)
+    assert "not a git repository" in lonely.run("check", "--against", "main").stderr
+    assert lonely.run("check").returncode == 4
+    assert "tag: 1" in lonely.run("pin-tags").stdout
+
+
+def test_a_table_of_experimental_messages_promises_nothing(repository):
+    probe = OLD.replace("1001", "50001")
+    repository.write(probe.replace("u64", "u32"))
+    done = repository.run("check", "--against", "-", stdin=probe)
+    assert done.returncode == 0
+    assert "WARN   FIELD_TYPE_CHANGED" in done.stdout

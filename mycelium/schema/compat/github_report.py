@@ -33,10 +33,8 @@ def render_github(view: View) -> str:
         lines.append(f"::notice title=mycelium::{len(findings) - _MOST} more in the job summary")
     report = view.report
     words = {True: "yes", False: "no"}
-    lines.append(
-        f"{view.current} against {view.previous}: {view.status}; new reads old: {words[report.backward]}, "
-        f"old reads new: {words[report.forward]}"
-    )
+    said = f"new reads old: {words[report.backward]}, old reads new: {words[report.forward]}"
+    lines.append(_text(f"{view.current} against {view.previous}: {view.status}; {said}"))
     return "\n".join(lines) + "\n"
 
 

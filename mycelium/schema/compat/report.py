@@ -199,7 +199,11 @@ def _selected(findings: Sequence[Finding], policy: Policy) -> tuple[Finding, ...
         for one in findings
         if (not policy.only or _matches(one, policy.only)) and not _matches(one, policy.skip)
     )
-    return ordered(chosen)
+    found = tuple(chosen)
+    if all(one.backward for one in found):
+        # What it would be about was not looked for.
+        found = tuple(one for one in found if one.rule != "MIN_COMPATIBLE_NOT_RAISED")
+    return ordered(found)
 
 
 def _matches(finding: Finding, patterns: Sequence[str]) -> bool:
