@@ -1,6 +1,7 @@
 """Values and bytes of every type, right and wrong: rows that prove the same of value codecs and of whole messages."""
 
 import json
+import math
 
 from strategies import load
 
@@ -72,6 +73,7 @@ SPELLINGS = [
     "f32",
     "f64",
     "i128",
+    "i16",
     "i32",
     "i64",
     "i8",
@@ -118,7 +120,31 @@ def type_of(spelling):
     return WORLD.schema.messages[probe_of(spelling, "required")].by_name["probe"].type
 
 
+SCALAR_ROWS = [
+    ("u8", 255, "ff"),
+    ("u16", 258, "0201"),
+    ("u32", 1, "01000000"),
+    ("u64", 2**64 - 2, "feffffffffffffff"),
+    ("u128", 2**64, "00000000000000000100000000000000"),
+    ("u128", 2**128 - 1, "ff" * 16),
+    ("i8", -1, "ff"),
+    ("i16", -32768, "0080"),
+    ("i32", -2, "feffffff"),
+    ("i64", -(2**63), "0000000000000080"),
+    ("i128", -(2**127), "00000000000000000000000000000080"),
+    ("i128", -5, "fbffffffffffffffffffffffffffffff"),
+    ("f32", 1.5, "0000c03f"),
+    ("f64", -0.0, "0000000000000080"),
+    ("f64", math.inf, "000000000000f07f"),
+    ("bool", True, "01"),
+    ("bool", False, "00"),
+    ("U256", 1, "00" * 31 + "01"),
+    ("U256", 2**256 - 1, "ff" * 32),
+    ("U256", 0x0102, "00" * 30 + "0102"),
+]
+
 ROWS = [
+    *SCALAR_ROWS,
     ("Side", Side.buy, "01"),
     ("Level", Level.high, "e803"),
     ("Level", -5, "fbff"),

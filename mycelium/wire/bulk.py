@@ -35,7 +35,7 @@ class Bulk:
     pack: Callable[[list[Any]], bytes]
     unpack: Callable[[bytes], list[Any]]
     """The length must be a multiple of the type's size."""
-    scan: Callable[[bytes], object] | None
+    scan: Callable[[bytes], None] | None
     """Raises if a value is not legal; None where every bit pattern is."""
 
 
@@ -115,10 +115,12 @@ def _enums(enum: EnumDef, cls: type[IntEnum]) -> Bulk:
         return numbers.pack(values)
 
     def unpack_known(data: bytes) -> list[Any]:
-        values = numbers.unpack(data)
-        if not known.issuperset(values):
+        scan(data)
+        return unpack_any(data)
+
+    def scan(data: bytes) -> None:
+        if not known.issuperset(numbers.unpack(data)):
             raise Surprise
-        return list(map(find, values, values))
 
     def unpack_any(data: bytes) -> list[Any]:
         values = numbers.unpack(data)
@@ -126,7 +128,7 @@ def _enums(enum: EnumDef, cls: type[IntEnum]) -> Bulk:
 
     if enum.open:
         return Bulk(numbers.pack, unpack_any, None)
-    return Bulk(pack_known, unpack_known, unpack_known)
+    return Bulk(pack_known, unpack_known, scan)
 
 
 def _blobs(length: int) -> Bulk:

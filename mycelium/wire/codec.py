@@ -47,7 +47,7 @@ class Codec:
         return self._fast.encode(self._encode)
 
     @cached_property
-    def check(self) -> Callable[..., object]:
+    def check(self) -> Callable[..., None]:
         """`check(message)`: what `encode` and `check_rules` check, without making a payload.
 
         Raises:
@@ -84,8 +84,8 @@ class Codec:
         return self._fast.verify(self._verify)
 
     @cached_property
-    def _fits(self) -> Callable[..., object]:
-        return self._fast.check(self._encode)
+    def _fits(self) -> Callable[..., None]:
+        return self._fast.check(self._check_types)
 
     def _may_have_rules(self) -> bool:
         """Whether rules have to be looked for; nested messages cannot be looked at yet."""
@@ -100,6 +100,9 @@ class Codec:
             return self.walk.encode(message, depth)
         except Misfit as misfit:
             raise EncodeError(self.message.name, misfit.path, misfit.problem, misfit.value) from None
+
+    def _check_types(self, message: Any, depth: int = 1) -> None:
+        self._encode(message, depth)
 
     def _check(self, message: Any) -> None:
         self._fits(message)

@@ -231,7 +231,7 @@ def test_frames_are_explained_like_this(data, lines):
     assert rows[0].length == len(rows[0].data)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_the_rows_of_any_bytes_hold_every_byte_once(data):
     world = data.draw(worlds())

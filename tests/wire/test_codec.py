@@ -18,7 +18,7 @@ from wire_rows import BROKEN, CLOSE, MISFITS, ROWS, SHAPES, WORLD, probe_of
 from mycelium.schema.errors import RuleError
 from mycelium.wire.errors import DecodeError, EncodeError, Misfit
 
-SLOW_TO_DRAW = settings(max_examples=80, deadline=None)
+SLOW_TO_DRAW = settings(max_examples=40, deadline=None)
 
 
 def world(messages, types=None):
@@ -181,6 +181,30 @@ def test_a_field_with_a_value_of_a_class_that_is_close_enough_is_written(spellin
     cls, codec = probe(spelling, shape)
     assert codec.encode(cls(b"\xaa", value, after=True)) == around(data)
     codec.check(cls(b"\xaa", value, after=True))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("spelling", "value", "data"), ROWS)
+def test_what_is_canonical_never_leaves_the_fast_path(spelling, value, data, shape):
+    cls, codec = probe(spelling, shape)
+    message = cls(b"\xaa", value, after=True)
+    for function in (codec.encode, codec.check, codec.decode, codec.verify):
+        function(message if function in (codec.encode, codec.check) else around(data))
+    walked = []
+
+    def profile(frame, event, _):
+        if event == "call" and frame.f_code.co_qualname.startswith(("MessageWalk.", "_packed.<locals>.one_by_one")):
+            walked.append(frame.f_code.co_qualname)
+
+    sys.setprofile(profile)
+    try:
+        codec.encode(message)
+        codec.check(message)
+        codec.decode(around(data))
+        codec.verify(around(data))
+    finally:
+        sys.setprofile(None)
+    assert set(walked) <= {"MessageWalk.check_rules", "MessageWalk.rules"}
 
 
 def path_in(path):

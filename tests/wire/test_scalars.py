@@ -7,36 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import scalars
+from wire_rows import SCALAR_ROWS
 
 from mycelium.schema.model import INTEGERS, SCALAR_SIZES
 from mycelium.wire.errors import Misfit
 from mycelium.wire.scalars import SCALARS
 
-ROWS = [
-    ("u8", 255, "ff"),
-    ("u16", 258, "0201"),
-    ("u32", 1, "01000000"),
-    ("u64", 2**64 - 2, "feffffffffffffff"),
-    ("u128", 2**64, "00000000000000000100000000000000"),
-    ("u128", 2**128 - 1, "ff" * 16),
-    ("i8", -1, "ff"),
-    ("i16", -32768, "0080"),
-    ("i32", -2, "feffffff"),
-    ("i64", -(2**63), "0000000000000080"),
-    ("i128", -(2**127), "00000000000000000000000000000080"),
-    ("i128", -5, "fbffffffffffffffffffffffffffffff"),
-    ("f32", 1.5, "0000c03f"),
-    ("f64", -0.0, "0000000000000080"),
-    ("f64", math.inf, "000000000000f07f"),
-    ("bool", True, "01"),
-    ("bool", False, "00"),
-    ("U256", 1, "00" * 31 + "01"),
-    ("U256", 2**256 - 1, "ff" * 32),
-    ("U256", 0x0102, "00" * 30 + "0102"),
-]
 
-
-@pytest.mark.parametrize(("name", "value", "data"), ROWS)
+@pytest.mark.parametrize(("name", "value", "data"), SCALAR_ROWS)
 def test_a_value_has_these_bytes_both_ways(name, value, data):
     kind = SCALARS[name]
     assert kind.encode(value) == bytes.fromhex(data)
