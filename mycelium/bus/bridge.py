@@ -1,7 +1,7 @@
 """Listeners, and the sessions of everybody who came through them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, final
 
@@ -13,6 +13,7 @@ from mycelium.bus.reload import Change
 from mycelium.bus.router import Router
 from mycelium.bus.session import Session
 from mycelium.bus.sockets import BACKLOG, UnixListener, open_tcp
+from mycelium.bus.tasks import Tasks
 from mycelium.bus.transport import READ_SIZE, SessionProtocol
 from mycelium.bus.urls import Address, parse_url
 from mycelium.contracts import Contracts, core_protocol
@@ -92,7 +93,7 @@ class Bridge:
         self._lagging: dict[int, Session] = {}
         self._document: tuple[Schema, bytes] | None = None
         self._acquaintances = Acquaintances()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._forget_changes: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
@@ -168,8 +169,7 @@ class Bridge:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for task in self._tasks:
-            task.cancel()
+        await self._tasks.end()
 
     def abort(self) -> None:
         """Close every connection now, whatever is unsent."""
@@ -192,7 +192,7 @@ class Bridge:
 
     def meet(self, session: Session, hello: Any) -> None:
         """Find out whether a client with other contracts may be let in."""
-        self._run(self._meet(session, hello))
+        self._tasks.start(self._meet(session, hello))
 
     async def _meet(self, session: Session, hello: Any) -> None:
         try:
@@ -220,7 +220,7 @@ class Bridge:
         for session in self.sessions:
             if session.is_open:
                 session.schema_changed()
-        self._run(self._judge_sessions())
+        self._tasks.start(self._judge_sessions())
 
     async def _judge_sessions(self) -> None:
         """Find out what sessions that keep their own contracts must leave now."""
@@ -232,11 +232,6 @@ class Bridge:
             its = session.terms.contracts
             if its is not None and its.digest in standings and schema is self.registry.schema:
                 session.stand(standings[its.digest])
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # --- what protocols and sessions call ---
 

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Final, Self, final
@@ -23,6 +23,7 @@ from mycelium.bus.publisher import Publisher
 from mycelium.bus.requests import Answer
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
+from mycelium.bus.tasks import Tasks
 from mycelium.bus.topics import check_sizes, chosen_types
 from mycelium.bus.urls import default_url, parse_url
 from mycelium.contracts import Contracts, Source, core_protocol
@@ -85,7 +86,7 @@ class MyceliumClient:
         self._stamp = stamp
         self._tell_error = on_error
         self._events = Events()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._core = core_protocol()
         self._inbox = Inbox(self._core)
         own = own_contracts(contracts, from_bridge=from_bridge)
@@ -98,9 +99,7 @@ class MyceliumClient:
         self._closed = False
 
     def __repr__(self) -> str:
-        return (
-            f"<MyceliumClient {self.name!r} {self._state}, {len(self._inbox.dispatcher.subscriptions)} subscriptions>"
-        )
+        return f"<MyceliumClient {self.name!r} {self._state}, {self._inbox!r}>"
 
     async def __aenter__(self) -> Self:
         if self._conversation is None:
@@ -281,7 +280,7 @@ class MyceliumClient:
         elif name == "Lagged":
             self._inbox.lagged(notice)
         elif name == "SchemaChanged" and notice.contracts is not None:
-            self._run(self._accord.go_along(notice.contracts))
+            self._tasks.start(self._accord.go_along(notice.contracts))
 
     def second_hello(self) -> Message:
         """The bridge does not know these contracts, and asks for them."""
@@ -318,11 +317,6 @@ class MyceliumClient:
         self._publisher = Publisher(self._accord.welcome(welcome), welcome.max_payload, stamp=stamp)
         self._thread = threading.get_ident()
         self.session = welcome.session
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _refuse_if_closed(self) -> None:
         if self._closing is not None or self._closed:
@@ -395,8 +389,7 @@ class MyceliumClient:
                     await self._answered(self._inbox.stop())
                     await self._inbox.dispatcher.idle()
         self._closed = True
-        for task in self._tasks:
-            task.cancel()
+        await self._tasks.end()
         self._events.close()
         await self._inbox.dispatcher.end()
         if conversation is not None:

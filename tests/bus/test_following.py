@@ -1,0 +1,212 @@
+"""Contracts that change while bridge and clients run, and clients that come with other versions."""
+
+import asyncio
+import contextlib
+import json
+import re
+
+import pytest
+
+import mycelium
+from mycelium.bus.reload import Reloader
+from mycelium.events import SchemaChanged
+
+BASE = """
+schema: {id: 21, version: 1, min_compatible: 1}
+messages:
+  Ping: {tlv_type: 1010, domain: Greetings, fields: {value: {type: String}}}
+  Pong: {tlv_type: 1011, domain: Greetings, fields: {value: {type: String}}}
+  Side: {tlv_type: 1012, fields: {}}
+"""
+MORE = BASE.replace("version: 1", "version: 2").replace(
+    "Ping: {tlv_type: 1010, domain: Greetings, fields: {value: {type: String}",
+    "Ping: {tlv_type: 1010, domain: Greetings, fields: {value: {type: String}, venue: {type: u16, default: 7}",
+)
+NEW_TYPE = BASE + "  Peng: {tlv_type: 1013, domain: Greetings, fields: {n: {type: u8}}}\n"
+RETYPED = BASE.replace(
+    "Pong: {tlv_type: 1011, domain: Greetings, fields: {value: {type: String}",
+    "Pong: {tlv_type: 1011, domain: Greetings, fields: {value: {type: u64}",
+)
+
+
+@contextlib.asynccontextmanager
+async def served(tmp_path, text=BASE):
+    """A bus on a file, its bridge, and a function that edits and reloads."""
+    file = tmp_path / "contracts.yaml"
+    file.write_text(text)
+    bus = mycelium.MessageBus(file)
+    reloader = Reloader(bus.contracts)
+
+    async def edit(text, *, force=False):
+        file.write_text(text)
+        return await reloader.reload(force=force)
+
+    async with bus.serve("tcp://127.0.0.1:0") as bridge:
+        yield bus, bridge, edit
+    await bus.close()
+
+
+async def changed(events):
+    event = await events.next(5)
+    assert isinstance(event, SchemaChanged)
+    return event
+
+
+async def test_a_client_with_the_same_contracts_follows_a_reload_and_its_types_gain_the_field(tmp_path):
+    async with served(tmp_path) as (bus, bridge, edit):
+        mine = mycelium.load(BASE)
+        async with mycelium.connect(bridge.urls[0], mine) as client, client.messages(mine.Ping) as stream:
+            Ping, events = mine.Ping, client.events()  # noqa: N806
+            assert (await edit(MORE)).outcome == "applied"
+            event = await changed(events)
+            assert (event.version, event.new_digest) == (2, bus.contracts.schema.digest)
+            await client.publish(Ping("x", venue=9))
+            assert await stream.next(5) == Ping("x", venue=9)
+            bus.publish_nowait(bus.contracts.Ping("y", 3))
+            assert (await stream.next(5)).venue == 3
+
+
+async def test_a_client_without_contracts_follows_too(tmp_path):
+    async with served(tmp_path) as (_, bridge, edit), mycelium.connect(bridge.urls[0], from_bridge=True) as client:
+        events = client.events()
+        await edit(MORE)
+        await changed(events)
+        assert client.types.Ping("x").venue == 7
+
+
+async def test_a_client_that_pins_its_contracts_goes_on_with_them(tmp_path):
+    async with served(tmp_path) as (bus, bridge, edit):
+        pinned = mycelium.load(BASE)
+        async with mycelium.connect(bridge.urls[0], pinned, follow=False) as client:
+            async with client.messages(pinned.Ping) as stream:
+                await edit(MORE)
+                await client.publish(pinned.Ping("old"))
+                assert await stream.next(5) == pinned.Ping("old")
+                bus.publish_nowait(bus.contracts.Ping("new", venue=1))
+                assert await stream.next(5) == pinned.Ping("new")
+                assert pinned.schema.version == 1
+
+
+async def test_a_client_of_an_older_version_that_can_be_talked_to_is_let_in(tmp_path):
+    async with served(tmp_path, MORE) as (bus, bridge, _):
+        older = mycelium.load(BASE)
+        async with mycelium.connect(bridge.urls[0], older) as client, client.messages(older.Ping) as stream:
+            bus.publish_nowait(bus.contracts.Ping("x", venue=9))
+            assert await stream.next(5) == older.Ping("x")
+            assert older.schema.version == 1
+
+
+async def test_a_client_that_was_away_during_a_reload_catches_up_when_it_comes_back(tmp_path):
+    async with served(tmp_path) as (_, bridge, edit):
+        await edit(MORE)
+        mine = mycelium.load(BASE)
+        async with mycelium.connect(bridge.urls[0], mine):
+            assert mine.schema.version == 2
+            assert mine.Ping("x").venue == 7
+
+
+async def test_p20_contracts_that_cannot_talk_are_refused_with_rules_and_fields(tmp_path):
+    async with served(tmp_path) as (_, bridge, _):
+        for other in (RETYPED, BASE.replace("id: 21", "id: 22")):
+            with pytest.raises(mycelium.SchemaMismatch) as caught:
+                async with mycelium.connect(bridge.urls[0], other):
+                    pass
+            assert "FIELD_TYPE_CHANGED Pong.value" in str(caught.value) or "another protocol" in str(caught.value)
+
+
+async def test_types_unknown_to_one_side_are_skipped_there_and_the_publisher_is_told_once(tmp_path):
+    async with served(tmp_path) as (_, bridge, _):
+        knows_more, told = mycelium.load(NEW_TYPE), []
+        async with mycelium.connect(bridge.urls[0], knows_more, on_error=told.append) as client:
+            for _ in range(1000):
+                client.publish_nowait(knows_more.Peng(1))
+            await client.flush()
+            assert [refused.code for refused in told] == [8]
+            async with client.messages(knows_more.Ping) as stream:
+                await client.publish(knows_more.Ping("still here"))
+                assert (await stream.next(5)).value == "still here"
+
+
+async def test_a_topic_gains_a_new_type_on_bus_and_client(tmp_path):
+    async with served(tmp_path) as (bus, bridge, edit):
+        mine, seen = mycelium.load(BASE), []
+        await bus.subscribe(seen.append, topic="greetings")
+        async with mycelium.connect(bridge.urls[0], mine) as client, client.messages(topic="greetings") as stream:
+            events = client.events()
+            await edit(NEW_TYPE)
+            await changed(events)
+            await client.flush()
+            bus.publish_nowait(bus.contracts.Peng(5))
+            assert (await stream.next(5)).n == 5
+            assert [type(message).__name__ for message in seen] == ["Peng"]
+
+
+async def test_a_forced_reload_takes_from_pinned_sessions_just_the_types_that_broke(tmp_path):
+    async with served(tmp_path) as (bus, bridge, edit):
+        pinned, told = mycelium.load(BASE), []
+        async with mycelium.connect(bridge.urls[0], pinned, follow=False, on_error=told.append) as client:
+            async with client.messages(pinned.Ping, pinned.Pong) as stream:
+                assert (await edit(RETYPED)).outcome == "incompatible"
+                assert (await edit(RETYPED, force=True)).outcome == "applied"
+                while not told:  # it is found out beside the loop
+                    await client.flush()
+                assert (told[0].code, "FIELD_TYPE_CHANGED Pong.value" in told[0].text) == (7, True)
+                bus.publish_nowait(bus.contracts.Pong(3))
+                bus.publish_nowait(bus.contracts.Ping("x"))
+                assert await stream.next(5) == pinned.Ping("x")
+                await client.publish(pinned.Pong("old"))
+                await client.publish(pinned.Ping("y"))
+                assert await stream.next(5) == pinned.Ping("y")
+                assert [refused.code for refused in told] == [7, 7]
+
+
+async def test_a_rule_that_a_reload_adds_counts_against_nobody(tmp_path):
+    stricter = BASE.replace(
+        "1010, domain: Greetings, fields: {value: {type: String}",
+        "1010, domain: Greetings, fields: {value: {type: String, validation: [{max_length: 2}]}",
+    )
+    async with served(tmp_path) as (_, bridge, edit):
+        pinned, told = mycelium.load(BASE), []
+        async with mycelium.connect(bridge.urls[0], pinned, follow=False, on_error=told.append) as client:
+            await edit(stricter)
+            for _ in range(500):
+                client.publish_nowait(pinned.Ping("too long"))
+            await client.flush()
+            assert {refused.code for refused in told} == {9}
+            assert len(told) < 5
+
+
+async def test_who_would_be_hurt_by_an_edit_is_known_by_name(tmp_path):
+    async with served(tmp_path) as (_, bridge, _):
+        async with mycelium.connect(bridge.urls[0], BASE, name="pricer"):
+            hurt = await bridge.hurt_by(mycelium.load(RETYPED).schema)
+            assert list(hurt) == ["pricer"]
+            assert "FIELD_TYPE_CHANGED" in hurt["pricer"].reasons[0]
+            assert await bridge.hurt_by(mycelium.load(MORE).schema) == {}
+
+
+async def test_p74_nothing_is_lost_reordered_or_disconnected_by_reloads_under_load(tmp_path):
+    mine, received = mycelium.load(BASE), []
+    async with served(tmp_path) as (_, bridge, edit), contextlib.AsyncExitStack() as stack:
+        for number in range(20):
+            client = await stack.enter_async_context(mycelium.connect(bridge.urls[0], mine, name=f"c{number}"))
+            got = []
+            await client.subscribe(lambda message, got=got: got.append(message.value), mine.Pong)
+            received.append((client, got))
+        publisher, sent = received[0][0], []
+        for version in range(2, 7):
+            text = re.sub(r"version: \d", f"version: {version}", MORE if version % 2 else BASE, count=1)
+            reload = asyncio.ensure_future(edit(text))
+            while not reload.done():
+                for _ in range(100):
+                    sent.append(str(len(sent)))
+                    await publisher.publish(mine.Pong(sent[-1]))
+                await asyncio.gather(*(client.flush() for client, _ in received))  # as fast as all take it
+            assert (await reload).outcome == "applied"
+        assert all(got == sent for _, got in received)
+        assert len(sent) > 100
+
+
+async def test_contracts_are_documents_that_any_json_reader_takes(tmp_path):
+    async with served(tmp_path) as (_, bridge, _):
+        assert json.loads(bridge.document())["schema"]["id"] == 21
