@@ -242,7 +242,7 @@ def test_a_field_with_bytes_that_are_no_such_value_is_refused(row, shape):
 def test_whatever_bit_is_flipped_everybody_agrees(spelling, value, data, shape):
     _, codec = probe(spelling, shape)
     payload = around(data)
-    for bit in range(len(payload) * 8):
+    for bit in range(len(field(1, "aa")) * 8, len(payload) * 8 - len(field(3, "01")) * 8):
         changed = bytearray(payload)
         changed[bit // 8] ^= 1 << bit % 8
         candidate, found = bytes(changed), {}
