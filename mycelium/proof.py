@@ -233,7 +233,7 @@ class Proofs:
             "old": make_registry(self.pair.previous),
             "new": make_registry(self.pair.current),
         }
-        return {side: Crossing(self.pair, side, registries) for side in registries}
+        return {"old": Crossing(self.pair, "old", registries), "new": Crossing(self.pair, "new", registries)}
 
     def __call__(self, probe: Probe) -> Witness | None:
         """The first bytes found that break what the probe is about."""

@@ -90,7 +90,7 @@ def ordered(findings: "Iterator[Finding] | tuple[Finding, ...]") -> tuple[Findin
 
     def place(finding: Finding) -> tuple[int, str, int, int, str, str]:
         at = finding.new_location or finding.old_location
-        where = (at.file, at.line, at.column) if at else ("", _LAST, 0)
-        return (-SEVERITIES.index(finding.severity), *where, finding.path, finding.rule)
+        file, line, column = (at.file, at.line, at.column) if at else ("", _LAST, 0)
+        return (-SEVERITIES.index(finding.severity), file, line, column, finding.path, finding.rule)
 
     return tuple(sorted(findings, key=place))
