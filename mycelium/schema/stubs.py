@@ -159,7 +159,7 @@ class _Stub:
 
     def _enum(self, enum: EnumDef) -> Iterator[str]:
         yield f"class {enum.name}({self._names.of('enum', 'IntEnum')}):"
-        yield from _docstring(enum.description or f"Enum {enum.name}", _traits_of_enum(enum))
+        yield from _docstring(enum.description.strip() or f"Enum {enum.name}", _traits_of_enum(enum))
         for name, number in enum.members.items():
             yield f"{_INDENT}{name} = {number}{_HIDES if name in _OWN_TO_ENUMS else ''}"
         words = self._literal(", ".join(map(repr, enum.members)))
@@ -180,7 +180,7 @@ class _Stub:
             yield f'@{self._names.of("typing_extensions", "deprecated")}("{message.name} is deprecated")'
         yield f"@{self._names.of('attrs', 'frozen')}(init=False, slots=False)"
         yield f"class {message.name}({self._names.of('mycelium', 'Message')}):"
-        yield from _docstring(message.description or f"Message {message.name}", _traits_of_message(message))
+        yield from _docstring(message.description.strip() or f"Message {message.name}", _traits_of_message(message))
         yield f"{_INDENT}TYPE_ID: {class_variable}[{self._names.builtin('int')}] = {message.type_id}"
         yield f"{_INDENT}TOPIC: {class_variable}[{self._names.builtin('str')}] = {message.topic!r}"
         yield f"{_INDENT}__match_args__ = ({' '.join(f'{one.name!r},' for one in message.fields)})"
