@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "mycelium"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 50
+LONGER = {"bus/client.py": (450, "every public call of the client with all that its docstring has to say")}
 
 FLOORS = {"schema": 0, "wire": 1, "bus": 2, "cli": 3}
 JOINING = {
@@ -72,7 +73,7 @@ def test_imports_run_from_cli_to_schema_only(path):
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_modules_and_functions_are_short(path):
     text = path.read_text()
-    assert text.count("\n") <= LONGEST_MODULE
+    assert text.count("\n") <= LONGER.get(name_of(path), (LONGEST_MODULE,))[0]
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body

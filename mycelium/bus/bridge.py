@@ -9,7 +9,8 @@ from mycelium.bus.errors import UsageError
 from mycelium.bus.limits import Limits
 from mycelium.bus.meeting import Acquaintances
 from mycelium.bus.negotiation import FULL_STANDING, Standing
-from mycelium.bus.reload import Change
+from mycelium.bus.queries import Refusal, answer
+from mycelium.bus.reload import Change, Reloader
 from mycelium.bus.router import Router
 from mycelium.bus.session import Session
 from mycelium.bus.sockets import BACKLOG, UnixListener, open_tcp
@@ -74,6 +75,7 @@ class Bridge:
 
     Attributes:
         core: The core protocol.
+        reloader: What reads the contracts file again when a client asks for it.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Bridge:
         self._acquaintances = Acquaintances()
         self._tasks = Tasks()
         self._forget_changes: Callable[[], None] | None = None
+        self.reloader: Reloader | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
         self._serving = False
@@ -178,6 +181,11 @@ class Bridge:
 
     # --- contracts ---
 
+    @property
+    def contracts(self) -> Contracts:
+        """The handle of the bus."""
+        return self._exchange.contracts
+
     def remember(self, schema: Schema) -> None:
         """Know contracts of clients that may come, by their digest."""
         self._acquaintances.remember(schema)
@@ -209,6 +217,18 @@ class Bridge:
             session.need_contracts()
         else:
             session.welcome(hello, contracts)
+
+    def query(self, session: Session, query: Any) -> None:
+        """Find out what a client wants to know."""
+        self._tasks.start(self._query(session, query))
+
+    async def _query(self, session: Session, query: Any) -> None:
+        protocol = self._protocols.get(session.number)
+        trusted = protocol is not None and protocol.is_trusted
+        try:
+            session.answer(query.request, await answer(self, query.what, query.body, trusted=trusted))
+        except Refusal as refusal:
+            session.answer_no(query.request, refusal.code, refusal.problem)
 
     def _on_change(self, change: Change) -> None:
         """The contracts have changed, or an edit was refused."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -265,6 +266,19 @@ class MyceliumClient:
             ClosedError: Not connected.
         """
         await self._answered([self._connected().ping()])
+
+    async def query(self, what: str, **options: Any) -> list[dict[str, Any]]:
+        """Ask the bridge about itself: `info`, `sessions`, or `reload(force=…)`; what it answers, as JSON objects.
+
+        Raises:
+            Refused: There is no such question, or it is not for this client.
+            TimeoutError: The bridge did not answer in time.
+            ConnectionLost: The connection is gone.
+            ClosedError: Not connected.
+        """
+        answer, bodies = self._connected().query(what, json.dumps(options).encode() if options else None)
+        await self._answered([answer])
+        return [json.loads(body) for body in bodies]
 
     # --- what the conversation calls ---
 

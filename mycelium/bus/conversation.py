@@ -66,6 +66,7 @@ class Conversation:
         self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._requests = Requests()
         self._pings = Requests()
+        self._bodies: dict[int, list[bytes]] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._parting = ""
         """Why no more is said but Credit and Pong; empty as long as everything may be."""
@@ -125,6 +126,19 @@ class Conversation:
         number, answer = self._requests.ask(on_answer)
         link.send(make(number))
         return answer
+
+    def query(self, what: str, body: bytes | None) -> tuple[Answer, list[bytes]]:
+        """Send a Query now; the future of its last Answer, and where their bodies are gathered.
+
+        Raises:
+            ConnectionLost: There is no connection any more.
+        """
+        link = self.link
+        number, answer = self._requests.ask()
+        bodies = self._bodies[number] = []
+        answer.add_done_callback(lambda _: self._bodies.pop(number, None))
+        link.send(self._core.Query(request=number, what=what, body=body))
+        return answer, bodies
 
     def ping(self) -> Answer:
         """Send a Ping now; the future of its Pong.
@@ -221,6 +235,11 @@ class Conversation:
     def _on_ack(self, ack: Any) -> None:
         self._requests.answer(ack.request)
 
+    def _on_answer(self, answer: Any) -> None:
+        self._bodies.get(answer.request, []).append(answer.body)
+        if not answer.more:
+            self._requests.answer(answer.request)
+
     def _on_ping(self, ping: Any) -> None:
         if self._link is not None and self._link.is_open:
             self._link.send(self._core.Pong(nonce=ping.nonce))
@@ -242,6 +261,7 @@ class Conversation:
         "NeedContracts": _on_need_contracts,
         "Error": _on_error,
         "Ack": _on_ack,
+        "Answer": _on_answer,
         "Ping": _on_ping,
         "Pong": _on_pong,
         "Goodbye": _on_goodbye,

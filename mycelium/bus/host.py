@@ -43,6 +43,9 @@ class Host(Protocol):
     def meet(self, session: "Session", hello: Any) -> None:
         """Find out whether a client with other contracts may be let in; `welcome`, `need_contracts` or `refuse`."""
 
+    def query(self, session: "Session", query: Any) -> None:
+        """Find out what a client wants to know; `answer` or `answer_no`."""
+
     @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:
         """Fields of the newest generation that must not decrease, by type id."""

@@ -8,7 +8,7 @@ it says Goodbye and delivers what is queued (`say_goodbye`, `finish`).
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, final
 
 from mycelium.bus.budget import ErrorBudget, LogLimit
@@ -35,8 +35,7 @@ _MOST_ANSWERS: Final = 1024 * 1024
 """Bytes of core messages that may wait for a client that does not read."""
 _MOST_SHOWN: Final = 128
 """Characters of a peer's text that are repeated to people."""
-_CLIENT, _EOF = "client", "eof"
-"""Close reasons beside the names of error codes."""
+_CLIENT, _EOF = "client", "eof"  # close reasons beside the names of error codes
 
 
 @final
@@ -280,7 +279,7 @@ class Session:
     def _on_subscribe(self, wish: Any) -> None:
         problem = self.subscriptions.problem_with(wish)
         if problem is not None:
-            self._answer_no(wish.request, *problem)
+            self.answer_no(wish.request, *problem)
             return
         self.subscriptions.put(wish)
         self._say(self._host.core.Ack(request=wish.request))
@@ -314,12 +313,26 @@ class Session:
         if is_fatal(error):
             self.end(_CLIENT)
 
+    def _on_query(self, query: Any) -> None:
+        if len(self._control) > _MOST_ANSWERS:
+            self.answer_no(query.request, ErrorCode.LIMIT, "answers are waiting that the client has not read")
+        else:
+            self._host.query(self, query)
+
+    def answer(self, request: int, bodies: Sequence[bytes]) -> None:
+        """Say what a query has found."""
+        if self.is_open:
+            for left, body in zip(range(len(bodies))[::-1], bodies, strict=True):
+                made = self._host.core.Answer(request=request, body=body, more=True if left else None)
+                self._control += self._connection.send(made)
+            self._notify()
+
     def _not_yet(self, message: Any) -> None:
         name = type(message).__name__
         request = getattr(message, "request", None)
         if request is None:
             raise ProtocolError(ErrorCode.PROTOCOL, f"{name} is not supported yet")
-        self._answer_no(request, ErrorCode.PROTOCOL, f"{name} is not supported yet")
+        self.answer_no(request, ErrorCode.PROTOCOL, f"{name} is not supported yet")
 
     _ANSWERS: ClassVar[Mapping[str, Callable[["Session", Any], None]]] = {
         "Hello": _on_hello,
@@ -331,7 +344,7 @@ class Session:
         "Goodbye": _on_goodbye,
         "Error": _on_error,
         "Confirm": _not_yet,
-        "Query": _not_yet,
+        "Query": _on_query,
     }
 
     # --- saying ---
@@ -356,7 +369,8 @@ class Session:
         )
         return b"".join(map(self._connection.send, told))
 
-    def _answer_no(self, request: int, code: ErrorCode, problem: str) -> None:
+    def answer_no(self, request: int, code: ErrorCode, problem: str) -> None:
+        """Refuse a request."""
         self._say(self._host.core.Error(code=code, message=problem, request=request, fatal=False))
 
     def _fail(self, error: ProtocolError) -> None:

@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
+import os
 import socket
+from struct import Struct
 from typing import TYPE_CHECKING, Final, cast, final
 
 from mycelium.bus.session import Session
@@ -23,6 +26,8 @@ _FLUSH_SECONDS: Final = 5.0
 _LINGER_SECONDS: Final = 1.0
 """How long it may take to close once it has them."""
 _USER_TIMEOUT_MS: Final = 30_000
+_CREDENTIALS: Final = Struct("3i")
+"""What Linux says of a peer: pid, uid, gid (unix(7), SO_PEERCRED)."""
 
 
 def tune(transport: asyncio.BaseTransport) -> None:
@@ -34,6 +39,12 @@ def tune(transport: asyncio.BaseTransport) -> None:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """The user id of the process at the other end of a Unix socket."""
+    _, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(uid)
 
 
 @final
@@ -70,6 +81,15 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         tune(transport)
         self.session = self._bridge.open_session(self, self._loop.time())
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the client is the bridge's own user, or on its machine: without authentication there is no more."""
+        made = self._transport.get_extra_info("socket")
+        if made.family == socket.AF_UNIX:
+            return peer_uid(made) == os.getuid()
+        host = self._transport.get_extra_info("peername")[0]
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's interface
         """Where the next bytes go."""
