@@ -60,7 +60,7 @@ class Crossing:
 
     def __init__(self, pair: SchemaPair, writer: Side, registries: Mapping[Side, Registry[Codec]]) -> None:
         self.pair = pair
-        self.side = writer
+        self.side: Side = writer
         self.writer = registries[writer]
         self.reader = registries["new" if writer == "old" else "old"]
 

@@ -116,12 +116,18 @@ def inputs(args: argparse.Namespace) -> Inputs:
     text, current = read_new(args.contract)
     specs = args.against or list(found.settings.against)
     try:
-        baselines = find_baselines(specs or [default_spec(path)], path)
+        baselines = find_baselines(specs or [_default(path, policy)], path)
     except BaselineError as error:
         if error.absent and args.allow_missing_baseline:
             raise NoBaseline(str(error)) from error
         raise
     return Inputs(path, text, current, baselines, for_baselines(policy, baselines), found)
+
+
+def _default(path: Path, policy: Policy) -> str:
+    """The default baseline; a transitive level asks for every locked version."""
+    spec = default_spec(path)
+    return "lock:all" if spec == "lock" and policy.level.endswith("-transitive") else spec
 
 
 def for_baselines(policy: Policy, baselines: Baselines) -> Policy:

@@ -398,6 +398,7 @@ def test_the_lock_takes_compatible_versions_only_and_remembers_every_number(repo
     assert code == 1
     assert report["findings"][0]["rule"] == "FIELD_RESERVED_TAG_USED"
     assert "`venue`" in report["findings"][0]["message"]
+    assert repository.json("check", "--level", "full-transitive")[1]["transitive"]["versions"] == [1, 2]
     code, report = repository.json("check", "--against", "lock:all")
     assert report["policy"]["level"] == "full-transitive"
     assert "FIELD_TAG_REUSED" in {one["rule"] for one in report["findings"]}
