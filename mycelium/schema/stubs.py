@@ -9,6 +9,7 @@ before it accepts `attrs.evolve` and `attrs.fields`. (mypy refuses `attrs.evolve
 has to be here for a required field behind one that may be left out.)
 """
 
+import builtins
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -78,7 +79,7 @@ class _Names:
         self._json = {name: self.free(f"{name}Json") for name in (*schema.enums, *schema.messages)}
         self._aliases: dict[str, str] = {}
         self.aliased: dict[str, str] = {}
-        """Names given to types that a field hides, with what they stand for."""
+        """Other names of declared types, with what they stand for; the stub has to end with them."""
 
     def free(self, wanted: str) -> str:
         """A name that nobody has, as wanted or nearly so."""
@@ -98,8 +99,11 @@ class _Names:
         return self._builtins[name] or self.of("builtins", name)
 
     def declared(self, name: str) -> str:
-        """A message or enum of the contract; by another name where a field hides it."""
-        if name not in self._fields:
+        """A message or enum of the contract; by another name where a field hides it, or a type checker might.
+
+        A class with a built-in's name that stands further down is the built-in to mypy, but not at the end of the file.
+        """
+        if name not in self._fields and not hasattr(builtins, name):
             return name
         if name not in self._aliases:
             self._aliases[name] = self.free(f"_{name}")
@@ -132,8 +136,7 @@ class _Stub:
         """The whole of it. What has to be imported is known only at the end."""
         enums = [line for enum in self._schema.enums.values() for line in self._enum(enum)]
         messages = [line for message in self._schema.messages.values() for line in self._message(message)]
-        helpers = [*self._helpers()]
-        body = [*helpers, *([""] if helpers else []), *enums, *messages]
+        body = [*enums, *messages, *self._helpers()]
         return "\n".join([*self._head(), *self._names.imports(), *body]).rstrip() + "\n"
 
     def _head(self) -> Iterator[str]:
@@ -150,6 +153,7 @@ class _Stub:
             yield "# pyright: reportDeprecated=false"
 
     def _helpers(self) -> Iterator[str]:
+        """Names that the classes use, behind them: see `_Names.declared`."""
         alias = self._names.of("typing", "TypeAlias") if self._float or self._names.aliased else ""
         if self._float:
             yield f"{self._float}: {alias} = {self._names.builtin('float')} | {self._literal(_FLOAT_WORDS)}"
