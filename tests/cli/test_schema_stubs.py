@@ -115,7 +115,7 @@ def test_watch_tells_of_an_edit_that_is_no_contract_and_goes_on(app):
     with started("schema", "stubs", contract, "-o", stub, "--watch") as process:
         line_with(process, "following")
         contract.write_text(CONTRACTS + "  Pong: {tlv_type: nonsense}\n")
-        assert f"{contract}:18:" in line_with(process, "is not applied (invalid)")
+        assert f"{contract}:16:" in line_with(process, "is not applied (invalid)")
         contract.write_text(CONTRACTS + "  Pong: {tlv_type: 1013, fields: {}}\n")
         line_with(process, "messages.pyi is written")
         assert stop(process) == 0
