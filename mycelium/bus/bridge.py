@@ -333,10 +333,10 @@ class Bridge:
 
     def _stop_listening(self) -> None:
         self._serving = False
-        for server in self._servers:
-            server.close()
         for listener in self._unix:
             listener.close()
+        for server in self._servers:
+            server.close()
         if self._forget_changes is not None:
             self._forget_changes()
         self._servers.clear()

@@ -164,7 +164,7 @@ class Link(asyncio.BufferedProtocol):
     def fail(self, error: ProtocolError) -> None:
         """Tell the bridge what it broke, and close."""
         self.write(self._connection.fail(error))
-        self.close(str(error))
+        self.close(f"it does not speak Mycelium's protocol ({error})")
 
     def close(self, reason: str) -> None:
         """Close when everything is sent, or some seconds later."""

@@ -104,10 +104,12 @@ class UnixListener:
     def close(self) -> None:
         """Remove the socket file, if it is still this one, and give the lock back.
 
-        The socket itself is its server's to close.
+        To be called while the socket is open, which keeps its inode's number from being given to another file; the
+        socket itself is its server's to close.
         """
         with contextlib.suppress(FileNotFoundError):
-            if self._path.stat().st_ino == self._inode:
+            there = self._path.lstat()
+            if stat.S_ISSOCK(there.st_mode) and os.path.samestat(there, self._file):
                 self._path.unlink()
         self._release()
 
@@ -171,7 +173,7 @@ class UnixListener:
             made.settimeout(0)
             with _umask(0o177):
                 made.bind(str(self._path))
-            self._inode = self._path.stat().st_ino
+            self._file = self._path.lstat()
             made.listen(BACKLOG)
         except OSError as error:
             made.close()

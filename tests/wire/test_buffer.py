@@ -50,9 +50,9 @@ def test_frames_in_one_piece_are_one_batch():
     assert len(buffer) == 0
 
 
-@pytest.mark.parametrize("at", range(1, len(STREAM)))
-def test_p01_a_stream_cut_in_two_anywhere_gives_the_same_frames(at):
-    assert fed([STREAM[:at], STREAM[at:]]) == (FRAMES, 0)
+def test_p01_a_stream_cut_in_two_anywhere_gives_the_same_frames():
+    for at in range(1, len(STREAM)):
+        assert fed([STREAM[:at], STREAM[at:]]) == (FRAMES, 0), at
 
 
 def test_p02_a_stream_byte_by_byte_gives_the_same_frames():
