@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         VersionError,
     )
     from mycelium.bus.limits import Limits
+    from mycelium.compat import Report, check_compatibility
     from mycelium.contracts import Contracts, bind, load
     from mycelium.errors import MyceliumError
     from mycelium.schema.classes import Message
@@ -69,6 +70,7 @@ _HOMES = {
         "VersionError",
     ],
     "mycelium.bus.limits": ["Limits"],
+    "mycelium.compat": ["Report", "check_compatibility"],
     "mycelium.contracts": ["Contracts", "bind", "load"],
     "mycelium.errors": ["MyceliumError"],
     "mycelium.schema.classes": ["Message"],
@@ -118,6 +120,7 @@ __all__ = [
     "ProtocolError",
     "QueueFull",
     "Refused",
+    "Report",
     "RuleError",
     "Schema",
     "SchemaError",
@@ -127,6 +130,7 @@ __all__ = [
     "VersionError",
     "__version__",
     "bind",
+    "check_compatibility",
     "connect",
     "load",
     "rule",

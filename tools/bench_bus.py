@@ -110,7 +110,7 @@ def through_a_bridge(args: argparse.Namespace, scheme: str, kind: str) -> float:
                 line(subscriber)
                 with role("publish", args, url, kind):
                     seconds = float(line(subscriber))
-    return args.messages / seconds
+    return float(args.messages / seconds)
 
 
 def in_process(args: argparse.Namespace) -> float:
@@ -125,7 +125,7 @@ def in_process(args: argparse.Namespace) -> float:
         bus.publish_nowait(message)
     seconds = time.perf_counter() - start
     assert len(seen) == args.messages
-    return args.messages / seconds
+    return float(args.messages / seconds)
 
 
 async def _round_trips(args: argparse.Namespace, url: str) -> list[float]:

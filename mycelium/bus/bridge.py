@@ -190,10 +190,16 @@ class Bridge:
         """Know contracts of clients that may come, by their digest."""
         self._acquaintances.remember(schema)
 
-    async def hurt_by(self, schema: Schema) -> dict[str, Standing]:
-        """Which clients would lose types if these contracts were in force, by name, and what they would lose."""
+    async def hurt_by(self, schema: Schema, *, pinned: bool = False) -> dict[str, Standing]:
+        """Which clients these contracts would hurt, by name, and how.
+
+        Args:
+            schema: The contracts.
+            pinned: Only clients that do not go along with them.
+        """
         now = self.registry.schema
-        of = {session: session.terms.contracts or now for session in self.sessions if session.is_open}
+        asked = [one for one in self.sessions if one.is_open and not (pinned and one.terms.follows)]
+        of = {session: session.terms.contracts or now for session in asked}
         standings = await self._acquaintances.standings(set(of.values()), schema)
         lost = {session.client: standings[its.digest] for session, its in of.items()}
         return {client: standing for client, standing in lost.items() if standing != FULL_STANDING}

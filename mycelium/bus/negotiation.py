@@ -26,11 +26,13 @@ class Standing:
         unreadable: Type ids that it writes in a way that the bridge does not read: it may not publish them.
         unsendable: Type ids that the bridge's writers write in a way that it does not read: it may not be sent them.
         reasons: A line for each.
+        causes: The same in short: rule and element.
     """
 
     unreadable: frozenset[int] = frozenset()
     unsendable: frozenset[int] = frozenset()
     reasons: tuple[str, ...] = field(default=(), eq=False)
+    causes: tuple[str, ...] = field(default=(), eq=False)
 
 
 FULL_STANDING: Final = Standing()
@@ -75,11 +77,15 @@ def standing(client: Schema, bridge: Schema) -> Standing:
         return FULL_STANDING
     unreadable = frozenset(one for each in found if not each.backward for one in _type_ids(each, client, bridge))
     unsendable = frozenset(one for each in found if not each.forward for one in _type_ids(each, client, bridge))
-    return Standing(unreadable, unsendable, tuple(map(_line, found)))
+    return Standing(unreadable, unsendable, tuple(map(_line, found)), tuple(map(_cause, found)))
+
+
+def _cause(finding: Finding) -> str:
+    return f"{finding.rule} {finding.subject or finding.path}"
 
 
 def _line(finding: Finding) -> str:
-    return f"{finding.rule} {finding.subject or finding.path}: {finding.message}"
+    return f"{_cause(finding)}: {finding.message}"
 
 
 def _type_ids(finding: Finding, client: Schema, bridge: Schema) -> Iterator[int]:

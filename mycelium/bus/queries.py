@@ -115,7 +115,8 @@ async def _reload(bridge: "Bridge", options: Body) -> list[Body]:
             raise Refusal(ErrorCode.PROTOCOL, "the bridge's contracts are from no file")
         reloader = bridge.reloader = Reloader(bridge.contracts)
     change = await reloader.reload(force=options.get("force") is True)
-    hurt = {} if change.current is None or change.report is None else await bridge.hurt_by(change.current)
+    applied = change.outcome == "applied"
+    hurt = {} if change.current is None else await bridge.hurt_by(change.current, pinned=applied)
     found = change.report.issues if change.report is not None else ()
     return [
         {
@@ -123,7 +124,7 @@ async def _reload(bridge: "Bridge", options: Body) -> list[Body]:
             "source": change.source,
             "reasons": list(change.reasons),
             "findings": [{"rule": one.rule, "path": one.path, "message": one.message} for one in found],
-            "hurt": {client: list(standing.reasons) for client, standing in hurt.items()},
+            "hurt": {client: list(standing.causes) for client, standing in hurt.items()},
         }
     ]
 

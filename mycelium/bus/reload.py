@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias, final
 
 from attrs import field, frozen
 
+from mycelium.compat import prover
 from mycelium.contractfile import read_file
 from mycelium.contracts import Contracts
 from mycelium.errors import MyceliumError
@@ -74,7 +75,7 @@ class Change:
 
 def judge(previous: Schema, current: Schema, policy: ReloadPolicy, source: str) -> Change:
     """Whether an edited schema may take the place of the one in force."""
-    report = examine(previous, current)
+    report = examine(previous, current, prover=prover(previous, current))
     refused = refusals(report, policy)
     if refused:
         reasons = tuple(f"{one.rule} {one.subject or one.path}: {one.message}" for one in refused)

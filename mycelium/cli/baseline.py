@@ -61,6 +61,8 @@ class Baseline:
     """`merge-base:main (3f1c9ab)`."""
     schema: Schema
     tombstones: Tombstones = field(factory=Tombstones)
+    clients: Mapping[str, Schema] = field(factory=dict)
+    """Who is connected to the bridge that this is from, and the contracts that each goes by."""
 
 
 @frozen
@@ -121,6 +123,18 @@ def default_spec(current: Path, environment: Mapping[str, str] = os.environ) -> 
     return f"merge-base:{branch}"
 
 
+def _running(url: str) -> list[Baseline]:
+    """The contracts of a running bridge, and of everybody who is connected to it."""
+    from mycelium.bus.errors import BusError
+    from mycelium.cli.bridge import connected
+
+    try:
+        bridge, clients = connected(url)
+    except (BusError, TimeoutError) as error:
+        raise BaselineError(f"cannot compare with {url}", str(error), "compare with a file or a git ref") from error
+    return [Baseline(f"bridge {url}", bridge, clients=clients)]
+
+
 @frozen
 class _Finder:
     """Finds baselines of one contract."""
@@ -131,11 +145,7 @@ class _Finder:
         if spec == "-":
             return [Baseline("standard input", read_contract(sys.stdin.buffer.read(), "<stdin>", "old"))]
         if spec.startswith(_BRIDGES):
-            raise BaselineError(
-                f"cannot compare with {spec}",
-                "the baseline of a running bridge is not supported yet",
-                "compare with a file, a git ref or the lockfile",
-            )
+            return _running(spec)
         if spec in {"lock", "lock:all"}:
             return self._locked(every=spec == "lock:all")
         if spec.startswith("git:"):

@@ -25,6 +25,7 @@ from mycelium.cli.compat_options import FORMATS, given
 from mycelium.cli.failures import fail
 from mycelium.compat import prover
 from mycelium.schema.compat.configuration import ConfigurationError, configuration, configured
+from mycelium.schema.compat.peers import hurt_clients
 from mycelium.schema.compat.report import DEFAULT_POLICY, Policy, Report, examine
 from mycelium.schema.compat.view import EXIT_CODES, SCREEN, Status, View
 from mycelium.schema.model import Schema
@@ -157,6 +158,7 @@ def viewed(args: argparse.Namespace, report: Report, path: Path, previous: Basel
         parity=args.parity,
         gate=gate,
         height=height,
+        hurt=hurt_clients(previous.clients, report.current, report.policy),
     )
 
 

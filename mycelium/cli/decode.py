@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from mycelium.cli.options import Commands, add_contracts, new_command
+from mycelium.cli.options import Commands, add_contracts, add_url, new_command
 
 if TYPE_CHECKING:
     from mycelium.contracts import Contracts
@@ -36,20 +36,21 @@ def add_parser(commands: Commands) -> None:
         "--show-sensitive", action="store_true", help="print values that the contract keeps out of sight"
     )
     add_contracts(parser)
+    add_url(parser)
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print JSON or an annotation."""
     from mycelium.bus.errors import UsageError
-    from mycelium.contracts import load
+    from mycelium.cli.bridge import file_or_bridge
 
     text = sys.stdin.read() if args.hex == "-" else args.hex
     try:
         data = bytes.fromhex(text.strip().removeprefix("0x"))
     except ValueError as error:
         raise UsageError(f"{error}; give the bytes as hex digits") from None
-    contracts = load(args.contracts)
+    contracts = file_or_bridge(args.contracts, args.url)
     if args.annotate:
         return _annotate(contracts, data, args.type, show_sensitive=args.show_sensitive)
     return _decode(contracts, data, args.type, show_sensitive=args.show_sensitive)

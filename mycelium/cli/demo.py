@@ -17,6 +17,7 @@ from typing import Any, Final
 from attrs import define, field
 
 from mycelium.cli.options import Commands, duration, new_command
+from mycelium.cli.stdin import lines
 
 __all__ = ["add_parser"]
 
@@ -57,13 +58,8 @@ def _report(**facts: Any) -> None:
 
 async def _end_of_input() -> None:
     """Wait until whoever started this process closes its standard input, or is gone."""
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    try:
-        await reader.read()
-    finally:
-        transport.close()
+    async for _ in lines():
+        pass
 
 
 async def _serve(_: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mycelium.cli.options import Commands, add_contracts, new_command
+from mycelium.cli.options import Commands, add_contracts, add_url, new_command
 
 __all__ = ["add_parser"]
 
@@ -20,16 +20,17 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("json", metavar="JSON", help="its fields; '-' reads standard input")
     parser.add_argument("--frame", action="store_true", help="with the frame's length and type id in front")
     add_contracts(parser)
+    add_url(parser)
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print hex; rules are checked as they are when a message is published."""
+    from mycelium.cli.bridge import file_or_bridge
     from mycelium.cli.output import read_message
-    from mycelium.contracts import load
     from mycelium.wire.frames import encode_frame
 
-    contracts = load(args.contracts)
+    contracts = file_or_bridge(args.contracts, args.url)
     message = read_message(contracts, args.type, sys.stdin.read() if args.json == "-" else args.json)
     contracts.registry.codec_of(args.type).check(message)
     payload = message.to_bytes()

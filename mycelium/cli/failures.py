@@ -43,7 +43,7 @@ def say_warnings() -> None:
             usual(message, category, *place)
 
     usual = warnings.showwarning
-    warnings.showwarning = show
+    warnings.showwarning = show  # type: ignore[assignment]  # the rest is passed on as it comes
     warnings.simplefilter("always", ContractWarning)
 
 

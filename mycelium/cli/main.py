@@ -71,7 +71,7 @@ def add_commands(
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    from mycelium.cli.failures import explain, say_warnings
+    from mycelium.cli.failures import explain, fail, say_warnings
     from mycelium.errors import MyceliumError
 
     say_warnings()
@@ -79,6 +79,8 @@ def _run(parsed: argparse.Namespace) -> int:
         code: int = parsed.func(parsed)
     except MyceliumError as error:
         return explain(error)
+    except TimeoutError:
+        return fail(4, "no answer from the bridge in time", "", "is it overloaded? `mycelium ping` measures it")
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:

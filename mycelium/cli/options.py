@@ -10,6 +10,10 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 """What a parser for a command is added to."""
 
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SWITCHES: Final = {
+    **dict.fromkeys(("on", "yes", "true", "1"), True),
+    **dict.fromkeys(("off", "no", "false", "0"), False),
+}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)?")
 
 
@@ -26,6 +30,23 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
     return int(text)
+
+
+def on_or_off(text: str) -> bool:
+    """Of `on`, `off` and the words that are used for them."""
+    try:
+        return _SWITCHES[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither on nor off") from None
+
+
+def reload_policy(text: str) -> str:
+    """The name of a reload policy."""
+    from mycelium.schema.compat.reloading import RELOAD_POLICIES
+
+    if text not in RELOAD_POLICIES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no policy; take one of {', '.join(RELOAD_POLICIES)}")
+    return text
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:

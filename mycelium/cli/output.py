@@ -14,12 +14,24 @@ from mycelium.schema.redaction import holds_redacted
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["as_object", "escaped", "json_line", "pretty_line", "read_message", "say"]
+    from mycelium.bus.reload import Change
+
+__all__ = ["as_object", "escaped", "json_line", "pretty_line", "read_message", "say", "say_changes"]
 
 
 def say(text: str) -> None:
     """Talk: on stderr, so that results can be piped."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say_changes(contracts: Contracts) -> None:
+    """Talk about every change of the contracts that a command goes by."""
+
+    def tell(change: "Change") -> None:
+        if change.outcome == "applied" and change.current is not None:
+            say(f"the bridge's contracts have changed: version {change.current.version} from here on")
+
+    contracts.on_change(tell)
 
 
 def escaped(text: str) -> str:

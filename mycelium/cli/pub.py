@@ -2,8 +2,7 @@
 
 import argparse
 import asyncio
-import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 from mycelium.cli.options import Commands, add_contracts, add_url, new_command, positive
 
@@ -37,16 +36,17 @@ async def _publish(args: argparse.Namespace) -> int:
     from mycelium.bus.client import MyceliumClient
     from mycelium.bus.errors import Refused
     from mycelium.cli.failures import fail
-    from mycelium.cli.output import read_message, say
+    from mycelium.cli.output import read_message, say, say_changes
     from mycelium.contracts import load
 
     refused: list[Refused] = []
     contracts = None if args.contracts is None else load(args.contracts)
     client = MyceliumClient(contracts, on_error=refused.append, name="mycelium pub")
     await client.connect(args.url)
+    say_changes(client.types)
     published = 0
     try:
-        for text in _texts(args):
+        async for text in _texts(args):
             message = read_message(client.types, args.type, text)
             for _ in range(args.count):
                 await client.publish(message)
@@ -62,11 +62,13 @@ async def _publish(args: argparse.Namespace) -> int:
     return 0
 
 
-def _texts(args: argparse.Namespace) -> Iterator[str]:
+async def _texts(args: argparse.Namespace) -> AsyncIterator[str]:
+    from mycelium.cli.stdin import lines
+
     if args.json != "-":
         yield args.json
         return
-    for line in sys.stdin:
+    async for line in lines():
         if line.strip():
             yield line
 

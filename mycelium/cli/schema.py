@@ -20,6 +20,7 @@ COMMANDS: Final = (
     "explain",
     "digest",
     "stubs",
+    "reload",
     "editor",
 )
 """Each is a module `schema_<name>` beside this one with an `add_parser`."""

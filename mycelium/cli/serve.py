@@ -4,11 +4,10 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from mycelium.cli.options import Commands, duration, new_command, positive
+from mycelium.cli.options import Commands, duration, new_command, on_or_off, positive, reload_policy
 from mycelium.cli.settings import Resolved, Setting, add_settings, resolve
 
 __all__ = ["add_parser"]
@@ -21,6 +20,10 @@ _SETTINGS: Final = (
         "where to listen, tcp://host:port or unix:///path; repeatable",
         "URL",
         many=True,
+    ),
+    Setting("reload", on_or_off, default=True, help="apply edits of the contracts file while clients are connected"),
+    Setting(
+        "reload-policy", reload_policy, "full", "what an edit must keep: full, backward, forward, …, none", "LEVEL"
     ),
     Setting("name", str, "mycelium", "what clients are told", "NAME"),
     Setting("max-payload", positive, 4_194_304, "bytes of the largest payload", "BYTES"),
@@ -37,7 +40,8 @@ def add_parser(commands: Commands) -> None:
         commands,
         "serve",
         "Run a bridge: clients connect to it, publish, and get what they subscribed to. SIGTERM stops it "
-        "properly. Each option can be given by the environment too: --listen as MYCELIUM_LISTEN.",
+        "properly, SIGHUP reads the contracts file again. Each option can be given by the environment too: "
+        "--listen as MYCELIUM_LISTEN.",
         "mycelium serve",
         "mycelium serve contracts.yaml --listen tcp://127.0.0.1:7777 --listen unix:///run/mycelium.sock",
     )
@@ -74,33 +78,19 @@ def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> in
     return 0
 
 
-async def _serve(args: argparse.Namespace, settings: dict[str, object]) -> int:
+async def _serve(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     from mycelium.bus.bus import MessageBus
     from mycelium.bus.limits import Limits
-    from mycelium.cli.output import say
+    from mycelium.cli.serving import Serving
 
     bus = MessageBus(None if args.contracts is None else Path(args.contracts))
     limits = Limits(
-        max_payload=settings["max-payload"],  # type: ignore[arg-type]  # each parsed by its Setting
-        handshake_seconds=settings["handshake-timeout"],  # type: ignore[arg-type]
-        queue=settings["max-queue"],  # type: ignore[arg-type]
-        connections=settings["max-connections"],  # type: ignore[arg-type]
+        max_payload=settings["max-payload"],
+        handshake_seconds=settings["handshake-timeout"],
+        queue=settings["max-queue"],
+        connections=settings["max-connections"],
     )
-    bridge = bus.serve(*settings["listen"], name=settings["name"], limits=limits)  # type: ignore[misc,arg-type]
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await bridge.start()
-    schema = bus.contracts.schema
-    say(f"{schema.source}: schema {schema.id:#010x} version {schema.version}, {len(schema.messages)} messages")
-    for url in bridge.urls:
-        say(f"listening on {url}")
-    await stop.wait()
-    say(f"stopping: {len(bridge.sessions)} connections have up to {settings['grace']:g} s")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, bridge.abort)
-    await bridge.close(settings["grace"])  # type: ignore[arg-type]
-    await bus.close()
-    say("stopped")
+    bridge = bus.serve(*settings["listen"], name=settings["name"], limits=limits)
+    policy = settings["reload-policy"] if settings["reload"] else None
+    await Serving(bus, bridge, policy, settings["grace"]).run()
     return 0

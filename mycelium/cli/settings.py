@@ -29,7 +29,7 @@ class Setting:
     parse: Callable[[str], Any]
     default: Any
     help: str
-    metavar: str
+    metavar: str = ""
     many: bool = False
 
     @property
@@ -50,6 +50,10 @@ def add_settings(parser: argparse.ArgumentParser, settings: Sequence[Setting]) -
     """An option for each setting."""
     for one in settings:
         shown = " ".join(one.default) if one.many else one.default
+        if isinstance(one.default, bool):
+            action = argparse.BooleanOptionalAction
+            parser.add_argument(f"--{one.name}", action=action, default=None, help=one.help)
+            continue
         parser.add_argument(
             f"--{one.name}",
             type=one.parse,

@@ -39,12 +39,13 @@ def run(args: argparse.Namespace) -> int:
 async def _subscribe(args: argparse.Namespace) -> int:
     from mycelium.bus.client import MyceliumClient
     from mycelium.cli.failures import fail
-    from mycelium.cli.output import as_object, json_line, pretty_line, say
+    from mycelium.cli.output import as_object, json_line, pretty_line, say, say_changes
     from mycelium.contracts import load
 
     contracts = None if args.contracts is None else load(args.contracts)
     client = MyceliumClient(contracts, name="mycelium sub")
     await client.connect(args.url)
+    say_changes(client.types)
     line = json_line if args.output == "json" else pretty_line
     count = 0
     async with client:

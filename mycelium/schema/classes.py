@@ -264,7 +264,10 @@ def annotation(one: Field, types: Types, *, open_enums: bool = True) -> Any:
         open_enums: Whether an enum is its class or an int, as a constructor takes it, or its class alone.
     """
     inner = _python_type(one.type, types, open_enums)
-    return Optional[inner] if one.optional else inner  # noqa: UP045  it may be a name, which has no `|`
+    if not one.optional:
+        return inner
+    # A name has no `|`; a class is kept out of Optional[], whose cache would keep it alive for ever.
+    return Optional[inner] if isinstance(inner, str) else inner | None  # noqa: UP045
 
 
 def _python_type(type_: Type, types: Types, open_enums: bool) -> Any:

@@ -86,7 +86,7 @@ class UnknownTypeError(SchemaError):
 
 
 class ContractMismatch(SchemaError):
-    """A class body given to `@contracts.bind` says something else than the contract; `differences` holds a line each."""
+    """A class body given to `@contracts.bind` is not what the contract says; `differences` holds a line each."""
 
     def __init__(self, name: str, source: str, differences: Sequence[str]) -> None:
         super().__init__(name, source, differences)
@@ -118,7 +118,7 @@ class RuleError(MessageError):
     Attributes:
         rule: The rule's name, such as `max_length`.
         limit: The rule's argument.
-        value: What broke it, or None where the contract keeps values out of sight.
+        value: What broke it; the word REDACTED where the contract keeps values out of sight.
     """
 
     def __init__(self, message: str, field: str, rule: str, limit: object, value: object) -> None:

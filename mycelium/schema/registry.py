@@ -8,7 +8,6 @@ brings those classes up to date in place, and whoever holds the handle swaps one
 import difflib
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from functools import cached_property
 from threading import RLock
 from typing import Any, Final, Generic, Protocol, TypeVar, final
 
@@ -93,6 +92,11 @@ class Entry(Generic[C]):
         synonyms: For each renamed field the names that it had and has, the newest last.
     """
 
+    cls: type[Message]
+    """The class."""
+    codec: C
+    """The codec, compiled."""
+
     def __init__(self, message: MessageModel, lineage: Lineage[C], former: "Entry[C] | None" = None) -> None:
         self.message = message
         self.lineage = lineage
@@ -107,23 +111,22 @@ class Entry(Generic[C]):
     def __repr__(self) -> str:
         return f"<Entry {self.message.name} ({self.message.type_id})>"
 
-    @cached_property
-    def cls(self) -> type[Message]:
-        """The class."""
-        with self.lineage.lock:
-            if "cls" not in self.__dict__:  # another thread may have been first
-                self.__dict__["cls"] = self._made()
-            built: type[Message] = self.__dict__["cls"]
-            return built
+    def __getattr__(self, name: str) -> Any:
+        """Build what is asked for the first time; from then on it is an attribute like any other.
 
-    @cached_property
-    def codec(self) -> C:
-        """The codec, compiled."""
+        One lock serves both: with cached_property, which has locks of its own before Python 3.12, two threads that ask
+        for a class and for a codec could wait for each other.
+        """
+        if name not in ("cls", "codec"):
+            raise AttributeError(name)
         with self.lineage.lock:
-            if "codec" not in self.__dict__:
-                self.__dict__["codec"] = self.lineage.compile(self.message, self.cls, self.lineage)
-            compiled: C = self.__dict__["codec"]
-            return compiled
+            if name not in self.__dict__:  # another thread may have been first
+                make = self._made if name == "cls" else self._compiled
+                self.__dict__[name] = make()
+            return self.__dict__[name]
+
+    def _compiled(self) -> C:
+        return self.lineage.compile(self.message, self.cls, self.lineage)
 
     def take_over(self) -> None:
         """Come into force: bring the class up to date, if there is one, and let go of the entry before."""

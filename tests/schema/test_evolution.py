@@ -2,6 +2,7 @@
 
 import gc
 import pickle
+import threading
 import tracemalloc
 import weakref
 
@@ -210,3 +211,31 @@ def test_apply_needs_the_same_handle_not_the_same_file():
     contracts = Contracts(mycelium.load(BEFORE).schema)
     edited(contracts, AFTER)
     assert contracts.schema.version == 2
+
+
+def test_a_dropped_handle_is_collected_with_its_classes_also_with_optional_nested_fields():
+    contracts = mycelium.load(BEFORE)
+    cls, lineage = weakref.ref(contracts.Order), weakref.ref(contracts.registry.lineage)
+    contracts.Order.from_bytes(contracts.Order(1, 1, leg=contracts.Leg(1.0)).to_bytes())
+    del contracts
+    gc.collect()
+    assert (cls(), lineage()) == (None, None)
+
+
+def test_threads_that_ask_for_classes_and_codecs_at_once_do_not_wait_for_each_other():
+    for _ in range(30):
+        contracts = mycelium.load(BEFORE)
+        start = threading.Barrier(4)
+        seen = []
+
+        def ask(what, contracts=contracts, start=start, seen=seen):
+            start.wait()
+            seen.append(getattr(contracts.registry.entry("Order"), what))
+
+        threads = [threading.Thread(target=ask, args=(what,), daemon=True) for what in ("cls", "codec") * 2]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert len(seen) == 4
+        assert len(set(map(id, seen))) == 2

@@ -52,6 +52,7 @@ def as_json(view: View) -> dict[str, Any]:
         },
         "suggested": asdict(report.suggested),
         "deploy_order": report.deploy_order,
+        "hurt": [{**asdict(one), "deploy": one.deploy} for one in view.hurt],
         "findings": [_finding(one, prove=index < _PROVED) for index, one in enumerate(report.issues)],
         "waivers": {
             "unused": [_waiver(one) for one in report.unused_waivers],

@@ -32,6 +32,7 @@ def render_text(view: View, paint: Paint = plain) -> str:
         return "\n".join([_clean(view, paint), *_notes(view), *_parity(view)]) + "\n"
     lines = [_head(view, paint), "", *_verdict(view, paint), ""]
     lines += _body(view, paint, view.height - len(lines) - _FOOTER)
+    lines += _hurt(view)
     lines += _notes(view)
     lines += _next(view)
     return "\n".join([*lines, *_parity(view)]) + "\n"
@@ -116,7 +117,7 @@ def _block(finding: Finding, view: View, paint: Paint) -> Iterator[str]:
     if finding.waiver is not None:
         until = f" (until {finding.waiver.until})" if finding.waiver.until else ""
         yield f"   waived  {finding.waiver.reason}{until}"
-    elif finding in view.report.failures and view.gate:
+    elif finding in view.report.failures and view.gate and view.waivable:
         yield f'   accept  mycelium schema accept {finding.fingerprint} --reason "..."'
 
 
@@ -148,6 +149,15 @@ def _edit(place: Fix, view: View) -> Iterator[str]:
     if lines:
         yield f"           {place.at or 'at the top of the file'}:"
         yield from (f"             {line}" for line in lines)
+
+
+def _hurt(view: View) -> Iterator[str]:
+    """Who is connected and would be hurt, and when each has to get the new contract."""
+    for one in view.hurt:
+        yield f" hurts          {one.client} (v{one.version}), connected now: {one.deploy}"
+        for words, found in (("new readers cannot read its", one.unread), ("cannot read new writers'", one.unreadable)):
+            if found:
+                yield f"                {words} {', '.join(found)}"
 
 
 def _notes(view: View) -> Iterator[str]:

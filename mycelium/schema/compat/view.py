@@ -5,6 +5,7 @@ from typing import Final, Literal, TypeAlias
 from attrs import frozen
 
 from mycelium.schema.compat.findings import Waiver
+from mycelium.schema.compat.peers import Hurt
 from mycelium.schema.compat.report import Report
 
 __all__ = ["EXIT_CODES", "LEVEL_WORDS", "SCREEN", "Status", "View"]
@@ -47,6 +48,10 @@ class View:
     """Whether the Rust checker's verdict is printed too; JSON always has it."""
     gate: bool = True
     """Whether findings may fail the run."""
+    hurt: tuple[Hurt, ...] = ()
+    """Clients that are connected to the bridge that is compared with, as far as the change would hurt them."""
+    waivable: bool = True
+    """Whether a waiver would help."""
     height: int = SCREEN
     """Lines of a screen."""
 

@@ -1,0 +1,79 @@
+"""What commands ask a running bridge."""
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+
+from mycelium.bus.client import MyceliumClient
+from mycelium.bus.errors import ConnectError
+from mycelium.contracts import Contracts, load
+from mycelium.schema.errors import ContractNotFound
+from mycelium.schema.model import Schema
+from mycelium.schema.parse import parse_document
+
+__all__ = ["ASKER", "ask", "connected", "file_or_bridge"]
+
+
+def ask(url: str | None, what: str, **options: Any) -> list[dict[str, Any]]:
+    """The answer to a query.
+
+    Raises:
+        ConnectError: There is no bridge.
+        Refused: It does not answer that.
+        TimeoutError: It does not answer in time.
+    """
+    return asyncio.run(_ask(url, what, options))
+
+
+def connected(url: str) -> tuple[Schema, dict[str, Schema]]:
+    """The contracts of a bridge, and name and contracts of each client that is connected; see `ask` for errors."""
+    sessions, *documents = ask(url, "sessions")
+    schemas = {
+        each["digest"]: parse_document(json.dumps(each["contracts"]).encode(), f"<contracts at {url}>")
+        for each in documents
+    }
+    rows = [row for row in sessions["sessions"] if row["name"] != ASKER]
+    names = Counter(row["name"] for row in rows)
+    clients = {}
+    for row in rows:
+        alone = names[row["name"]] == 1
+        clients[row["name"] if alone else f"{row['name']} (session {row['session']})"] = schemas[row["digest"]]
+    return schemas[sessions["digest"]], clients
+
+
+def file_or_bridge(file: str | None, url: str | None) -> Contracts:
+    """The contracts of a file, of the default file, or where there is none of the bridge.
+
+    Raises:
+        ContractNotFound: There is no file, and no bridge either.
+        ContractError: The file has faults.
+    """
+    try:
+        return load(file)
+    except ContractNotFound:
+        if file is not None:
+            raise
+        try:
+            return asyncio.run(_contracts(url))
+        except ConnectError:
+            pass
+        raise
+
+
+ASKER = "mycelium command"
+"""What these questions are asked as."""
+
+
+async def _ask(url: str | None, what: str, options: dict[str, Any]) -> list[dict[str, Any]]:
+    client = MyceliumClient(from_bridge=True, name=ASKER)
+    await client.connect(url)
+    async with client:
+        return await client.query(what, **options)
+
+
+async def _contracts(url: str | None) -> Contracts:
+    client = MyceliumClient(from_bridge=True, name=ASKER)
+    await client.connect(url)
+    async with client:
+        return client.types
