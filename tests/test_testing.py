@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import strategies
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
@@ -79,6 +79,7 @@ async def publish_to(running, message):
         await client.publish(message)
 
 
+@pytest.mark.slow
 def test_a_client_that_a_test_forgot_does_not_hold_the_bridge_up(contracts):
     with asyncio.Runner() as runner:
         client = mycelium.MyceliumClient(contracts)
@@ -161,6 +162,7 @@ def run_pytest(folder):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=variables, check=False).stdout
 
 
+@pytest.mark.slow
 def test_pytest_takes_the_package_as_a_plugin_whose_contracts_a_fixture_chooses(tmp_path):
     (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "test_job.py").write_text(TESTS)
@@ -189,6 +191,10 @@ def test_neither_pytest_nor_hypothesis_is_needed_before_something_of_theirs_is()
 REAL = sorted((ROOT / "tests/contracts").glob("*.yaml"))
 
 
+SOON = settings(phases=[Phase.generate], max_examples=500)
+"""For what is to be found at all; nobody looks at it."""
+
+
 def survives(message):
     """Make sure that a message can be published, and is the same after the wire and after JSON."""
     entry = message.__mycelium__
@@ -201,20 +207,24 @@ def test_every_message_of_the_real_contracts_is_publishable_and_survives_the_wir
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", mycelium.ContractWarning)  # of custom rules, once in a process
         types = mycelium.load(file)
-    seen = set()
 
-    @settings(max_examples=50)
-    @given(messages(*types))
-    def hold(message):
-        seen.add(type(message))
+    @settings(max_examples=30)
+    @given(st.sampled_from(list(types)).flatmap(lambda cls: st.tuples(st.just(cls), messages(cls))))
+    def hold(drawn):
+        cls, message = drawn
+        assert type(message) is cls
         survives(message)
-        assert types.from_json(type(message), types.to_json(message)) == message
+        assert types.from_json(cls, types.to_json(message)) == message
 
     hold()
-    assert seen == set(types)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+def test_messages_of_several_types_are_drawn_together(contracts):
+    for cls in contracts:
+        assert find(messages(*contracts), lambda message, cls=cls: isinstance(message, cls), settings=SOON)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(strategies.worlds(rules=True), st.data())
 def test_messages_of_any_schema_are_publishable_and_survive_the_wire(world, data):
     name = data.draw(strategies.message_names(world))
@@ -254,7 +264,7 @@ messages:
 """
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
 @given(messages(mycelium.load(RULED).M))
 def test_rules_of_every_kind_are_kept(message):
     survives(message)
@@ -281,7 +291,7 @@ CHAIN = "".join(
 NESTING = mycelium.load(NESTED + CHAIN)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(messages(NESTING.Node) | messages(NESTING.N0) | messages(NESTING.Last))
 def test_nested_and_recursive_messages_end_and_keep_the_rules_inside(message):
     survives(message)
@@ -291,18 +301,19 @@ def test_nested_and_recursive_messages_end_and_keep_the_rules_inside(message):
 def test_fields_that_may_be_absent_are_drawn_absent_and_present(shape):
     fields = "a: {type: u8, optional: true}, b: {type: u8, default: 7}"
     drawn = messages(mycelium.load(f"messages:\n  M: {{tlv_type: 1000, fields: {{{fields}}}}}\n").M)
-    assert find(drawn, lambda message: (message.a is None, message.b == 7) == shape)
+    assert find(drawn, lambda message: (message.a is None, message.b == 7) == shape, settings=SOON)
 
 
 def test_floats_are_nan_only_where_asked_for():
     types = mycelium.load("messages:\n  M: {tlv_type: 1000, fields: {f: {type: f64}}}\n")
 
+    @settings(max_examples=30)
     @given(messages(types.M))
     def never(message):
         assert message.f == message.f
 
     never()
-    assert find(messages(types.M, allow_nan=True), lambda message: message.f != message.f)
+    assert find(messages(types.M, allow_nan=True), lambda message: message.f != message.f, settings=SOON)
 
 
 def test_custom_rules_are_kept_once_they_are_registered():
@@ -312,6 +323,7 @@ def test_custom_rules_are_kept_once_they_are_registered():
 
     text = "messages:\n  M: {tlv_type: 1000, fields: {n: {type: u8, validation: [{even_in_drawn_messages: true}]}}}\n"
 
+    @settings(max_examples=20)
     @given(messages(mycelium.load(text).M))
     def hold(message):
         assert message.n % 2 == 0

@@ -79,8 +79,7 @@ class _Drawing:
                     always[one.name] = self._field(one, depth)
                 elif self._has_room(one.type, depth):
                     sometimes[one.name] = self._field(one, depth)
-            given = st.fixed_dictionaries(always, optional=sometimes)
-            self._made[name, depth] = given.map(lambda values: cls(**values))
+            self._made[name, depth] = _built(cls, st.fixed_dictionaries(always, optional=sometimes))
         return self._made[name, depth]
 
     def _may_be_absent(self, one: Field) -> bool:
@@ -162,6 +161,16 @@ class _Drawing:
         named = st.sampled_from([cls(number) for number in enum.members.values()])
         numbers = st.integers(*INTEGERS[enum.repr])
         return named | numbers.map(lambda one: cls(one) if one in enum.by_number else one) if enum.open else named
+
+
+def _built(cls: type[Message], fields: SearchStrategy[dict[str, Any]]) -> SearchStrategy[Any]:
+    """Messages of a class by their fields; shown by the name of the class, as Hypothesis now and then shows them."""
+
+    def build(draw: st.DrawFn) -> Any:
+        return cls(**draw(fields))
+
+    build.__name__ = cls.__name__
+    return st.composite(build)()
 
 
 def _can_be_published(message: Any) -> bool:

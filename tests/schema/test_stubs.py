@@ -96,7 +96,7 @@ class Stub:
         return eval(text, vars(builtins) | scope)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(strategies.worlds(rules=True))
 def test_names_positions_types_and_ids_are_those_of_the_classes(world):
     stub, registry = Stub(stubs(world.schema)), world.registry
@@ -118,7 +118,7 @@ def test_names_positions_types_and_ids_are_those_of_the_classes(world):
         assert written == {one.name: one.value for one in registry.enum_of(name)}
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.data())
 def test_a_signature_takes_a_call_if_and_only_if_the_class_does(data):
     presence = data.draw(st.lists(st.sampled_from(["", ", optional: true", ", default: 1"]), max_size=7))
