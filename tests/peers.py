@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import mycelium
+from mycelium.bus.urls import parse_url
 from mycelium.contracts import core_protocol
 from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Connection
@@ -26,7 +27,7 @@ def batch_of(*messages):
 
 async def open_socket(url):
     """A stream pair to where a bridge listens."""
-    address = mycelium.bus.urls.parse_url(url)
+    address = parse_url(url)
     if address.scheme == "unix":
         return await asyncio.open_unix_connection(address.path)
     return await asyncio.open_connection(address.host, address.port)
