@@ -360,7 +360,7 @@ class Bridge:
         self._timer = loop.call_later(every, self._tick)
         now = loop.time()
         for number, protocol in list(self._handshaking.items()):
-            protocol.session.tick(now)
+            protocol.tick(now)
             if protocol.session.is_open or protocol.session.is_over:
                 del self._handshaking[number]
         lagging, self._lagging = self._lagging, {}
@@ -369,4 +369,4 @@ class Bridge:
         if now >= self._next_sweep:
             self._next_sweep = now + _SWEEP_SECONDS
             for protocol in list(self._protocols.values()):
-                protocol.session.tick(now)
+                protocol.tick(now)

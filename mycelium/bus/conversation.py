@@ -1,6 +1,7 @@
 """One connection of a client to a bridge, from its Hello to its end: what was asked, and what Welcome said."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Protocol, final
 
@@ -16,6 +17,7 @@ from mycelium.wire.state import is_fatal
 
 __all__ = ["Conversation", "Listener"]
 
+_log = logging.getLogger("mycelium.client")
 _TICK_SECONDS: Final = 0.5
 _PART_SECONDS: Final = 5.0
 
@@ -195,13 +197,17 @@ class Conversation:
         try:
             while not self.lost.done():
                 await asyncio.wait([self.lost], timeout=_TICK_SECONDS)
-                if not self.lost.done():
+                if self.is_open:
                     link.tick()
                     self._listener.on_tick()
-        finally:
+        except asyncio.CancelledError:
             if not self.lost.done():
                 self._listener.on_loop_end()
                 await self.part()
+            raise
+        except Exception:  # noqa: BLE001  nobody would watch this connection any more
+            _log.exception("the connection could not be watched")
+            self.abort("a fault of this client; its log has more")
 
     # --- what comes ---
 

@@ -1,6 +1,7 @@
 """The shell of a client's connection: an asyncio protocol around the state machine."""
 
 import asyncio
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from mycelium.wire.state import Role
 
 __all__ = ["TURN_BYTES", "Link", "open_link"]
 
+_log = logging.getLogger("mycelium.client")
 TURN_BYTES: Final = 64 * 1024
 """Bytes that are written in one turn of the loop before it is worth not to wait for its end."""
 _FLUSH_SECONDS: Final = 5.0
@@ -80,6 +82,9 @@ class Link(asyncio.BufferedProtocol):
                 self._on_event(event)
         except ProtocolError as error:
             self.fail(error)
+        except Exception:  # noqa: BLE001  a fault in here is the end of the connection, never a connection that is deaf
+            _log.exception("what the bridge said could not be handled")
+            self.abort("a fault of this client; its log has more")
 
     def eof_received(self) -> bool:
         """The bridge closed its side."""

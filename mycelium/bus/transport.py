@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 import socket
+from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Final, cast, final
 
@@ -134,14 +135,20 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._ended = True
         self._transport.abort()
 
+    def tick(self, now: float) -> None:
+        """Look at the clock. What goes wrong with one session keeps no other from being looked at."""
+        self._guarded(self.session.tick, now)
+
     def _flush(self) -> None:
         self._scheduled = False
-        if self._ended:
-            return
+        if not self._ended:
+            self._guarded(self._write)  # nobody else would ever write to this socket again
+
+    def _guarded(self, step: Callable[..., None], *args: float) -> None:
         try:
-            self._write()
-        except Exception:  # noqa: BLE001  nobody else would ever write to this socket again
-            _log.exception("session %d cannot be written to", self.session.number)
+            step(*args)
+        except Exception:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
+            _log.exception("session %d of %s ends by a fault of the bridge", self.session.number, self.session.client)
             self.abort("internal")
 
     def _write(self) -> None:

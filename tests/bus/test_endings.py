@@ -326,6 +326,76 @@ async def test_p34_heartbeats_keep_an_idle_connection(contracts, monkeypatch):
         await client.close()
 
 
+@pytest.mark.parametrize("fault", ["receive", "settle"])
+async def test_p58_a_fault_of_the_client_ends_the_connection_and_leaves_no_zombie(
+    contracts, caplog, monkeypatch, fault
+):
+    def broken(*_):
+        raise TypeError("injected")
+
+    monkeypatch.setattr(f"mycelium.bus.inbox.Inbox.{fault}", broken)
+    monkeypatch.setattr("mycelium.bus.conversation._TICK_SECONDS", 0.02)
+    async with serving(contracts) as (bus, bridge):
+        client = MyceliumClient(contracts)
+        await client.connect(bridge.urls[0])
+        if fault == "receive":
+            await client.subscribe(print, contracts.Ping)
+            bus.publish_nowait(contracts.Ping(value="x"))
+        assert await client.closed() == "a fault of this client; its log has more"
+        assert "TypeError: injected" in caplog.text
+        with pytest.raises(ConnectionLost):
+            await client.publish(contracts.Ping(value="x"))
+        await client.close()
+
+
+@pytest.mark.parametrize("fault", ["take_output", "tick"])
+async def test_a_fault_of_the_bridge_ends_that_session_alone(contracts, caplog, monkeypatch, fault):
+    monkeypatch.setattr("mycelium.bus.bridge._SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("mycelium.bus.bridge._TICK_SECONDS", 0.05)
+    real = getattr(mycelium.bus.session.Session, fault)
+
+    def broken(session, now):
+        if session.client == "victim" and session.received:
+            raise TypeError("injected")
+        return real(session, now)
+
+    monkeypatch.setattr(mycelium.bus.session.Session, fault, broken)
+    async with serving(contracts) as (_, bridge), peer_at(bridge.urls[0]) as other:
+        async with peer_at(bridge.urls[0], client="victim") as victim:
+            victim.send(PING, CORE.Ping(nonce=1))
+            await victim.ending()
+        await until(lambda: len(bridge.sessions) == 1)
+        await other.barrier()
+    assert "session 2 of victim ends by a fault of the bridge" in caplog.text
+
+
+async def test_a_connect_that_is_cancelled_leaves_nothing(contracts):
+    async def silent(session):
+        await session.next()
+        await session.reader.read()
+
+    before = sockets()
+    async with BareBridge(silent) as bare:
+        client = MyceliumClient(contracts)
+        for turns in range(12):
+            connecting = asyncio.ensure_future(client.connect(bare.url))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await connecting
+        await client.close()
+    await until(lambda: sockets() == before)
+
+
+async def test_two_connects_at_once_are_one_too_many(contracts):
+    async with serving(contracts) as (_, bridge):
+        client = MyceliumClient(contracts)
+        results = await asyncio.gather(*(client.connect(bridge.urls[0]) for _ in range(2)), return_exceptions=True)
+        assert [type(one) for one in results] == [type(None), mycelium.UsageError]
+        await client.close()
+
+
 # --- a bridge's close ---
 
 
