@@ -1,8 +1,11 @@
 """What happens to a bus, a bridge or a client, as one typed stream: `async for event in client.events()`."""
 
+from typing import TYPE_CHECKING
+
 from attrs import field, frozen
 
-from mycelium.schema.compat.report import Report
+if TYPE_CHECKING:
+    from mycelium.schema.compat.report import Report
 
 __all__ = ["Event", "SchemaChanged", "SchemaRefused"]
 
@@ -28,7 +31,7 @@ class SchemaChanged(Event):
     version: int
     old_digest: str
     new_digest: str
-    report: Report | None = field(default=None, repr=False)
+    report: "Report | None" = field(default=None, repr=False)
 
 
 @frozen
@@ -46,5 +49,5 @@ class SchemaRefused(Event):
     source: str
     outcome: str
     reasons: tuple[str, ...]
-    report: Report | None = field(default=None, repr=False)
+    report: "Report | None" = field(default=None, repr=False)
     clients: tuple[str, ...] = ()

@@ -41,7 +41,7 @@ def run(*arguments, input="", cwd=ROOT, env=None):  # noqa: A002  subprocess cal
     )
 
 
-def call(*arguments, input="", env=None):  # noqa: A002
+def call(*arguments, input="", cwd=ROOT, env=None):  # noqa: A002
     """Run a command to its end inside this process, where a process of its own would prove nothing more."""
     argv = [str(each) for each in arguments]
     out, err = io.StringIO(), io.StringIO()
@@ -50,7 +50,7 @@ def call(*arguments, input="", env=None):  # noqa: A002
         contextlib.redirect_stderr(err),
         _process_state(io.StringIO(input), ["mycelium", *argv], environment(**(env or {}))),
         warnings.catch_warnings(),
-        contextlib.chdir(ROOT),
+        contextlib.chdir(cwd),
     ):
         try:
             code = main(argv)

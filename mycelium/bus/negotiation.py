@@ -1,13 +1,14 @@
 """Whether two contracts can talk to each other over one connection, and about what (wire protocol, "Versions")."""
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
-from mycelium.schema.compat.findings import Finding
-from mycelium.schema.compat.report import examine
 from mycelium.schema.model import Schema
+
+if TYPE_CHECKING:
+    from mycelium.schema.compat.findings import Finding
 
 __all__ = ["FULL_STANDING", "Standing", "disagreements", "obstacles", "standing"]
 
@@ -38,11 +39,13 @@ class Standing:
 FULL_STANDING: Final = Standing()
 
 
-def disagreements(client: Schema, bridge: Schema) -> tuple[Finding, ...]:
+def disagreements(client: Schema, bridge: Schema) -> tuple["Finding", ...]:
     """Findings on types that both know and that one side writes in a way that the other does not read.
 
     Value rules are left aside: the bridge's door enforces them.
     """
+    from mycelium.schema.compat.report import examine
+
     found = examine(client, bridge).issues
     return tuple(
         one
@@ -80,15 +83,15 @@ def standing(client: Schema, bridge: Schema) -> Standing:
     return Standing(unreadable, unsendable, tuple(map(_line, found)), tuple(map(_cause, found)))
 
 
-def _cause(finding: Finding) -> str:
+def _cause(finding: "Finding") -> str:
     return f"{finding.rule} {finding.subject or finding.path}"
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: "Finding") -> str:
     return f"{_cause(finding)}: {finding.message}"
 
 
-def _type_ids(finding: Finding, client: Schema, bridge: Schema) -> Iterator[int]:
+def _type_ids(finding: "Finding", client: Schema, bridge: Schema) -> Iterator[int]:
     """Ids of the messages that a finding reaches, as far as both sides know them."""
     for name in _messages(finding):
         for schema in (client, bridge):
@@ -97,7 +100,7 @@ def _type_ids(finding: Finding, client: Schema, bridge: Schema) -> Iterator[int]
                 yield message.type_id
 
 
-def _messages(finding: Finding) -> Iterable[str]:
+def _messages(finding: "Finding") -> Iterable[str]:
     probed = (finding.probe.previous, finding.probe.current) if finding.probe is not None else ()
     for path in (finding.path, *finding.affects):
         section, _, rest = path.partition(".")

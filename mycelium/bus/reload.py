@@ -11,20 +11,21 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 from attrs import field, frozen
 
-from mycelium.compat import prover
 from mycelium.contractfile import read_file
 from mycelium.contracts import Contracts
 from mycelium.errors import MyceliumError
 from mycelium.events import Event, SchemaChanged, SchemaRefused
-from mycelium.schema.compat.reloading import ReloadPolicy, refusals
-from mycelium.schema.compat.report import Report, examine
 from mycelium.schema.errors import ContractError
 from mycelium.schema.model import Schema
 from mycelium.schema.parse import parse_text
+
+if TYPE_CHECKING:
+    from mycelium.schema.compat.reloading import ReloadPolicy
+    from mycelium.schema.compat.report import Report
 
 __all__ = ["Change", "Outcome", "Reloader", "judge"]
 
@@ -55,7 +56,7 @@ class Change:
     source: str
     previous: Schema = field(repr=False)
     current: Schema | None = field(default=None, repr=False)
-    report: Report | None = field(default=None, repr=False)
+    report: "Report | None" = field(default=None, repr=False)
     reasons: tuple[str, ...] = ()
 
     @property
@@ -73,8 +74,12 @@ class Change:
         return SchemaChanged(self.source, self.current.version, self.previous.digest, self.current.digest, self.report)
 
 
-def judge(previous: Schema, current: Schema, policy: ReloadPolicy, source: str) -> Change:
+def judge(previous: Schema, current: Schema, policy: "ReloadPolicy", source: str) -> Change:
     """Whether an edited schema may take the place of the one in force."""
+    from mycelium.compat import prover
+    from mycelium.schema.compat.reloading import refusals
+    from mycelium.schema.compat.report import examine
+
     report = examine(previous, current, prover=prover(previous, current))
     refused = refusals(report, policy)
     if refused:
@@ -97,7 +102,7 @@ class Reloader:
         ValueError: The handle was not loaded from a file.
     """
 
-    def __init__(self, contracts: Contracts, policy: ReloadPolicy = "full") -> None:
+    def __init__(self, contracts: Contracts, policy: "ReloadPolicy" = "full") -> None:
         origin = contracts.origin
         if origin is None:
             raise ValueError(f"{contracts!r} has no file to follow; load it from a path")

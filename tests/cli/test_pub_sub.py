@@ -6,7 +6,7 @@ import signal
 import socket
 
 import pytest
-from processes import bridge, line_with, run, started, stop
+from processes import bridge, call, line_with, started, stop
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_what_is_published_is_printed_exactly_over_tcp_and_unix(listen):
     with bridge(listen=listen) as (serving, url):
         with started("sub", "Ping", "--count", "3", "-o", "json", "--url", url) as subscriber:
             line_with(subscriber, "subscribed to Ping")
-            published = run("pub", "Ping", '{"value": "hi"}', "--count", "3", "--url", url)
+            published = call("pub", "Ping", '{"value": "hi"}', "--count", "3", "--url", url)
             assert (published.returncode, published.stderr) == (0, "published 3 Ping\n")
             out, _ = subscriber.communicate(timeout=30)
             assert subscriber.returncode == 0
@@ -34,7 +34,7 @@ def test_what_is_published_is_printed_exactly_over_tcp_and_unix(listen):
 
 
 def test_the_environment_names_the_bridge(url, tmp_path):
-    there = run("ping", "--count", "1", cwd=tmp_path, env={"MYCELIUM_URL": url})
+    there = call("ping", "--count", "1", cwd=tmp_path, env={"MYCELIUM_URL": url})
     assert there.returncode == 0
     assert "schema 0x4d594345 version 1" in there.stdout
     assert "median" in there.stdout
@@ -44,7 +44,7 @@ def test_lines_of_standard_input_are_published_in_either_form(url):
     with started("sub", "--count", "2", "--url", url) as subscriber:
         line_with(subscriber, "subscribed to")
         lines = '{"value": "plain"}\n\n{"type": "Pong", "fields": {"value": "wrapped"}}\n'
-        published = run("pub", "Pong", "-", "--url", url, input=lines)
+        published = call("pub", "Pong", "-", "--url", url, input=lines)
         assert published.returncode == 0
         out, _ = subscriber.communicate(timeout=30)
     assert out == 'Pong  value="plain"\nPong  value="wrapped"\n'
@@ -53,14 +53,14 @@ def test_lines_of_standard_input_are_published_in_either_form(url):
 def test_a_client_without_a_contracts_file_takes_the_bridges(url, tmp_path):
     with started("sub", "Pong", "--count", "1", "--url", url, cwd=tmp_path) as subscriber:
         line_with(subscriber, "subscribed to Pong")
-        assert run("pub", "Pong", '{"value": "x"}', "--url", url, cwd=tmp_path).returncode == 0
+        assert call("pub", "Pong", '{"value": "x"}', "--url", url, cwd=tmp_path).returncode == 0
         assert subscriber.communicate(timeout=30)[0] == 'Pong  value="x"\n'
 
 
 def test_text_that_would_move_the_cursor_is_escaped_for_people(url):
     with started("sub", "Pong", "--count", "1", "--url", url) as subscriber:
         line_with(subscriber, "subscribed to Pong")
-        run("pub", "Pong", json.dumps({"value": "\x1b[2Jgone\u202e"}), "--url", url)
+        call("pub", "Pong", json.dumps({"value": "\x1b[2Jgone\u202e"}), "--url", url)
         out = subscriber.communicate(timeout=30)[0]
     assert "\x1b" not in out
     assert "\u202e" not in out
@@ -75,13 +75,13 @@ def test_sensitive_messages_are_hidden_unless_asked_for(tmp_path):
         with hidden as first, shown as second:
             line_with(first, "subscribed to Key")
             line_with(second, "subscribed to Key")
-            assert run("pub", "Key", '{"value": "canary"}', "--url", url, cwd=tmp_path).returncode == 0
+            assert call("pub", "Key", '{"value": "canary"}', "--url", url, cwd=tmp_path).returncode == 0
             assert json.loads(first.communicate(timeout=30)[0]) == {"type": "Key", "fields": {}, "redacted": True}
             assert second.communicate(timeout=30)[0] == 'Key  value="canary"\n'
 
 
 def test_sub_says_so_when_nothing_came_in_time(url):
-    waited = run("sub", "BatchOperation", "--count", "1", "--timeout", "100ms", "--url", url)
+    waited = call("sub", "BatchOperation", "--count", "1", "--timeout", "100ms", "--url", url)
     assert waited.returncode == 4
     assert "0 of 1 messages came in 0.1 s" in waited.stderr
     assert "try: is anybody publishing" in waited.stderr
@@ -112,7 +112,7 @@ def test_a_reader_that_goes_away_is_no_failure(url):
     with started("sub", "Ping", "--url", url) as subscriber:
         line_with(subscriber, "subscribed to")
         subscriber.stdout.close()
-        assert run("pub", "Ping", '{"value": "x"}', "--count", "3", "--url", url).returncode == 0
+        assert call("pub", "Ping", '{"value": "x"}', "--count", "3", "--url", url).returncode == 0
         assert subscriber.wait(30) == 0
         assert subscriber.stderr.read() == ""
         subscriber.stdout = open(os.devnull)  # noqa: SIM115, PTH123  `started` closes it
@@ -129,7 +129,7 @@ def test_a_reader_that_goes_away_is_no_failure(url):
     ],
 )
 def test_a_users_mistake_is_one_line_what_one_why_and_one_what_to_try(url, arguments, code, what):
-    failed = run(*arguments, "--url", url)
+    failed = call(*arguments, "--url", url)
     assert failed.returncode == code
     assert what in failed.stderr
     assert "Traceback" not in failed.stderr
@@ -140,7 +140,7 @@ def test_no_bridge_is_said_in_three_lines():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        failed = run("ping", "--url", f"tcp://127.0.0.1:{port}")
+        failed = call("ping", "--url", f"tcp://127.0.0.1:{port}")
     assert failed.returncode == 4
     assert failed.stderr.splitlines() == [
         f"mycelium: no bridge at tcp://127.0.0.1:{port}",
@@ -150,15 +150,15 @@ def test_no_bridge_is_said_in_three_lines():
 
 
 def test_a_port_in_use_is_one_clear_line_and_the_bridge_there_goes_on(url):
-    second = run("serve", "--listen", url)
+    second = call("serve", "--listen", url)
     assert second.returncode == 1
     assert f"mycelium: cannot listen on {url}" in second.stderr
     assert "why: address already in use" in second.stderr
-    assert run("ping", "--count", "1", "--url", url).returncode == 0
+    assert call("ping", "--count", "1", "--url", url).returncode == 0
 
 
 def test_print_config_says_where_each_value_came_from():
-    shown = run("serve", "--grace", "3s", "--print-config", env={"MYCELIUM_LISTEN": "tcp://127.0.0.1:1 unix:///tmp/x"})
+    shown = call("serve", "--grace", "3s", "--print-config", env={"MYCELIUM_LISTEN": "tcp://127.0.0.1:1 unix:///tmp/x"})
     assert shown.returncode == 0
     lines = shown.stdout.splitlines()
     assert "listen = tcp://127.0.0.1:1 unix:///tmp/x    # MYCELIUM_LISTEN" in lines
@@ -167,7 +167,7 @@ def test_print_config_says_where_each_value_came_from():
 
 
 def test_a_setting_that_is_none_is_refused_at_start():
-    wrong = run("serve", env={"MYCELIUM_MAX_PAYLOAD": "lots"})
+    wrong = call("serve", env={"MYCELIUM_MAX_PAYLOAD": "lots"})
     assert wrong.returncode == 2
     assert "MYCELIUM_MAX_PAYLOAD" in wrong.stderr
-    assert run("serve", "--handshake-timeout", "soon").returncode == 2
+    assert call("serve", "--handshake-timeout", "soon").returncode == 2

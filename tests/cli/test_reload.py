@@ -4,7 +4,7 @@ import json
 import signal
 
 import pytest
-from processes import ROOT, bridge, line_with, run, started, stop
+from processes import ROOT, bridge, call, line_with, started, stop
 
 CONTRACTS = (ROOT / "contracts.yaml").read_text()
 MORE = CONTRACTS.replace("version: 1", "version: 2").replace(
@@ -58,14 +58,14 @@ def test_sighup_reads_the_file_again_also_where_it_is_not_followed(file, tmp_pat
 
 def test_schema_reload_asks_a_bridge_and_force_goes_around_its_policy(file, tmp_path):
     with bridge("--no-reload", cwd=tmp_path) as (_, url):
-        assert "says the same" in run("schema", "reload", "--url", url).stdout
+        assert "says the same" in call("schema", "reload", "--url", url).stdout
         file.write_text(RETYPED)
-        refused = run("schema", "reload", "--url", url)
+        refused = call("schema", "reload", "--url", url)
         assert refused.returncode == 1
         assert "FIELD_TYPE_CHANGED Ping.value" in refused.stdout
-        forced = run("schema", "reload", "--force", "--url", url)
+        forced = call("schema", "reload", "--force", "--url", url)
         assert (forced.returncode, forced.stdout) == (0, "contracts.yaml: applied\n") or "applied" in forced.stdout
-        assert run("pub", "Ping", '{"value": 3}', "--url", url, cwd=tmp_path).returncode == 0
+        assert call("pub", "Ping", '{"value": 3}', "--url", url, cwd=tmp_path).returncode == 0
 
 
 def test_an_edit_is_checked_against_a_bridge_and_everybody_who_is_connected(file, tmp_path):
@@ -73,17 +73,17 @@ def test_an_edit_is_checked_against_a_bridge_and_everybody_who_is_connected(file
     edited.write_text(RETYPED)
     with bridge(cwd=tmp_path) as (_, url), started("sub", "Ping", "--url", url, cwd=tmp_path) as subscriber:
         line_with(subscriber, "subscribed to")
-        checked = run("schema", "check", edited, "--against", url)
+        checked = call("schema", "check", edited, "--against", url)
         assert checked.returncode == 1
         assert "mycelium sub (v1), connected now: deploy it before new readers and writers" in checked.stdout
-        as_json = json.loads(run("schema", "check", edited, "--against", url, "--format", "json").stdout)
+        as_json = json.loads(call("schema", "check", edited, "--against", url, "--format", "json").stdout)
         assert [one["client"] for one in as_json["hurt"]] == ["mycelium sub"]
         edited.write_text(MORE)
-        assert run("schema", "check", edited, "--against", url).returncode == 0
+        assert call("schema", "check", edited, "--against", url).returncode == 0
 
 
 def test_a_bridge_that_is_not_there_is_no_baseline(file):
-    checked = run("schema", "check", file, "--against", "tcp://127.0.0.1:1")
+    checked = call("schema", "check", file, "--against", "tcp://127.0.0.1:1")
     assert checked.returncode == 4
     assert "no bridge at tcp://127.0.0.1:1" in checked.stderr
 
@@ -94,9 +94,9 @@ def test_decode_and_encode_work_without_a_file_by_a_bridges_contracts(file, tmp_
     other = ROOT / "tests/contracts/mycelium-game.yaml"
     with bridge(other) as (_, url):
         file.unlink()
-        encoded = run(
+        encoded = call(
             "encode", "PlayerLogin", '{"player_id": 1, "session_token": 2, "timestamp": 3}', "--url", url, cwd=nowhere
         )
         assert encoded.returncode == 0, encoded.stderr
-        decoded = run("decode", "--type", "PlayerLogin", encoded.stdout.strip(), "--url", url, cwd=nowhere)
+        decoded = call("decode", "--type", "PlayerLogin", encoded.stdout.strip(), "--url", url, cwd=nowhere)
         assert json.loads(decoded.stdout)["fields"] == {"player_id": 1, "session_token": 2, "timestamp": 3}

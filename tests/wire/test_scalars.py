@@ -43,6 +43,9 @@ class Liar:
     def __init__(self, cls):
         self.cls = cls
 
+    def __repr__(self):
+        return f"Liar({self.cls.__name__})"
+
     @property
     def __class__(self):
         return self.cls
