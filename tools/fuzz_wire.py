@@ -24,6 +24,7 @@ from typing import Any, Final, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from connection_wire import check_stream, generate_stream, prepare_streams
 from random_wire import Values, World, chance, load, mutate, random_contract, seeded
 
 from mycelium.wire.annotate import annotate
@@ -142,6 +143,7 @@ def _walked(codec: Codec, payload: bytes) -> Outcome:
 
 TARGETS: Final[Mapping[str, Target]] = {
     "decoder": Target("payloads of many messages", prepare_codecs, generate_payload, check_payload),
+    "connection": Target("streams, whole and in pieces", prepare_streams, generate_stream, check_stream),
 }
 
 

@@ -38,8 +38,9 @@ def even_first_byte(_, data):
     return f"{len(data)} bytes"
 
 
-def test_the_decoder_stands_some_fire():
-    command = [sys.executable, str(TOOLS / "fuzz_wire.py"), "--seed", "1", "--count", "300", "--target", "decoder"]
+@pytest.mark.parametrize("target", ["decoder", "connection"])
+def test_each_target_stands_some_fire(target):
+    command = [sys.executable, str(TOOLS / "fuzz_wire.py"), "--seed", "1", "--count", "300", "--target", target]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "300 inputs" in done.stdout
