@@ -1,9 +1,9 @@
 """The contracts of a client: a file's or the bridge's, and how they go along when the bridge's change."""
 
-import asyncio
 import logging
 from typing import Any, final
 
+from mycelium.bus.aside import aside
 from mycelium.bus.errors import Refused
 from mycelium.bus.eventstream import Events
 from mycelium.bus.handshake import make_hello
@@ -86,7 +86,7 @@ class Accord:
     async def go_along(self, document: bytes) -> None:
         """The bridge has other contracts now: so has this client. If they cannot be read, it keeps what it has."""
         try:
-            schema = await asyncio.to_thread(parse_document, document, self._source)
+            schema = await aside(parse_document, document, self._source)
         except ContractError as error:
             _log.warning("the new contracts of the bridge are not taken: %s", error)
             self._events.tell(SchemaRefused(self._source, "invalid", tuple(map(str, error.faults))))

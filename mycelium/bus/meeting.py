@@ -1,9 +1,9 @@
 """Clients that come with other contracts: which ones are known, and whether they can be talked to."""
 
-import asyncio
 from collections import OrderedDict
 from typing import Final, final
 
+from mycelium.bus.aside import aside
 from mycelium.bus.negotiation import Standing, obstacles, standing
 from mycelium.schema.errors import ContractError
 from mycelium.schema.model import Schema
@@ -56,7 +56,7 @@ class Acquaintances:
             return None
         pair = client.digest, bridge.digest
         if pair not in self._obstacles:
-            self._obstacles[pair] = await asyncio.to_thread(obstacles, client, bridge)
+            self._obstacles[pair] = await aside(obstacles, client, bridge)
             while len(self._obstacles) > _MOST_JUDGED:
                 self._obstacles.popitem(last=False)
         found = self._obstacles[pair]
@@ -66,11 +66,11 @@ class Acquaintances:
 
     async def standings(self, clients: set[Schema], bridge: Schema) -> dict[str, Standing]:
         """What sessions with these contracts must leave, by the digest of theirs."""
-        return {one.digest: await asyncio.to_thread(standing, one, bridge) for one in clients}
+        return {one.digest: await aside(standing, one, bridge) for one in clients}
 
     async def _read(self, document: bytes) -> Schema:
         try:
-            client = await asyncio.to_thread(parse_document, document, "contracts of the client")
+            client = await aside(parse_document, document, "contracts of the client")
         except ContractError as error:
             faults = "; ".join(map(str, error.faults[:_MOST_FAULTS]))
             raise ProtocolError(ErrorCode.SCHEMA_INCOMPATIBLE, f"the contracts have faults: {faults}") from error

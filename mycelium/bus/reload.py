@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 from attrs import field, frozen
 
+from mycelium.bus.aside import aside
 from mycelium.contractfile import read_file
 from mycelium.contracts import Contracts
 from mycelium.errors import MyceliumError
@@ -142,15 +143,15 @@ class Reloader:
         previous, source = self.contracts.schema, str(self._path)
         try:
             if content is None:
-                content = await asyncio.to_thread(read_file, self._path)
+                content = await aside(read_file, self._path)
             self._seen = _hash(content)
             # Off the loop: libyaml and the checks of a large file take longer than a message may wait.
-            current = await asyncio.to_thread(parse_text, content, source)
+            current = await aside(parse_text, content, source)
         except ContractError as error:
             return Change("invalid", source, previous, None, None, tuple(map(str, error.faults)))
         except (MyceliumError, OSError, RecursionError) as error:
             return Change("error", source, previous, None, None, (str(error),))
-        return await asyncio.to_thread(judge, previous, current, "none" if force else self.policy, source)
+        return await aside(judge, previous, current, "none" if force else self.policy, source)
 
     def _log(self, change: Change) -> None:
         if change.refused:
@@ -160,10 +161,10 @@ class Reloader:
 
     async def _stable(self) -> bytes | None:
         """What the file holds once it has stopped changing; None while it is gone."""
-        before = await asyncio.to_thread(_look, self._path)
+        before = await aside(_look, self._path)
         while before is not None:
             await asyncio.sleep(_SETTLE_SECONDS)
-            now = await asyncio.to_thread(_look, self._path)
+            now = await aside(_look, self._path)
             if now == before:
                 return before[1]
             before = now
@@ -172,13 +173,13 @@ class Reloader:
     async def _hints(self) -> AsyncGenerator[None, None]:
         """Something may have changed: the file system says so, or it is time to look anyway."""
         while True:
-            folders = await asyncio.to_thread(_folders, self._path)
+            folders = await aside(_folders, self._path)
             yield  # for what happened while nobody watched
             try:
                 async with contextlib.aclosing(_watch(folders)) as changes:
                     async for _ in changes:
                         yield
-                        if await asyncio.to_thread(_folders, self._path) != folders:
+                        if await aside(_folders, self._path) != folders:
                             break  # a link on the way points elsewhere now
             except (OSError, RuntimeError) as error:
                 _log.warning("%s cannot be watched (%s); it is looked at every %g s", self._path, error, _POLL_SECONDS)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Final, final
 
+from mycelium.bus.aside import aside
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.bus import MessageBus
 from mycelium.bus.reload import Change, Reloader
@@ -88,7 +89,7 @@ class Serving:
         if change.report is not None and (change.refused or change.report.issues):
             view = View(change.report, change.source, "the schema in force", gate=change.refused, waivable=False)
             # Looking for bytes that prove a break takes longer than a message may wait.
-            say((await asyncio.to_thread(render_text, view)).rstrip())
+            say((await aside(render_text, view)).rstrip())
         else:
             for reason in change.reasons:
                 say(f"  {escaped(reason)}")
