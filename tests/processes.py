@@ -16,7 +16,7 @@ SECONDS = 30
 """How long anything may take; it is there for hangs, not for timing."""
 
 
-def command(*arguments):
+def mycelium(*arguments):
     """The command line of `mycelium` with warnings as errors."""
     return [sys.executable, "-W", "error", "-m", "mycelium", *map(str, arguments)]
 
@@ -30,7 +30,7 @@ def environment(**changes):
 def run(*arguments, input="", cwd=ROOT, env=None):  # noqa: A002  subprocess calls it so
     """Run a command to its end."""
     return subprocess.run(
-        command(*arguments),
+        mycelium(*arguments),
         input=input,
         capture_output=True,
         text=True,
@@ -75,10 +75,10 @@ def _process_state(stdin, argv, variables):
 
 
 @contextlib.contextmanager
-def started(*arguments, cwd=ROOT, env=None):
-    """A command that goes on; ended when the block ends."""
+def started(*arguments, cwd=ROOT, env=None, command=None):
+    """A command of `mycelium`, or another command line, that goes on; ended when the block ends."""
     process = subprocess.Popen(
-        command(*arguments),
+        command or mycelium(*arguments),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -292,7 +292,7 @@ class MyceliumClient:
         if name == "Error":
             self._complain(refusal(notice.code, notice.message))
         elif name == "Lagged":
-            self._inbox.lagged(notice)
+            self._inbox.lagged(notice, self.types.registry)
         elif name == "SchemaChanged" and notice.contracts is not None:
             self._tasks.start(self._accord.go_along(notice.contracts))
 

@@ -117,12 +117,14 @@ class Inbox:
             else:
                 self.dispatcher.deliver(type_id, message, delivery, credit.one)
 
-    def lagged(self, notice: Any) -> None:
+    def lagged(self, notice: Any, registry: Registry[Codec]) -> None:
         """Count what the bridge has dropped, with every handler that did not get it."""
         known = {one.value: one.reason for one in DropReason}
         reason = known.get(notice.reason, f"reason_{notice.reason}")
         self.dispatcher.missed(notice.type_id, reason, notice.dropped)
-        self._warn(f"lag {notice.type_id}", f"{notice.dropped} messages of type id {notice.type_id}: {reason}")
+        entry = registry.by_id.get(notice.type_id)
+        name = f"type id {notice.type_id}" if entry is None else entry.message.name
+        self._warn(f"lag {name}", f"too slow: the bridge has dropped {notice.dropped} messages of {name} ({reason})")
 
     def settle(self) -> None:
         """Give back the credit that no full batch has given back yet."""

@@ -25,12 +25,14 @@ from mycelium.schema.model import Schema
 from mycelium.schema.parse import parse_text
 
 if TYPE_CHECKING:
+    from mycelium.schema.compat.findings import Finding
     from mycelium.schema.compat.reloading import ReloadPolicy
     from mycelium.schema.compat.report import Report
 
 __all__ = ["Change", "Outcome", "Reloader", "judge"]
 
 _log = logging.getLogger("mycelium.reload")
+_file_log = logging.getLogger("mycelium.contracts")
 _POLL_SECONDS: Final = 2.0
 """The content is compared that often, whatever the file system says."""
 _SETTLE_SECONDS: Final = 0.2
@@ -51,6 +53,7 @@ class Change:
         current: The edited one; None where it could not be read.
         report: The comparison, where there was one.
         reasons: Why it is not applied, a line each.
+        objections: The findings for which it is not.
     """
 
     outcome: Outcome
@@ -59,6 +62,7 @@ class Change:
     current: Schema | None = field(default=None, repr=False)
     report: "Report | None" = field(default=None, repr=False)
     reasons: tuple[str, ...] = ()
+    objections: "tuple[Finding, ...]" = field(default=(), repr=False)
 
     @property
     def refused(self) -> bool:
@@ -85,7 +89,7 @@ def judge(previous: Schema, current: Schema, policy: "ReloadPolicy", source: str
     refused = refusals(report, policy)
     if refused:
         reasons = tuple(f"{one.rule} {one.subject or one.path}: {one.message}" for one in refused)
-        return Change("incompatible", source, previous, current, report, reasons)
+        return Change("incompatible", source, previous, current, report, reasons, refused)
     if not report.issues and previous == current:
         return Change("unchanged", source, previous, current, report)
     return Change("applied", source, previous, current, report)
@@ -111,6 +115,7 @@ class Reloader:
         self.policy: ReloadPolicy = policy
         self._path = origin.given
         self._seen = origin.content_hash
+        self._gone = False
         self._lock = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -121,8 +126,15 @@ class Reloader:
         async with contextlib.aclosing(self._hints()) as hints:
             async for _ in hints:
                 content = await self._stable()
+                self._notice(gone=content is None)
                 if content is not None and _hash(content) != self._seen:
                     await self.reload(content)
+
+    def _notice(self, *, gone: bool) -> None:
+        if gone and not self._gone:
+            version = self.contracts.schema.version
+            _file_log.warning("%s is gone; version %d goes on until it is back", self._path, version)
+        self._gone = gone
 
     async def reload(self, content: bytes | None = None, *, force: bool = False) -> Change:
         """Read the file and apply it if it may be.

@@ -72,6 +72,7 @@ class LocalSubscription:
         self._idle = asyncio.Event()
         self._idle.set()
         self._excused = False
+        self._slow = False
         # What a handler finds in context variables is what was there at `subscribe`, whoever publishes.
         self._context = copy_context()
         self._context.run(_calling.set, self)
@@ -97,8 +98,10 @@ class LocalSubscription:
             self._run_sync(handler, message, delivery, done)
             return
         queue = self._queue
-        if len(queue) >= self.limit:
-            self._drop_oldest()
+        if not queue:
+            self._slow = False
+        elif len(queue) >= self.limit:
+            self._overflow()
         queue.append((message, delivery, done))
         if handler is None:
             if self._waiters:
@@ -272,6 +275,14 @@ class LocalSubscription:
         self._delivered += 1
         if done is not None:
             done()
+
+    def _overflow(self) -> None:
+        """Make room by the lag policy; said once, until the queue has been empty again."""
+        self._drop_oldest()
+        if not self._slow:
+            self._slow = True
+            what = self.handler.name if self.handler else "an iterator"
+            _log.warning("%s is too slow: over %d messages wait, so the oldest are dropped", what, self.limit)
 
     def _drop_oldest(self, reason: str = "dropped_oldest") -> None:
         _, _, done = self._queue.popleft()

@@ -44,13 +44,16 @@ def run(args: argparse.Namespace) -> int:
     """Print JSON or an annotation."""
     from mycelium.bus.errors import UsageError
     from mycelium.cli.bridge import file_or_bridge
+    from mycelium.cli.failures import fail
 
     text = sys.stdin.read() if args.hex == "-" else args.hex
     try:
         data = bytes.fromhex(text.strip().removeprefix("0x"))
     except ValueError as error:
-        raise UsageError(f"{error}; give the bytes as hex digits") from None
+        raise UsageError(f"{text.strip()[:40]!r} is not hexadecimal; give the bytes as hex digits, two each") from error
     contracts = file_or_bridge(args.contracts, args.url)
+    if args.annotate and not data and args.type is None:
+        return fail(1, "these bytes are no frames", "there are no bytes", "give them in hex, or - for standard input")
     if args.annotate:
         return _annotate(contracts, data, args.type, show_sensitive=args.show_sensitive)
     return _decode(contracts, data, args.type, show_sensitive=args.show_sensitive)

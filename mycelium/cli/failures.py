@@ -49,6 +49,8 @@ def say_warnings() -> None:
 
 def explain(error: MyceliumError) -> int:
     """Say what an error means; the exit code that goes with it."""
+    if isinstance(error, UnknownTypeError) and isinstance(error.wanted, int):
+        return fail(1, *_unknown(error))  # bytes named it, no user did
     for kind, code, tell in _TABLE:
         if isinstance(error, kind):
             return fail(code, *tell(error))

@@ -87,4 +87,6 @@ def _run(parsed: argparse.Namespace) -> int:
         # Whoever read the output has gone, as `| head` does; Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return fail(4, error.filename or "input or output failed", (error.strerror or str(error)).lower())
     return code

@@ -38,15 +38,16 @@ async def _publish(args: argparse.Namespace) -> int:
     from mycelium.cli.failures import fail
     from mycelium.cli.output import read_message, say, say_changes
     from mycelium.contracts import load
+    from mycelium.schema.errors import MessageError
 
     refused: list[Refused] = []
     contracts = None if args.contracts is None else load(args.contracts)
     client = MyceliumClient(contracts, on_error=refused.append, name="mycelium pub")
     await client.connect(args.url)
     say_changes(client.types)
-    published = 0
+    published, place = 0, ""
     try:
-        async for text in _texts(args):
+        async for place, text in _texts(args):  # noqa: B007  `place` is for the error below
             message = read_message(client.types, args.type, text)
             for _ in range(args.count):
                 await client.publish(message)
@@ -54,23 +55,31 @@ async def _publish(args: argparse.Namespace) -> int:
                 if args.rate is not None:
                     await asyncio.sleep(1 / args.rate)
         await client.flush()
+    except MessageError as error:
+        return fail(
+            2, f"{place}the message does not fit its contract", str(error), "`mycelium schema show` has its fields"
+        )
     finally:
         await client.close()
-        say(f"published {published} {args.type}")
+        if published:
+            say(f"published {published} {args.type}")
     if refused:
         return fail(1, f"the bridge refused {len(refused)} of {published} messages", refused[0].text)
     return 0
 
 
-async def _texts(args: argparse.Namespace) -> AsyncIterator[str]:
+async def _texts(args: argparse.Namespace) -> AsyncIterator[tuple[str, str]]:
+    """Where a JSON text stands, for errors, and the text."""
     from mycelium.cli.stdin import lines
 
     if args.json != "-":
-        yield args.json
+        yield "", args.json
         return
+    number = 0
     async for line in lines():
+        number += 1
         if line.strip():
-            yield line
+            yield f"line {number}: ", line
 
 
 def _rate(text: str) -> float:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from mycelium.cli.options import Commands, new_command
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
-_PIPED_WIDTH: Final = 400
-"""Characters of a line that no terminal cuts."""
 _NAMED: Final = ("types", "messages")
 """Sections of the document whose entries are asked for by name."""
 
@@ -39,8 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Print tables, or JSON."""
     import difflib
 
-    from rich.console import Console
-
+    from mycelium.cli.output import Screen
     from mycelium.contracts import load
     from mycelium.schema.errors import UnknownTypeError
 
@@ -52,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "json":
         print(json.dumps(_chosen(schema, args.types), ensure_ascii=False))
         return 0
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    console = Screen()
     if not args.types:
         _show_all(console, schema)
     for name in args.types:

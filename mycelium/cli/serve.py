@@ -53,6 +53,11 @@ def add_parser(commands: Commands) -> None:
     )
     add_settings(parser, _SETTINGS)
     parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="listen where other machines reach it, although nobody is asked who they are",
+    )
+    parser.add_argument(
         "--print-config", action="store_true", help="print every setting and where it came from, and stop"
     )
     parser.set_defaults(func=run)
@@ -81,8 +86,11 @@ def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> in
 async def _serve(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     from mycelium.bus.bus import MessageBus
     from mycelium.bus.limits import Limits
-    from mycelium.cli.serving import Serving
+    from mycelium.cli.serving import Serving, refuse_exposed
 
+    if not args.insecure:
+        for url in settings["listen"]:
+            refuse_exposed(url)
     bus = MessageBus(None if args.contracts is None else Path(args.contracts))
     limits = Limits(
         max_payload=settings["max-payload"],

@@ -1,6 +1,7 @@
 """A bridge process from its start to its end: signals, reloads, and what is said of them."""
 
 import asyncio
+import ipaddress
 import logging
 import os
 import signal
@@ -11,16 +12,37 @@ from typing import Final, final
 from mycelium.bus.aside import aside
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.bus import MessageBus
+from mycelium.bus.errors import BindError
 from mycelium.bus.reload import Change, Reloader
 from mycelium.bus.tasks import Tasks
+from mycelium.bus.urls import parse_url
 from mycelium.cli.output import escaped, say
 from mycelium.schema.compat.reloading import ReloadPolicy
 from mycelium.schema.compat.text_report import render_text
 from mycelium.schema.compat.view import View
 
-__all__ = ["Serving"]
+__all__ = ["Serving", "refuse_exposed"]
 
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def refuse_exposed(url: str) -> None:
+    """A bridge without authentication is for its own machine.
+
+    Raises:
+        BindError: The URL is for others, too.
+    """
+    address = parse_url(url)
+    if address.scheme == "tcp" and not _is_loopback(address.host):
+        reason = "other machines reach it, and there is no authentication yet"
+        raise BindError(url, reason, "listen on 127.0.0.1 or a Unix socket; --insecure does it all the same")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @final
@@ -41,6 +63,7 @@ class Serving:
         self._follow = policy is not None
         self._reloader = Reloader(bus.contracts, policy or "full")
         self._stop = asyncio.Event()
+        self._at_terminal = sys.stdin.isatty()
         self._tasks = Tasks()
         bridge.reloader = self._reloader
 
@@ -54,7 +77,7 @@ class Serving:
         logging.getLogger("mycelium.reload").setLevel(logging.CRITICAL)  # `_tell` says more, and says it once
         self._on_signals(self._stop.set)
         await self._bridge.start()
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._tasks.start(self._reload()))
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         forget = self._bus.contracts.on_change(lambda change: self._tasks.start(self._tell(change)))
         if self._follow:
             self._tasks.start(self._reloader.run())
@@ -80,6 +103,13 @@ class Serving:
         for url in self._bridge.urls:
             say(f"listening on {url}")
 
+    def _hung_up(self) -> None:
+        """SIGHUP: read the contracts again, or stop if it means that the terminal is gone."""
+        if self._at_terminal and not os.isatty(sys.stdin.fileno()):
+            self._stop.set()
+        else:
+            self._tasks.start(self._reload())
+
     async def _reload(self) -> None:
         await self._reloader.reload()
 
@@ -93,6 +123,9 @@ class Serving:
         else:
             for reason in change.reasons:
                 say(f"  {escaped(reason)}")
+        for one in change.objections:
+            if not one.breaks:  # the report calls it a warning, because no bytes suffer
+                say(f"  refused for {one.rule} {escaped(one.subject or one.path)}: {escaped(one.hint)}")
         if change.outcome == "incompatible" and change.current is not None:
             for client, standing in (await self._bridge.hurt_by(change.current)).items():
                 say(f"  would hurt {client}: {escaped(', '.join(standing.causes))}")

@@ -54,6 +54,10 @@ class Entry(Protocol):
     def message(self) -> MessageModel:
         """The model of the message."""
 
+    @property
+    def synonyms(self) -> Mapping[str, tuple[str, ...]]:
+        """For each renamed field the names that it had and has."""
+
     def encode(self, message: "Message") -> bytes:
         """The payload of a message."""
 

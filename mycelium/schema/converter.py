@@ -9,6 +9,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from mycelium.schema.classes import Message
 from mycelium.schema.errors import JsonError
+from mycelium.schema.evolution import former_names
 from mycelium.schema.model import Field
 from mycelium.schema.registry import Registry
 from mycelium.schema.values import from_json_value, to_json_value
@@ -88,6 +89,8 @@ def from_plain(converter: cattrs.Converter, cls: type[M], plain: object) -> M:
     name = cls.__name__
     if not isinstance(plain, Mapping):
         raise JsonError(name, None, f"a message is a JSON object, not {type(plain).__name__}")
+    former = former_names(cls.__mycelium__.synonyms)
+    plain = {former.get(key, key): value for key, value in plain.items()}
     required = (one.name for one in cls.__mycelium__.message.fields if one.required)
     missing = [f"{each}: required field missing" for each in required if each not in plain]
     try:

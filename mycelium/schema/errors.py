@@ -62,7 +62,7 @@ class ContractNotFound(SchemaError):
 
     def __str__(self) -> str:
         places = ", ".join(str(place) for place in self.searched)
-        return f"no contracts file at {places}; give a path, set MYCELIUM_CONTRACTS, or write one with `mycelium init`"
+        return f"no contracts file at {places}; give a path, or set MYCELIUM_CONTRACTS"
 
 
 class ContractWarning(UserWarning):

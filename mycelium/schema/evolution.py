@@ -7,13 +7,24 @@ default that it had.
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from functools import wraps
 from typing import Any, Final, final
 
 from mycelium.schema.classes import Message
 from mycelium.schema.model import MISSING, EnumDef, Field, Schema, messages_in
 from mycelium.schema.model import Message as MessageModel
 
-__all__ = ["Reader", "changed_messages", "extend_enum", "ordered_fields", "readers_of", "refit", "synonyms_of"]
+__all__ = [
+    "Reader",
+    "changed_messages",
+    "extend_enum",
+    "former_names",
+    "ordered_fields",
+    "readers_of",
+    "refit",
+    "synonyms_of",
+    "with_former_names",
+]
 
 DefaultOf = Callable[[Field], Callable[[], object]]
 _REPLACED: Final = (
@@ -64,6 +75,21 @@ def synonyms_of(message: MessageModel, known: Mapping[str, tuple[str, ...]]) -> 
             before = known.get(one.renamed_from, (one.renamed_from,))
             synonyms[one.name] = known.get(one.name) or (*before, one.name)
     return synonyms
+
+
+def former_names(synonyms: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Each name that a field had, with the one that it has."""
+    return {old: new for new, names in synonyms.items() for old in names if old != new}
+
+
+def with_former_names(init: Callable[..., None], former: Mapping[str, str]) -> Callable[..., None]:
+    """A constructor that takes renamed fields by the names that running code knows, too."""
+
+    @wraps(init)
+    def __init__(self: Message, *args: Any, **kwargs: Any) -> None:  # noqa: N807  it is to be that method
+        init(self, *args, **{former.get(name, name): value for name, value in kwargs.items()})
+
+    return __init__
 
 
 def refit(cls: type[Message], made: type[Message], readers: Mapping[str, "Reader"]) -> None:

@@ -15,7 +15,16 @@ from attrs import evolve
 
 from mycelium.schema.classes import Message, build_class, build_enum
 from mycelium.schema.errors import UnknownTypeError
-from mycelium.schema.evolution import changed_messages, extend_enum, ordered_fields, readers_of, refit, synonyms_of
+from mycelium.schema.evolution import (
+    changed_messages,
+    extend_enum,
+    former_names,
+    ordered_fields,
+    readers_of,
+    refit,
+    synonyms_of,
+    with_former_names,
+)
 from mycelium.schema.model import Field, Schema
 from mycelium.schema.model import Message as MessageModel
 from mycelium.schema.values import from_json_value
@@ -158,6 +167,9 @@ class Entry(Generic[C]):
         finally:
             building.discard(self.message.name)
         cls.__hashed__ = self.hashed
+        former = former_names(self.synonyms)
+        if former:
+            cls.__init__ = with_former_names(cls.__init__, former)  # type: ignore[method-assign]
         cls.__mycelium__ = self
         return cls
 

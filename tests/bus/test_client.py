@@ -301,7 +301,7 @@ async def test_drops_at_the_bridge_are_visible_at_the_client(contracts, caplog):
         assert got == [0, 8, 9]
         assert (subscription.stats().matched, subscription.stats().dropped) == (10, {"dropped_oldest": 7})
         assert subscription.stats().balanced
-    assert "messages of type id 1002: dropped_oldest" in caplog.text
+    assert "dropped 7 messages of CounterUpdate (dropped_oldest)" in caplog.text
 
 
 async def test_lag_is_told_within_a_second_when_nothing_else_comes(contracts):

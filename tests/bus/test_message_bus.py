@@ -669,3 +669,14 @@ async def test_done_is_called_once_for_each_message_whatever_becomes_of_it(types
     assert done == [0, 1, 2, 3, "late"]
     await subscription.next()
     assert done[-1] == 4
+
+
+async def test_an_overflow_is_said_once_until_the_queue_has_been_empty_again(contracts, caplog):
+    bus = mycelium.MessageBus(contracts)
+    async with bus.messages(contracts.Ping, queue=2) as stream:
+        for episode in (1, 2):
+            for number in range(10):
+                bus.publish_nowait(contracts.Ping(str(number)))
+            assert caplog.text.count("an iterator is too slow: over 2 messages wait") == episode
+            assert [(await stream.next(1)).value, (await stream.next(1)).value] == ["8", "9"]
+    await bus.close()

@@ -171,3 +171,16 @@ def test_a_setting_that_is_none_is_refused_at_start():
     assert wrong.returncode == 2
     assert "MYCELIUM_MAX_PAYLOAD" in wrong.stderr
     assert call("serve", "--handshake-timeout", "soon").returncode == 2
+
+
+def test_a_bridge_that_other_machines_would_reach_does_not_start_without_being_told_to():
+    refused = call("serve", "--listen", "tcp://0.0.0.0:0")
+    assert refused.returncode == 1
+    assert "--insecure does it all the same" in refused.stderr
+
+
+def test_a_line_that_does_not_fit_is_named_by_its_number(url):
+    failed = call("pub", "Ping", "-", "--url", url, input='{"value": "a"}\n\nnonsense\n')
+    assert failed.returncode == 2
+    assert "line 3: the message does not fit its contract" in failed.stderr
+    assert "published 1 Ping" in failed.stderr

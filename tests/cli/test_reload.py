@@ -100,3 +100,18 @@ def test_decode_and_encode_work_without_a_file_by_a_bridges_contracts(file, tmp_
         assert encoded.returncode == 0, encoded.stderr
         decoded = call("decode", "--type", "PlayerLogin", encoded.stdout.strip(), "--url", url, cwd=nowhere)
         assert json.loads(decoded.stdout)["fields"] == {"player_id": 1, "session_token": 2, "timestamp": 3}
+
+
+def test_an_edit_that_is_refused_though_no_bytes_suffer_says_what_would_help(file, tmp_path):
+    with bridge(cwd=tmp_path) as (serving, _):
+        file.write_text(CONTRACTS.replace("value: {type: String", "text: {type: String"))
+        line_with(serving, "is not applied (incompatible)")
+        assert "renamed_from" in line_with(serving, "refused for FIELD_RENAMED Ping.value")
+
+
+def test_a_file_that_is_gone_is_said_and_waited_for(file, tmp_path):
+    with bridge(cwd=tmp_path) as (serving, _):
+        file.unlink()
+        line_with(serving, "is gone; version 1 goes on until it is back")
+        file.write_text(MORE)
+        line_with(serving, "version 2 is in force")

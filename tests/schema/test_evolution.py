@@ -103,6 +103,16 @@ def test_a_renamed_field_reads_under_both_names_on_old_and_new_instances(types):
     assert [(one.id, one.number, one.no) for one in (before, after, latest)] == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]
 
 
+def test_a_renamed_field_is_given_under_either_name_to_the_constructor_and_in_json(types):
+    edited(types, AFTER)
+    assert types.Order(id=1, side=1) == types.Order(number=1, side=1) == attrs.evolve(types.Order(2, 1), number=1)
+    with pytest.raises(TypeError, match="multiple values|got"):
+        types.Order(1, 1, id=1)
+    assert types.from_json(types.Order, '{"id": 1, "side": "buy"}') == types.Order(1, 1)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
+        types.Order(1, 1, nonsense=1)
+
+
 def test_a_removed_field_reads_as_none_or_its_default_on_new_instances(types):
     before = types.Order(1, 1, note="kept", venue=9)
     edited(types, AFTER)
