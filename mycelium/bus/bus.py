@@ -145,7 +145,7 @@ class MessageBus:
         """
         if self._closing is not None:
             self._refuse_if_closed(calling=self._dispatcher.is_calling)
-        if self._thread not in (None, get_ident()):
+        if get_ident() != self._thread and self._thread is not None:
             raise UsageError("a bus belongs to one thread; use loop.call_soon_threadsafe(bus.publish_nowait, message)")
         publisher = self._publisher
         entry = publisher.entry(message)

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import UnionType
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -14,10 +14,9 @@ from mycelium.bus.errors import UsageError
 from mycelium.contracts import Contracts
 from mycelium.schema.classes import Message
 
-__all__ = ["Call", "Handler", "HandlerFunction", "describe", "types_of"]
+__all__ = ["Handler", "HandlerFunction", "describe", "types_of"]
 
 HandlerFunction: TypeAlias = Callable[..., object]
-Call: TypeAlias = Callable[[Message, Delivery], Awaitable[object] | object]
 _BOTH: Final = 2
 """Positional parameters of a handler that takes message and delivery."""
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -29,14 +28,20 @@ class Handler:
     """A function that takes messages.
 
     Attributes:
-        call: Takes message and delivery, whatever the function itself takes.
-        is_async: Whether `call` returns an awaitable.
+        function: The function itself.
+        takes_delivery: Whether it takes a Delivery beside the message.
+        is_async: Whether it returns an awaitable.
         name: For logs and errors.
     """
 
-    call: Call
+    function: Callable[..., Any]
+    takes_delivery: bool
     is_async: bool
     name: str
+
+    def call(self, message: Message, delivery: Delivery) -> Any:
+        """Call it with what it takes."""
+        return self.function(message, delivery) if self.takes_delivery else self.function(message)
 
 
 def describe(function: HandlerFunction) -> Handler:
@@ -51,9 +56,7 @@ def describe(function: HandlerFunction) -> Handler:
     takes_delivery = _takes_delivery(function, name)
     inner = _inside(function)
     is_async = inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__)
-    if takes_delivery:
-        return Handler(function, is_async, name)
-    return Handler(lambda message, _: function(message), is_async, name)
+    return Handler(function, takes_delivery, is_async, name)
 
 
 def types_of(function: HandlerFunction, contracts: Contracts) -> tuple[type[Message], ...]:

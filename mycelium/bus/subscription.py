@@ -205,7 +205,7 @@ class LocalSubscription:
     def _run_sync(self, handler: Handler, message: Message, delivery: Delivery, done: Done | None) -> None:
         self._in_flight += 1
         try:
-            result = handler.call(message, delivery)
+            result = handler.function(message, delivery) if handler.takes_delivery else handler.function(message)
             if result is not None:
                 _refuse_coroutine(handler, result)
         except (Exception, asyncio.CancelledError):  # noqa: BLE001  whatever it raises, its subscription lives
@@ -239,7 +239,7 @@ class LocalSubscription:
     async def _run_async(self, handler: Handler, message: Message, delivery: Delivery, done: Done | None) -> None:
         self._in_flight += 1
         try:
-            await handler.call(message, delivery)  # type: ignore[misc]  # is_async says that it is awaitable
+            await handler.call(message, delivery)
         except asyncio.CancelledError:
             if _is_cancelled():
                 raise

@@ -280,6 +280,12 @@ async def test_a_step_that_fails_in_the_middle_leaves_the_bus_usable(bus, types)
         bus.publish_nowait(types.Ping(value="stop"))
     bus.publish_nowait(types.Ping(value="on"))
     assert got == ["on"]
+    relay = await bus.subscribe(lambda _: bus.publish_nowait(types.Ping(value="stop")), types.Pong)
+    with pytest.raises(KeyboardInterrupt):
+        bus.publish_nowait(types.Pong(value="x"))
+    bus.publish_nowait(types.Ping(value="on"))
+    assert got == ["on", "on"]
+    assert relay.stats().balanced
 
 
 async def test_a_handler_sees_the_context_in_which_it_was_subscribed(bus, types):
