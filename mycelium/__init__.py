@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     )
     from mycelium.bus.limits import Limits
     from mycelium.compat import Report, check_compatibility
-    from mycelium.contracts import Contracts, bind, load
     from mycelium.errors import MyceliumError
+    from mycelium.handle import Contracts, bind, load
     from mycelium.schema.classes import Message
     from mycelium.schema.errors import (
         ContractError,
@@ -71,7 +71,7 @@ _HOMES = {
     ],
     "mycelium.bus.limits": ["Limits"],
     "mycelium.compat": ["Report", "check_compatibility"],
-    "mycelium.contracts": ["Contracts", "bind", "load"],
+    "mycelium.handle": ["Contracts", "bind", "load"],
     "mycelium.errors": ["MyceliumError"],
     "mycelium.schema.classes": ["Message"],
     "mycelium.schema.errors": [
@@ -90,6 +90,8 @@ _HOMES = {
     "mycelium.schema.rules": ["rule"],
     "mycelium.wire.errors": ["DecodeError", "EncodeError", "ProtocolError"],
 }
+_SUBMODULES = frozenset({"events", "testing"})
+"""What users write as `mycelium.events.SchemaChanged` without another import."""
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -138,6 +140,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"mycelium.{name}")
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'mycelium' has no attribute {name!r}")

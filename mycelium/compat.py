@@ -17,7 +17,7 @@ from mycelium.schema.model import Schema
 from mycelium.schema.parse import parse_text
 
 if TYPE_CHECKING:
-    from mycelium.contracts import Contracts
+    from mycelium.handle import Contracts
 
 __all__ = ["Policy", "Report", "Source", "check_compatibility", "prover", "schema_of"]
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any, Final, Literal
 
-from mycelium.contracts import make_registry
+from mycelium.handle import make_registry
 from mycelium.schema.compat.findings import Probe, Witness
 from mycelium.schema.compat.pairs import FieldPairs, SchemaPair, pair_fields
 from mycelium.schema.compat.samples import Sampler, interests

@@ -5,7 +5,7 @@ import contextlib
 
 import mycelium
 from mycelium.bus.urls import parse_url
-from mycelium.contracts import core_protocol
+from mycelium.handle import core_protocol
 from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Connection
 from mycelium.wire.frames import encode_frame

@@ -300,3 +300,52 @@ def test_every_public_name_can_be_reached():
     assert sorted(mycelium.__all__) == mycelium.__all__
     with pytest.raises(AttributeError):
         _ = mycelium.nothing
+
+
+def test_any_name_can_be_imported_from_the_package_module(tmp_path, monkeypatch):
+    names = ("Source", "Path", "M", "Message", "Schema", "Registry", "Any", "os")
+    file = tmp_path / "contracts.yaml"
+    file.write_text(
+        "messages:\n" + "".join(f"  {name}: {{tlv_type: {1000 + n}, fields: {{}}}}\n" for n, name in enumerate(names))
+    )
+    monkeypatch.setenv("MYCELIUM_CONTRACTS", str(file))
+    for number, name in enumerate(names):
+        scope = {}
+        exec(f"from mycelium.contracts import {name}", scope)
+        assert 1000 + number == scope[name].TYPE_ID
+
+
+def test_a_class_body_may_name_a_message_of_its_own_module_whatever_other_handles_have():
+    text = (
+        "messages:\n  In: {tlv_type: 1000, fields: {}}\n"
+        "  Out: {tlv_type: 1001, fields: {n: {type: In}, l: {type: Vec<In>}}}\n"
+    )
+    other, mine = mycelium.load(text), mycelium.load(text)
+    assert other.In is not mine.In
+    body = type("Out", (mycelium.Message,), {"__annotations__": {"n": "In", "l": "list[In]"}, "__module__": __name__})
+    assert mine.bind(body) is mine.Out
+
+
+def test_json_that_does_not_fit_hides_what_the_contract_hides():
+    types = mycelium.load(
+        "messages:\n"
+        "  Key: {tlv_type: 1000, sensitivity: high, fields: {pin: {type: String}}}\n"
+        "  Outer: {tlv_type: 1001, fields: {key: {type: Key}, n: {type: u8}}}\n"
+    )
+    for cls, text in ((types.Key, '{"pin": 987654}'), (types.Outer, '{"key": {"pin": 987654}, "n": 1}')):
+        with pytest.raises(mycelium.JsonError) as caught:
+            types.from_json(cls, text)
+        assert "987654" not in str(caught.value)
+        assert "[REDACTED] does not fit" in str(caught.value)
+
+
+async def test_a_block_that_cannot_follow_says_so_when_it_begins(contracts):
+    with pytest.raises(ValueError, match="no file to follow"):
+        async with contracts.watching():
+            pytest.fail("it began")
+
+
+def test_submodules_of_the_public_surface_need_no_import_of_their_own():
+    code = "import mycelium; print(mycelium.events.SchemaChanged.__name__, mycelium.testing.__name__)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out == "SchemaChanged mycelium.testing\n"

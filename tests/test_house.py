@@ -16,6 +16,7 @@ LONGER = {"bus/client.py": (450, "every public call of the client with all that 
 FLOORS = {"schema": 0, "wire": 1, "bus": 2, "cli": 3}
 JOINING = {
     "contracts": 1,
+    "handle": 1,
     "contractfile": 1,
     "compat": 1,
     "proof": 1,
@@ -30,7 +31,7 @@ NEVER = {
     "wire": {"asyncio", "socket", "yaml", "pathlib", "time", "rich"},
     "bus": {"rich", "argparse"},
 }
-UPWARD = {("contracts.py", "mycelium.bus.reload")}
+UPWARD = {("handle.py", "mycelium.bus.reload")}
 """`contracts.watch()` is where users look for it; imported late."""
 YAML_ONLY = "schema/source.py"
 

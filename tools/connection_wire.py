@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from random_wire import Values, World, chance, load, random_contract, seeded
 
-from mycelium.contracts import core_protocol
+from mycelium.handle import core_protocol
 from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Connection, Core
 from mycelium.wire.errors import ProtocolError

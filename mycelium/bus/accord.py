@@ -11,8 +11,8 @@ from mycelium.bus.inbox import Inbox
 from mycelium.bus.reload import Change
 from mycelium.bus.topics import new_of_topic
 from mycelium.contractfile import find
-from mycelium.contracts import Contracts, Source, load, load_document
 from mycelium.events import SchemaChanged, SchemaRefused
+from mycelium.handle import Contracts, Source, load, load_document
 from mycelium.schema.classes import Message
 from mycelium.schema.errors import ContractError, ContractNotFound
 from mycelium.schema.model import Schema

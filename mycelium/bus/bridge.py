@@ -17,8 +17,7 @@ from mycelium.bus.sockets import BACKLOG, UnixListener, open_tcp
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.transport import READ_SIZE, SessionProtocol
 from mycelium.bus.urls import Address, parse_url
-from mycelium.contracts import Contracts, core_protocol
-from mycelium.events import Event
+from mycelium.handle import Contracts, core_protocol
 from mycelium.schema.document import document_bytes
 from mycelium.schema.model import Schema
 from mycelium.schema.registry import Registry
@@ -52,9 +51,6 @@ class Exchange(Protocol):
 
     def next_session(self) -> int:
         """A number that no session of the bus has had."""
-
-    def tell(self, event: Event) -> None:
-        """Give an event to everybody who reads the bus's events."""
 
     def limit_payload(self, max_payload: int) -> None:
         """Publish nothing that is larger, in bytes."""
@@ -238,8 +234,6 @@ class Bridge:
 
     def _on_change(self, change: Change) -> None:
         """The contracts have changed, or an edit was refused."""
-        if change.event is not None:
-            self._exchange.tell(change.event)
         if change.outcome != "applied":
             return
         self.remember(self.registry.schema)

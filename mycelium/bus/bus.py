@@ -15,14 +15,14 @@ from mycelium.bus.eventstream import Events, EventStream
 from mycelium.bus.handlers import HandlerFunction, describe
 from mycelium.bus.limits import Limits
 from mycelium.bus.publisher import Publisher
+from mycelium.bus.reload import Change
 from mycelium.bus.router import Router
 from mycelium.bus.session import Session
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import DEFAULT_QUEUE, LocalSubscription
 from mycelium.bus.topics import check_sizes, chosen_types, new_of_topic
-from mycelium.contracts import Contracts, Source, load
-from mycelium.events import Event
-from mycelium.schema.classes import Message
+from mycelium.handle import Contracts, Source, load
+from mycelium.schema.classes import M, Message
 from mycelium.schema.registry import Entry, Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
@@ -110,11 +110,11 @@ class MessageBus:
 
     def messages(
         self,
-        *types: type[Message],
+        *types: type[M],
         topic: str | None = None,
         queue: int | None = None,
         window: int | None = None,
-    ) -> Stream[Message]:
+    ) -> Stream[M]:
         """Messages of some types as an async iterator; see `subscribe` for arguments and errors."""
 
         async def begin() -> LocalSubscription:
@@ -183,13 +183,10 @@ class MessageBus:
 
     def events(self) -> EventStream:
         """What happens from now on, as an async iterator of typed events; it ends when the bus is closed."""
+        self._follow_changes()
         return self._events.stream()
 
     # --- what bridges call ---
-
-    def tell(self, event: Event) -> None:
-        """Give an event to everybody who reads `events`."""
-        self._events.tell(event)
 
     def next_session(self) -> int:
         """A number that no session of the bus has had."""
@@ -222,14 +219,21 @@ class MessageBus:
         limit = DEFAULT_QUEUE if queue is None else queue
         subscription = LocalSubscription(chosen, described, limit, self._dispatcher.remove)
         subscription.topic = topic
-        if topic is not None and self._forget_changes is None:
-            self._forget_changes = self.contracts.on_change(lambda _: self._extend_topics())
+        if topic is not None:
+            self._follow_changes()
         self._dispatcher.add(subscription)
         return subscription
 
-    def _extend_topics(self) -> None:
+    def _follow_changes(self) -> None:
+        if self._forget_changes is None and not self._closed:
+            self._forget_changes = self.contracts.on_change(self._on_change)
+
+    def _on_change(self, change: Change) -> None:
+        """The contracts have changed, or an edit was refused."""
         for subscription in self._dispatcher.subscriptions:
             self._dispatcher.extend(subscription, new_of_topic(self.contracts, subscription))
+        if change.event is not None:
+            self._events.tell(change.event)
 
     def _refuse_if_closed(self, *, calling: bool = False) -> None:
         """While the bus closes its own handlers may still publish."""

@@ -27,8 +27,8 @@ from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.topics import check_sizes, chosen_types
 from mycelium.bus.urls import default_url, parse_url
-from mycelium.contracts import Contracts, Source, core_protocol
-from mycelium.schema.classes import Message
+from mycelium.handle import Contracts, Source, core_protocol
+from mycelium.schema.classes import M, Message
 from mycelium.wire.buffer import Batch
 
 __all__ = ["MyceliumClient"]
@@ -214,11 +214,11 @@ class MyceliumClient:
 
     def messages(
         self,
-        *types: type[Message],
+        *types: type[M],
         topic: str | None = None,
         queue: int | None = None,
         window: int | None = None,
-    ) -> Stream[Message]:
+    ) -> Stream[M]:
         """Messages of some types as an async iterator; see `subscribe` for arguments and errors.
 
         It raises ConnectionLost when the connection is gone and everything that came has been given out.

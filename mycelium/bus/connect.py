@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from mycelium.bus.client import MyceliumClient
-from mycelium.contracts import Source
+from mycelium.handle import Source
 
 __all__ = ["connect"]
 

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from mycelium.bus.delivery import Delivery
 from mycelium.bus.errors import UsageError
-from mycelium.contracts import Contracts
+from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
 
 __all__ = ["Handler", "HandlerFunction", "describe", "types_of"]

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from mycelium.contracts import Contracts
+from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.document import document_bytes
 from mycelium.wire.connection import Core

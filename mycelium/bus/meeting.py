@@ -1,7 +1,7 @@
 """Clients that come with other contracts: which ones are known, and whether they can be talked to."""
 
 from collections import OrderedDict
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 from mycelium.bus.aside import aside
 from mycelium.bus.negotiation import Standing, obstacles, standing
@@ -12,6 +12,8 @@ from mycelium.wire.errors import ErrorCode, ProtocolError
 
 __all__ = ["Acquaintances"]
 
+Identity: TypeAlias = tuple[str, int, int, int]
+"""Digest, id, version and min_compatible: what a handshake goes by."""
 _MOST_KNOWN: Final = 256
 _MOST_JUDGED: Final = 1024
 _MOST_FAULTS: Final = 5
@@ -19,20 +21,21 @@ _MOST_FAULTS: Final = 5
 
 @final
 class Acquaintances:
-    """Contracts by their digest, and what was found about pairs of them.
+    """The bridge's own earlier contracts by their digest, and what was found about pairs of contracts.
 
-    Whatever takes time, parsing and comparing, is done in a thread: a client with a large document holds up nobody.
+    What a client brings is looked at anew each time: digests leave versions out, so that one may stand for several
+    documents. Whatever takes time, parsing and comparing, is done in a thread: a large document holds up nobody.
     """
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, Schema] = OrderedDict()
-        self._obstacles: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
+        self._obstacles: OrderedDict[tuple[Identity, Identity], list[str]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Acquaintances with {len(self._known)} contracts>"
 
     def remember(self, schema: Schema) -> None:
-        """Know contracts by their digest from now on."""
+        """Know contracts of the bridge by their digest from now on."""
         self._known[schema.digest] = schema
         self._known.move_to_end(schema.digest)
         while len(self._known) > _MOST_KNOWN:
@@ -54,7 +57,7 @@ class Acquaintances:
             client = await self._read(document)
         if client is None:
             return None
-        pair = client.digest, bridge.digest
+        pair = _identity(client), _identity(bridge)
         if pair not in self._obstacles:
             self._obstacles[pair] = await aside(obstacles, client, bridge)
             while len(self._obstacles) > _MOST_JUDGED:
@@ -70,10 +73,11 @@ class Acquaintances:
 
     async def _read(self, document: bytes) -> Schema:
         try:
-            client = await aside(parse_document, document, "contracts of the client")
+            return await aside(parse_document, document, "contracts of the client")
         except ContractError as error:
             faults = "; ".join(map(str, error.faults[:_MOST_FAULTS]))
             raise ProtocolError(ErrorCode.SCHEMA_INCOMPATIBLE, f"the contracts have faults: {faults}") from error
-        # It is known by what it says, whatever the client said of it.
-        self.remember(client)
-        return client
+
+
+def _identity(schema: Schema) -> Identity:
+    return schema.digest, schema.id, schema.version, schema.min_compatible

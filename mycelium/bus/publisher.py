@@ -6,7 +6,7 @@ from typing import Final, final
 
 from mycelium.bus.errors import UsageError
 from mycelium.bus.monotonic import MonotonicGuard, monotonic_fields
-from mycelium.contracts import Contracts
+from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry, Registry
 from mycelium.wire.codec import Codec

@@ -17,10 +17,10 @@ from attrs import field, frozen
 
 from mycelium.bus.aside import aside
 from mycelium.contractfile import read_file
-from mycelium.contracts import Contracts
 from mycelium.errors import MyceliumError
 from mycelium.events import Event, SchemaChanged, SchemaRefused
-from mycelium.schema.errors import ContractError
+from mycelium.handle import Contracts
+from mycelium.schema.errors import ContractError, Fault
 from mycelium.schema.model import Schema
 from mycelium.schema.parse import parse_text
 
@@ -38,6 +38,7 @@ _POLL_SECONDS: Final = 2.0
 _SETTLE_SECONDS: Final = 0.2
 """A file that is still changing is not applied: two reads that far apart must agree."""
 _DEBOUNCE_MS: Final = 200
+_MOST_REASONS: Final = 20
 
 Outcome: TypeAlias = Literal["applied", "unchanged", "incompatible", "invalid", "error"]
 
@@ -160,7 +161,7 @@ class Reloader:
             # Off the loop: libyaml and the checks of a large file take longer than a message may wait.
             current = await aside(parse_text, content, source)
         except ContractError as error:
-            return Change("invalid", source, previous, None, None, tuple(map(str, error.faults)))
+            return Change("invalid", source, previous, None, None, _first(error.faults))
         except (MyceliumError, OSError, RecursionError) as error:
             return Change("error", source, previous, None, None, (str(error),))
         return await aside(judge, previous, current, "none" if force else self.policy, source)
@@ -209,6 +210,13 @@ def _watch(folders: Sequence[Path]) -> AsyncGenerator[object, None]:
         yield_on_timeout=True,
         recursive=False,
     )
+
+
+def _first(faults: Sequence[Fault]) -> tuple[str, ...]:
+    """The faults as lines; of a file that is all wrong the first few say enough."""
+    lines = tuple(map(str, faults[:_MOST_REASONS]))
+    more = len(faults) - len(lines)
+    return (*lines, f"and {more} more faults; `mycelium schema lint` lists them") if more else lines
 
 
 def _hash(content: bytes) -> str:

@@ -4,16 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar, final
+from typing import Generic, Self, final
 
 from mycelium.bus.errors import ClosedError
 from mycelium.bus.stats import SubscriptionStats
 from mycelium.bus.subscription import LocalSubscription
-from mycelium.schema.classes import Message
+from mycelium.schema.classes import M
 
 __all__ = ["Stream"]
-
-M = TypeVar("M", bound=Message)
 
 
 @final

@@ -3,7 +3,7 @@
 from mycelium.bus.errors import UsageError
 from mycelium.bus.handlers import HandlerFunction, types_of
 from mycelium.bus.subscription import LocalSubscription
-from mycelium.contracts import Contracts
+from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry
 from mycelium.wire.codec import Codec

@@ -7,7 +7,7 @@ from typing import Any
 
 from mycelium.bus.client import MyceliumClient
 from mycelium.bus.errors import ConnectError
-from mycelium.contracts import Contracts, load
+from mycelium.handle import Contracts, load
 from mycelium.schema.errors import ContractNotFound
 from mycelium.schema.model import Schema
 from mycelium.schema.parse import parse_document

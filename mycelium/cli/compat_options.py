@@ -1,6 +1,8 @@
 """Options of the commands that compare contracts."""
 
 import argparse
+import os
+from pathlib import Path
 from typing import Any, Final
 
 __all__ = ["FORMATS", "add_against", "add_contract", "add_output", "add_policy", "given"]
@@ -30,11 +32,24 @@ _SETTINGS: Final = (
     "strict-source",
 )
 
+FILE_NAME: Final = "contracts.yaml"
+
+
+def _nearest() -> str:
+    """The default contract as somebody here would write it; its plain name where there is none."""
+    here = Path.cwd()
+    found = (folder / FILE_NAME for folder in (here, *here.parents) if (folder / FILE_NAME).is_file())
+    return os.path.relpath(next(found, here / FILE_NAME))
+
 
 def add_contract(parser: argparse.ArgumentParser) -> None:
     """`[NEW]`."""
     parser.add_argument(
-        "contract", metavar="NEW", nargs="?", default="contracts.yaml", help="the new contract (default contracts.yaml)"
+        "contract",
+        metavar="NEW",
+        nargs="?",
+        default=_nearest(),
+        help="the new contract (default: the nearest contracts.yaml from here upward)",
     )
 
 

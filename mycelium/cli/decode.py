@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mycelium.cli.options import Commands, add_contracts, add_url, new_command
 
 if TYPE_CHECKING:
-    from mycelium.contracts import Contracts
+    from mycelium.handle import Contracts
     from mycelium.wire.annotate import Row
 
 __all__ = ["add_parser"]
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 def _decode(contracts: "Contracts", data: bytes, name: str | None, *, show_sensitive: bool) -> int:
     from mycelium.cli.failures import fail
     from mycelium.cli.output import as_object, json_line
-    from mycelium.contracts import core_protocol
+    from mycelium.handle import core_protocol
     from mycelium.schema.converter import make_converter
     from mycelium.wire.buffer import FrameBuffer
     from mycelium.wire.errors import ProtocolError
@@ -91,7 +91,7 @@ def _decode(contracts: "Contracts", data: bytes, name: str | None, *, show_sensi
 
 
 def _annotate(contracts: "Contracts", data: bytes, name: str | None, *, show_sensitive: bool) -> int:
-    from mycelium.contracts import core_protocol
+    from mycelium.handle import core_protocol
     from mycelium.schema.redaction import unredacted
     from mycelium.wire.annotate import annotate, annotate_frames
 

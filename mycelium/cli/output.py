@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from mycelium.contracts import Contracts
+from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.converter import from_plain, to_plain
 from mycelium.schema.errors import REDACTED, JsonError

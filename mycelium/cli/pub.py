@@ -37,7 +37,7 @@ async def _publish(args: argparse.Namespace) -> int:
     from mycelium.bus.errors import Refused
     from mycelium.cli.failures import fail
     from mycelium.cli.output import read_message, say, say_changes
-    from mycelium.contracts import load
+    from mycelium.handle import load
     from mycelium.schema.errors import MessageError
 
     refused: list[Refused] = []

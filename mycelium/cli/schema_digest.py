@@ -25,7 +25,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the digest, or what it is made from."""
-    from mycelium.contracts import load
+    from mycelium.handle import load
     from mycelium.schema.document import document_bytes, reduced_text
 
     schema = load(args.file).schema

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     import difflib
 
     from mycelium.cli.output import Screen
-    from mycelium.contracts import load
+    from mycelium.handle import load
     from mycelium.schema.errors import UnknownTypeError
 
     schema = load(args.contracts).schema

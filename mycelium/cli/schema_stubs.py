@@ -102,7 +102,7 @@ async def _follow(source: Path, target: Path) -> int:
     import signal
 
     from mycelium.cli.output import say
-    from mycelium.contracts import load
+    from mycelium.handle import load
     from mycelium.schema.stubs import stubs
 
     logging.basicConfig(format="mycelium: %(message)s")  # where an edit that is no valid contract is told

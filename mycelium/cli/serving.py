@@ -16,6 +16,7 @@ from mycelium.bus.errors import BindError
 from mycelium.bus.reload import Change, Reloader
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.urls import parse_url
+from mycelium.cli.bridge import ASKER
 from mycelium.cli.output import escaped, say
 from mycelium.schema.compat.reloading import ReloadPolicy
 from mycelium.schema.compat.text_report import render_text
@@ -128,6 +129,8 @@ class Serving:
                 say(f"  refused for {one.rule} {escaped(one.subject or one.path)}: {escaped(one.hint)}")
         if change.outcome == "incompatible" and change.current is not None:
             for client, standing in (await self._bridge.hurt_by(change.current)).items():
+                if client == ASKER:
+                    continue  # it only asks
                 say(f"  would hurt {client}: {escaped(', '.join(standing.causes))}")
 
 

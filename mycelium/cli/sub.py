@@ -40,7 +40,7 @@ async def _subscribe(args: argparse.Namespace) -> int:
     from mycelium.bus.client import MyceliumClient
     from mycelium.cli.failures import fail
     from mycelium.cli.output import as_object, json_line, pretty_line, say, say_changes
-    from mycelium.contracts import load
+    from mycelium.handle import load
 
     contracts = None if args.contracts is None else load(args.contracts)
     client = MyceliumClient(contracts, name="mycelium sub")

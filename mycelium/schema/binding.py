@@ -1,11 +1,14 @@
 """A class body that somebody wrote, held against the contract."""
 
 import inspect
+import sys
 import typing
+from collections.abc import Iterable
 from typing import Any
 
 from mycelium.schema.classes import Message, Types, annotation
 from mycelium.schema.model import Message as MessageModel
+from mycelium.schema.model import messages_in
 
 __all__ = ["differences"]
 
@@ -20,7 +23,8 @@ def differences(model: MessageModel, types: Types, body: type[Message]) -> list[
         types: Where classes of nested messages and enums come from.
         body: The class that was written; its own annotations count, inherited ones don't.
     """
-    written = _hints(body)
+    inside = {name for one in model.fields for name in messages_in(one.type)}
+    written = _hints(body, types, inside)
     found = [f"{name} is no field" for name in written if name not in model.by_name]
     for one in model.fields:
         expected = annotation(one, types)
@@ -31,11 +35,12 @@ def differences(model: MessageModel, types: Types, body: type[Message]) -> list[
     return found
 
 
-def _hints(cls: type) -> dict[str, Any]:
-    """The annotations of a class body; names that it cannot resolve are looked up among all messages."""
-    names = {each.__name__: each for each in Message.__subclasses__()}
-    hints = typing.get_type_hints(cls, localns=names)
-    own = inspect.get_annotations(cls)
+def _hints(body: type, types: Types, names: Iterable[str]) -> dict[str, Any]:
+    """The annotations of a class body; names that its module does not have are those of the contract."""
+    known = vars(sys.modules[body.__module__])
+    others = {name: types.annotation_of(name) for name in names if name not in known}
+    hints = typing.get_type_hints(body, localns=others)
+    own = inspect.get_annotations(body)
     return {name: hints[name] for name in own if typing.get_origin(hints[name]) is not typing.ClassVar}
 
 

@@ -8,7 +8,7 @@ builds on them; `__init__` is written here because attrs' own frozen one is the 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Optional, Protocol, Self, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Optional, Protocol, Self, TypeVar, assert_never
 
 import attrs
 from attrs.exceptions import FrozenInstanceError
@@ -30,9 +30,10 @@ from mycelium.schema.model import (
 )
 from mycelium.schema.model import Message as MessageModel
 
-__all__ = ["Entry", "Message", "Types", "annotation", "build_class", "build_enum"]
+__all__ = ["Entry", "M", "Message", "Types", "annotation", "build_class", "build_enum"]
 
 _SCALARS: Final[Mapping[str, type]] = {"bool": bool, "f32": float, "f64": float}
+M = TypeVar("M", bound="Message")
 _ATOMS: Final = (int, float, bool, str, bytes, type(None))
 """Types whose values nobody can change, so that a default may be shared."""
 

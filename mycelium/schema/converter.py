@@ -2,21 +2,21 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from mycelium.schema.classes import Message
-from mycelium.schema.errors import JsonError
+from mycelium.schema.classes import M, Message
+from mycelium.schema.errors import REDACTED, JsonError
 from mycelium.schema.evolution import former_names
-from mycelium.schema.model import Field
+from mycelium.schema.model import Field, messages_in
+from mycelium.schema.model import Message as MessageModel
+from mycelium.schema.redaction import holds_redacted
 from mycelium.schema.registry import Registry
-from mycelium.schema.values import from_json_value, to_json_value
+from mycelium.schema.values import ValueProblem, from_json_value, to_json_value
 
 __all__ = ["make_converter", "read_json", "to_plain", "write_json"]
-
-M = TypeVar("M", bound=Message)
 
 
 def make_converter(registry: Registry[Any]) -> cattrs.Converter:
@@ -27,8 +27,8 @@ def make_converter(registry: Registry[Any]) -> cattrs.Converter:
         return isinstance(cls, type) and issubclass(cls, Message)
 
     def structure(cls: type[Message]) -> Callable[[Any, Any], Message]:
-        fields = cls.__mycelium__.message.fields
-        hooks: Any = {one.name: override(struct_hook=_reader(one, registry)) for one in fields}
+        model = cls.__mycelium__.message
+        hooks: Any = {one.name: override(struct_hook=_reader(model, one, registry)) for one in model.fields}
         return make_dict_structure_fn(cls, converter, _cattrs_use_linecache=False, **hooks)
 
     def unstructure(cls: type[Message]) -> Callable[[Message], dict[str, Any]]:
@@ -42,11 +42,19 @@ def make_converter(registry: Registry[Any]) -> cattrs.Converter:
     return converter
 
 
-def _reader(field: Field, registry: Registry[Any]) -> Callable[[Any, Any], Any]:
+def _reader(model: MessageModel, field: Field, registry: Registry[Any]) -> Callable[[Any, Any], Any]:
+    inside = messages_in(field.type)
+    hidden = model.redacted or any(holds_redacted(registry.schema, name) for name in inside)
+
     def read(value: Any, _: Any) -> Any:
         if value is None and field.optional:
             return None
-        return from_json_value(field.type, value, registry)
+        try:
+            return from_json_value(field.type, value, registry)
+        except ValueProblem:
+            if hidden:
+                raise ValueError(f"{REDACTED} does not fit {field.type}") from None
+            raise
 
     return read
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import field, frozen
 
@@ -25,9 +25,15 @@ __all__ = [
     "fixed_size",
     "inner_types",
     "messages_in",
+    "read_only",
 ]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+
+def read_only(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The mapping as a model keeps it: a copy that nobody can change."""
+    return MappingProxyType(dict(mapping))
 
 
 @frozen
@@ -136,7 +142,7 @@ class EnumDef:
     """An enum of the file; where a field has it as its type it is the type itself."""
 
     name: str
-    members: Mapping[str, int] = field(hash=False)
+    members: Mapping[str, int] = field(hash=False, converter=read_only)
     """Name to number, in file order."""
     repr: str = "u8"
     """The integer type that it is written as."""

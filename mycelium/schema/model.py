@@ -30,6 +30,7 @@ from mycelium.schema.kinds import (
     fixed_size,
     inner_types,
     messages_in,
+    read_only,
 )
 
 __all__ = [
@@ -239,11 +240,11 @@ class Schema:
     reserved: Reserved = Reserved()
     """Type ids and message names."""
     tag_ranges: Mapping[str, tuple[int, int]] = field(default=DEFAULT_TAG_RANGES, hash=False)
-    aliases: Mapping[str, Alias] = field(factory=dict, hash=False)
-    enums: Mapping[str, EnumDef] = field(factory=dict, hash=False)
-    messages: Mapping[str, Message] = field(factory=dict, hash=False)
+    aliases: Mapping[str, Alias] = field(factory=dict, hash=False, converter=read_only)
+    enums: Mapping[str, EnumDef] = field(factory=dict, hash=False, converter=read_only)
+    messages: Mapping[str, Message] = field(factory=dict, hash=False, converter=read_only)
     """By name, in file order."""
-    domains: Mapping[str, Domain] = field(factory=dict, hash=False)
+    domains: Mapping[str, Domain] = field(factory=dict, hash=False, converter=read_only)
     invariants: tuple[Mapping[str, Json], ...] = field(default=(), hash=False)
     extras: Mapping[str, Json] = field(factory=dict, eq=False, repr=False)
     source: str = field(default="<contracts>", eq=False)

@@ -234,6 +234,10 @@ class Registry(Generic[C]):
             for entry in self.entries.values():
                 entry.take_over()
 
+    def knows(self, name: str) -> bool:
+        """Whether there is such a message, or was before it was renamed."""
+        return name in self.entries or self.lineage.former.get(name) in self.entries
+
     def entry(self, name: str) -> Entry[C]:
         """The entry of a message, also by a name that it had before it was renamed.
 

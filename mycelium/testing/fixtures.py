@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mycelium.contracts import Source
+from mycelium.handle import Source
 from mycelium.testing.serving import BridgeThread
 
 __all__ = ["mycelium_bridge", "mycelium_contracts"]

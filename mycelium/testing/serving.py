@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar, final
 from attrs import frozen
 
 from mycelium.bus.bus import MessageBus
-from mycelium.contracts import Contracts, Source, load
+from mycelium.handle import Contracts, Source, load
 from mycelium.schema.classes import Message
 
 __all__ = ["BridgeThread", "Collected", "ServedBus", "bridge"]

@@ -210,3 +210,35 @@ async def test_p74_nothing_is_lost_reordered_or_disconnected_by_reloads_under_lo
 async def test_contracts_are_documents_that_any_json_reader_takes(tmp_path):
     async with served(tmp_path) as (_, bridge, _):
         assert json.loads(bridge.document())["schema"]["id"] == 21
+
+
+async def test_a_client_with_a_file_of_its_own_keeps_it_however_often_it_comes(tmp_path):
+    async with served(tmp_path) as (_, bridge, _):
+        for _ in range(3):
+            mine = mycelium.load(MORE)
+            async with mycelium.connect(bridge.urls[0], mine) as client:
+                assert mine.schema.version == 2
+                await client.publish(mine.Ping("x", venue=9))
+                await client.flush()
+
+
+async def test_versions_are_judged_for_each_client_though_a_digest_leaves_them_out(tmp_path):
+    same = MORE.replace("version: 2", "version: 1")
+    too_new = MORE.replace("version: 2, min_compatible: 1", "version: 9, min_compatible: 9")
+    async with served(tmp_path) as (_, bridge, _):
+        async with mycelium.connect(bridge.urls[0], same):
+            pass
+        with pytest.raises(mycelium.SchemaMismatch, match="below 9, the oldest that is still read"):
+            async with mycelium.connect(bridge.urls[0], too_new):
+                pass
+
+
+async def test_a_bus_that_does_not_serve_tells_of_edits_too(tmp_path):
+    file = tmp_path / "contracts.yaml"
+    file.write_text(BASE)
+    bus = mycelium.MessageBus(file)
+    events = bus.events()
+    file.write_text(MORE)
+    await Reloader(bus.contracts).reload()
+    assert (await changed(events)).version == 2
+    await bus.close()

@@ -9,7 +9,7 @@ from mycelium.bus.limits import Limits
 from mycelium.bus.outbox import Outbox
 from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
 from mycelium.bus.router import Router
-from mycelium.contracts import core_protocol
+from mycelium.handle import core_protocol
 
 CORE = core_protocol()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import mycelium
 from mycelium.bus.limits import Limits
 from mycelium.bus.session import Session
-from mycelium.contracts import core_protocol
+from mycelium.handle import core_protocol
 from mycelium.wire.connection import Connection
 from mycelium.wire.frames import encode_frame
 from mycelium.wire.metadata import Metadata
@@ -99,7 +99,7 @@ def test_welcome_says_what_the_bridge_is(talk, contracts):
 
 def test_contracts_are_sent_to_who_wants_them_and_say_the_same(talk, contracts):
     welcome = talk.open(want_contracts=True)
-    assert mycelium.contracts.load_document(welcome.contracts, "x").schema.digest == contracts.schema.digest
+    assert mycelium.handle.load_document(welcome.contracts, "x").schema.digest == contracts.schema.digest
 
 
 def test_equal_digests_are_welcomed_at_once(talk, contracts):

@@ -219,3 +219,9 @@ def test_enums_are_int_enums_of_the_contract(types):
     assert types.Side(1) is types.Side.buy
     assert types.Side.__doc__ == "which way"
     assert types.Side is types.enum("Side")
+
+
+def test_a_schema_cannot_be_changed(types):
+    for mapping in (types.schema.messages, types.schema.enums, types.schema.enums["Side"].members):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            mapping["zz"] = 1

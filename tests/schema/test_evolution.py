@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 import mycelium
-from mycelium.contracts import Contracts
+from mycelium.handle import Contracts
 from mycelium.schema.parse import parse_text
 
 BEFORE = """
@@ -248,3 +248,16 @@ def test_threads_that_ask_for_classes_and_codecs_at_once_do_not_wait_for_each_ot
             thread.join(10)
         assert len(seen) == 4
         assert len(set(map(id, seen))) == 2
+
+
+def test_pickles_survive_a_renamed_message_and_stricter_rules():
+    text = "schema: {id: 99, version: 1, min_compatible: 1}\n"
+    text += "messages:\n  A: {tlv_type: 1000, fields: {v: {type: String}}}\n"
+    types = mycelium.load(text)
+    data = pickle.dumps(types.A("too long"))
+    edited(types, text.replace("A:", "B:").replace("1000,", "1000, renamed_from: A,"))
+    assert pickle.loads(data) == types.B("too long")
+    edited(types, text.replace("A:", "B:").replace("String}", "String, validation: [{max_length: 3}]}"))
+    assert pickle.loads(data) == types.B("too long")
+    with pytest.raises(mycelium.DecodeError):
+        types.B.from_bytes(types.B("too long").to_bytes())

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mycelium.contracts import core_protocol
+from mycelium.handle import core_protocol
 from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Connection
 from mycelium.wire.errors import ErrorCode, LocalProtocolError, ProtocolError

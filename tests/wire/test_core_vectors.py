@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mycelium.contracts import core_protocol
+from mycelium.handle import core_protocol
 from mycelium.wire.connection import Connection
 from mycelium.wire.frames import encode_frame
 from mycelium.wire.state import Role, State
