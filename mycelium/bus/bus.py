@@ -146,7 +146,7 @@ class MessageBus:
         if self._closing is not None:
             self._refuse_if_closed(calling=self._dispatcher.is_calling)
         if get_ident() != self._thread and self._thread is not None:
-            raise UsageError("a bus belongs to one thread; use loop.call_soon_threadsafe(bus.publish_nowait, message)")
+            self._claim_thread()
         publisher = self._publisher
         entry = publisher.entry(message)
         frame = publisher.encode(message, entry) if self.router.takers(entry.message.type_id) else None
@@ -194,7 +194,7 @@ class MessageBus:
 
     def limit_payload(self, max_payload: int) -> None:
         """Publish nothing to socket clients that is larger, in bytes."""
-        self._thread = get_ident()
+        self._claim_thread()
         self._publisher.max_payload = min(self._publisher.max_payload, max_payload)
 
     def publish_batch(self, batch: Batch, session: Session) -> None:
@@ -213,7 +213,7 @@ class MessageBus:
     ) -> LocalSubscription:
         self._refuse_if_closed()
         check_sizes(queue=queue, window=window)
-        self._thread = get_ident()
+        self._claim_thread()
         chosen = chosen_types(self.contracts, handler, tuple(types), topic)
         described = None if handler is None else describe(handler)
         limit = DEFAULT_QUEUE if queue is None else queue
@@ -234,6 +234,11 @@ class MessageBus:
             self._dispatcher.extend(subscription, new_of_topic(self.contracts, subscription))
         if change.event is not None:
             self._events.tell(change.event)
+
+    def _claim_thread(self) -> None:
+        if self._thread not in (None, get_ident()):
+            raise UsageError("a bus belongs to one thread; use loop.call_soon_threadsafe(bus.publish_nowait, message)")
+        self._thread = get_ident()
 
     def _refuse_if_closed(self, *, calling: bool = False) -> None:
         """While the bus closes its own handlers may still publish."""

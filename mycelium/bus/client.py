@@ -290,7 +290,7 @@ class MyceliumClient:
         """The bridge refused something that was published, or dropped something that was subscribed to."""
         name = type(notice).__name__  # others are of newer bridges, for clients that know more
         if name == "Error":
-            self._complain(refusal(notice.code, notice.message))
+            self._complain(notice)
         elif name == "Lagged":
             self._inbox.lagged(notice, self.types.registry)
         elif name == "SchemaChanged" and notice.contracts is not None:
@@ -384,8 +384,11 @@ class MyceliumClient:
             for answer in answers:
                 await asyncio.shield(answer)
 
-    def _complain(self, refused: Refused) -> None:
-        _log.warning("%s", refused)
+    def _complain(self, notice: Any) -> None:
+        refused = refusal(notice.code, notice.message)
+        # What is wrong with a message may show its values, which logs do not.
+        about = refused if notice.type_id is None else f"the bridge refused ({refused.name}) type id {notice.type_id}"
+        _log.warning("%s", about)
         if self._tell_error is not None:
             try:
                 self._tell_error(refused)
@@ -397,11 +400,11 @@ class MyceliumClient:
         conversation = self._conversation
         if self._deadline is not None:
             self._deadline.reschedule(start)  # whoever is connecting is told
-        if conversation is not None and conversation.is_open and conversation.welcome is not None:
-            with contextlib.suppress(TimeoutError, ConnectionLost, Refused):
-                async with asyncio.timeout(_SETTLE_SECONDS):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                with contextlib.suppress(ConnectionLost, Refused):
                     await self._answered(self._inbox.stop())
-                    await self._inbox.dispatcher.idle()
+                await self._inbox.dispatcher.idle()
         self._closed = True
         await self._tasks.end()
         self._events.close()

@@ -104,6 +104,9 @@ class BufferFull(QueueFull):
     """The send buffer is full; `await publish(...)` waits for room instead."""
 
 
+_CODES: Final = frozenset(ErrorCode)
+
+
 class Refused(BusError):
     """The bridge refused a request or the connection.
 
@@ -118,7 +121,12 @@ class Refused(BusError):
         self.text = text
 
     def __str__(self) -> str:
-        return f"the bridge refused ({_name(self.code)}): {self.text}"
+        return f"the bridge refused ({self.name}): {self.text}"
+
+    @property
+    def name(self) -> str:
+        """The code's name, as logs and metrics have it."""
+        return ErrorCode(self.code).reason if self.code in _CODES else str(self.code)
 
 
 class SchemaMismatch(Refused):
@@ -145,7 +153,3 @@ _REFUSALS: Final[dict[int, type[Refused]]] = {
 def refusal(code: int, text: str) -> Refused:
     """The exception for an Error of the bridge."""
     return _REFUSALS.get(code, Refused)(code, text)
-
-
-def _name(code: int) -> str:
-    return ErrorCode(code).name.lower() if code in set(ErrorCode) else str(code)

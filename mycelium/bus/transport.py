@@ -35,7 +35,9 @@ def tune(transport: asyncio.BaseTransport) -> None:
     """Socket options of both sides: no Nagle delay, dead peers noticed, and few bytes out of our hands."""
     cast("asyncio.WriteTransport", transport).set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
     made = transport.get_extra_info("socket")
-    if made is not None and made.family in (socket.AF_INET, socket.AF_INET6):
+    if made is None or made.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with contextlib.suppress(OSError):  # it may be gone already, which is noticed soon enough
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -411,6 +411,19 @@ async def test_a_loop_of_publishes_lets_the_loop_turn(contracts):
 # --- sizes ---
 
 
+async def test_a_payload_of_4_mib_goes_through_both_ways(contracts, listen):
+    got = []
+    big = contracts.Ping(value="x" * (4 * 1024 * 1024 - 6))
+    async with serving(contracts, listen) as (bus, bridge), mycelium.connect(bridge.urls[0], contracts) as client:
+        await client.subscribe(got.append, contracts.Ping)
+        await client.publish(big)
+        await bus.publish(big)
+        await until(lambda: len(got) == 2)
+        assert got == [big, big]
+        with pytest.raises(EncodeError, match="a payload of 4194305 bytes"):
+            await client.publish(contracts.Ping(value="x" * (4 * 1024 * 1024 - 5)))
+
+
 @pytest.mark.parametrize("over", [-1, 0, 1])
 async def test_p14_a_payload_over_the_bridges_limit_is_refused_before_it_is_sent(contracts, over):
     most = 8192
@@ -512,6 +525,14 @@ async def test_a_refused_publish_is_told_to_on_error_whatever_that_raises(contra
             assert [(type(one), one.code) for one in refused] == [(Refused, 8)]
             assert str(refused[0]) == "the bridge refused (unknown_type): the bridge's contracts have no type id 4242"
     assert "on_error of" in caplog.text
+
+
+async def test_what_the_bridge_refuses_is_logged_without_the_messages_values(contracts, caplog):
+    async with serving(contracts) as (_, bridge), mycelium.connect(bridge.urls[0], contracts) as client:
+        client._conversation.link.write(encode_frame(1001, bytes.fromhex("0100 00000000 0200 09000000") + b"canary999"))
+        await client.flush()
+    assert "the bridge refused (invalid_payload) type id 1001" in caplog.text
+    assert "canary" not in caplog.text
 
 
 async def test_forged_metadata_is_denied(contracts):

@@ -166,6 +166,29 @@ async def test_close_lets_handlers_finish_and_publish_meanwhile(contracts):
     assert replies == [str(number) for number in range(100)]
 
 
+async def test_close_lets_handlers_finish_what_they_have_when_the_connection_is_gone(contracts):
+    got = []
+    async with serving(contracts) as (bus, bridge):
+        client = MyceliumClient(contracts)
+        await client.connect(bridge.urls[0])
+        gate = asyncio.Event()
+
+        async def handler(message):
+            await gate.wait()
+            got.append(message.value)
+
+        subscription = await client.subscribe(handler, contracts.Ping)
+        for number in range(5):
+            bus.publish_nowait(contracts.Ping(value=str(number)))
+        await until(lambda: subscription.stats().matched == 5)
+        bridge.abort()
+        await client.closed()
+        closing = asyncio.ensure_future(client.close())
+        gate.set()
+        await closing
+    assert got == ["0", "1", "2", "3", "4"]
+
+
 async def test_close_has_a_bound_even_if_a_handler_is_stuck_and_the_bridge_dead(contracts, monkeypatch):
     monkeypatch.setattr("mycelium.bus.client._SETTLE_SECONDS", 0.1)
     monkeypatch.setattr("mycelium.bus.client._CLOSE_SECONDS", 0.3)

@@ -184,10 +184,17 @@ async def test_p84_a_publish_from_another_thread_is_a_clear_error(bus, types):
         except UsageError as error:
             errors.append(str(error))
 
-    thread = threading.Thread(target=publish)
-    thread.start()
-    thread.join()
-    assert errors == ["a bus belongs to one thread; use loop.call_soon_threadsafe(bus.publish_nowait, message)"]
+    def subscribe():
+        try:
+            asyncio.run(bus.subscribe(print, types.Ping))
+        except UsageError as error:
+            errors.append(str(error))
+
+    for call in (publish, subscribe):
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+    assert errors == ["a bus belongs to one thread; use loop.call_soon_threadsafe(bus.publish_nowait, message)"] * 2
 
 
 async def test_a_loop_of_publishes_lets_async_handlers_run(bus, types):
