@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from mycelium.bus.errors import BindError, BusError, ConnectError, ConnectionLost, Refused, UsageError
+from mycelium.bus.errors import BindError, BusError, ConnectError, ConnectionLost, Refused, SchemaMismatch, UsageError
 from mycelium.errors import MyceliumError
 from mycelium.schema.errors import (
     ContractError,
@@ -85,6 +85,13 @@ def _refused(error: Refused) -> Told:
     return "the bridge refused", error.text, ""
 
 
+def _mismatch(error: SchemaMismatch) -> Told:
+    remedy = (
+        "give the bridge's contracts with --contracts, or run where there is no contracts.yaml to take the bridge's"
+    )
+    return "these contracts and the bridge's cannot talk to each other", error.text, remedy
+
+
 def _lost(error: ConnectionLost) -> Told:
     return "the connection to the bridge ended", error.reason, "look at the bridge's output, and run it again"
 
@@ -117,6 +124,7 @@ _TABLE: Final[list[tuple[type[MyceliumError], int, Callable[[Any], Told]]]] = [
     (ConnectError, 4, _connect),
     (ConnectionLost, 4, _lost),
     (BindError, 1, _bind),
+    (SchemaMismatch, 1, _mismatch),
     (Refused, 1, _refused),
     (UsageError, 2, _usage),
     (BusError, 1, _plain),

@@ -16,6 +16,7 @@ from mycelium.bus.errors import BindError
 from mycelium.bus.reload import Change, Reloader
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.urls import parse_url
+from mycelium.cli.baseline import LOCKFILE, BaselineError, load_lock
 from mycelium.cli.bridge import ASKER
 from mycelium.cli.output import escaped, say
 from mycelium.schema.compat.reloading import ReloadPolicy
@@ -78,6 +79,7 @@ class Serving:
         logging.getLogger("mycelium.reload").setLevel(logging.CRITICAL)  # `_tell` says more, and says it once
         self._on_signals(self._stop.set)
         await self._bridge.start()
+        self._remember_released()
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         forget = self._bus.contracts.on_change(lambda change: self._tasks.start(self._tell(change)))
         if self._follow:
@@ -91,6 +93,19 @@ class Serving:
         await self._bridge.close(self._grace)
         await self._bus.close()
         say("stopped")
+
+    def _remember_released(self) -> None:
+        """Clients with contracts of a version in the lockfile need not send them."""
+        origin = self._bus.contracts.origin
+        if origin is None:
+            return
+        try:
+            entries = load_lock(origin.given.parent / LOCKFILE).entries
+        except BaselineError as error:
+            say(f"the lockfile is left aside: {error}")
+            return
+        for entry in entries:
+            self._bridge.remember(entry.schema)
 
     def _on_signals(self, act: Callable[[], object]) -> None:
         for number in _STOPPING:

@@ -6,10 +6,12 @@ import json
 import re
 
 import pytest
+from peers import CORE, peer_at
 
 import mycelium
 from mycelium.bus.reload import Reloader
 from mycelium.events import SchemaChanged
+from mycelium.schema.document import document_bytes
 
 BASE = """
 schema: {id: 21, version: 1, min_compatible: 1}
@@ -242,3 +244,45 @@ async def test_a_bus_that_does_not_serve_tells_of_edits_too(tmp_path):
     await Reloader(bus.contracts).reload()
     assert (await changed(events)).version == 2
     await bus.close()
+
+
+async def test_contracts_are_asked_for_unless_the_bridge_had_them_or_the_lockfile_has(tmp_path):
+    newer, released = mycelium.load(MORE).schema, mycelium.load(NEW_TYPE).schema
+    async with served(tmp_path) as (bus, bridge, edit):
+        bridge.remember(released)
+        await edit(MORE)
+        for schema, answer in ((newer, "Welcome"), (mycelium.load(BASE).schema, "Welcome"), (released, "Welcome")):
+            async with peer_at(bridge.urls[0], hello=False) as peer:
+                peer.send(CORE.Hello(protocol=1, client="raw", schema_digest=bytes.fromhex(schema.digest)))
+                peer._connection.send(CORE.Hello(protocol=1, client="raw"))
+                assert type(await peer.next()).__name__ == answer
+        stranger = mycelium.load(MORE.replace("venue", "place")).schema
+        async with peer_at(bridge.urls[0], hello=False) as peer:
+            digest = bytes.fromhex(stranger.digest)
+            peer.send(peer._connection.send(CORE.Hello(protocol=1, client="raw", schema_digest=digest)))
+            assert type(await peer.next()).__name__ == "NeedContracts"
+            document = document_bytes(stranger)
+            second = CORE.Hello(protocol=1, client="raw", schema_digest=digest, contracts=document)
+            peer.send(peer._connection.send(second))
+            welcome = await peer.next()
+            assert welcome.schema_digest.hex() == bus.contracts.schema.digest
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (b"{", "the contracts have faults"),
+        (b'{"messages": 3}', "the contracts have faults"),
+        (None, "no contracts in the"),
+    ],
+)
+async def test_a_second_hello_without_proper_contracts_ends_the_connection_with_a_reason(tmp_path, document, said):
+    async with served(tmp_path) as (_, bridge, _), peer_at(bridge.urls[0], hello=False) as peer:
+        peer.send(peer._connection.send(CORE.Hello(protocol=1, client="raw", schema_digest=bytes(32))))
+        assert type(await peer.next()).__name__ == "NeedContracts"
+        peer.send(
+            peer._connection.send(CORE.Hello(protocol=1, client="raw", schema_digest=bytes(32), contracts=document))
+        )
+        error = await peer.next()
+        assert (type(error).__name__, error.fatal) == ("Error", True)
+        assert said in error.message
