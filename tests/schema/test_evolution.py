@@ -1,6 +1,7 @@
 """Classes through an edit: what user code imported stays the type, for messages made before and after it."""
 
 import gc
+import linecache
 import pickle
 import threading
 import tracemalloc
@@ -261,3 +262,36 @@ def test_pickles_survive_a_renamed_message_and_stricter_rules():
     assert pickle.loads(data) == types.B("too long")
     with pytest.raises(mycelium.DecodeError):
         types.B.from_bytes(types.B("too long").to_bytes())
+
+
+@pytest.mark.slow
+def test_a_thousand_edits_of_a_hundred_messages_leave_no_class_codec_or_cache_entry(types):
+    def text(version, more):
+        extra = ", extra: {type: u32, default: 1}" if more else ""
+        lines = [f"schema: {{id: 9, version: {version}, min_compatible: 1}}", "messages:"]
+        lines += [
+            f"  M{n}: {{tlv_type: {1000 + n}, fields: {{a: {{type: u64}}{extra if n < 5 else ''}}}}}"
+            for n in range(100)
+        ]
+        return "\n".join(lines) + "\n"
+
+    schemas = [parse_text(text(version, version % 2)) for version in (1, 2)]
+    contracts = Contracts(schemas[0])
+
+    def cycle(times):
+        for number in range(times):
+            contracts.apply(schemas[number % 2])
+            for name in ("M0", "M4", "M50"):
+                contracts[name].from_bytes(contracts[name](1).to_bytes())
+
+    def held():
+        gc.collect()
+        objects = gc.get_objects()
+        classes = sum(isinstance(each, type) and issubclass(each, mycelium.Message) for each in objects)
+        codecs = sum(type(each).__name__ == "Codec" for each in objects)
+        return classes, codecs, len(linecache.cache)
+
+    cycle(4)
+    before = held()
+    cycle(1000)
+    assert held() == before
