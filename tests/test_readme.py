@@ -47,7 +47,7 @@ def test_exactly_two_commands_one_for_the_demo_and_one_for_the_tests():
     commands = blocks("sh")
     assert [command.count("\n") for command in commands] == [1, 1]
     assert commands[0].strip().endswith(".venv/bin/mycelium demo")
-    assert commands[1].strip().endswith(".venv/bin/python -m pytest -q -n 2")
+    assert commands[1].strip().endswith(".venv/bin/python -m pytest -q -n 2 --dist worksteal")
     assert README.index(commands[1]) < README.index("\n## ")
 
 

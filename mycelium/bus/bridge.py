@@ -15,7 +15,8 @@ from mycelium.bus.router import Router
 from mycelium.bus.session import Session
 from mycelium.bus.sockets import BACKLOG, UnixListener, open_tcp
 from mycelium.bus.tasks import Tasks
-from mycelium.bus.transport import READ_SIZE, SessionProtocol
+from mycelium.bus.transport import SessionProtocol
+from mycelium.bus.tuning import READ_SIZE
 from mycelium.bus.urls import Address, parse_url
 from mycelium.handle import Contracts, core_protocol
 from mycelium.schema.document import document_bytes

@@ -9,7 +9,7 @@ from typing import Final, cast, final
 
 from mycelium.bus.errors import ConnectError
 from mycelium.bus.heartbeat import Due, Heartbeat
-from mycelium.bus.transport import READ_SIZE, tune
+from mycelium.bus.tuning import READ_SIZE, tune
 from mycelium.bus.urls import Address
 from mycelium.schema.classes import Message
 from mycelium.wire.connection import Connection, Core, Event

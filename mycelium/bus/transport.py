@@ -11,37 +11,20 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, cast, final
 
 from mycelium.bus.session import Session
+from mycelium.bus.tuning import tune
 
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
 
-__all__ = ["HIGH_WATER", "LOW_WATER", "READ_SIZE", "SessionProtocol", "tune"]
+__all__ = ["SessionProtocol", "peer_uid"]
 
 _log = logging.getLogger("mycelium.bridge")
-READ_SIZE: Final = 64 * 1024
-"""Bytes that are read from a connection before it is the others' turn."""
-HIGH_WATER: Final = 64 * 1024
-LOW_WATER: Final = 16 * 1024
 _FLUSH_SECONDS: Final = 5.0
 """How long a peer may take to read the last bytes."""
 _LINGER_SECONDS: Final = 1.0
 """How long it may take to close once it has them."""
-_USER_TIMEOUT_MS: Final = 30_000
 _CREDENTIALS: Final = Struct("3i")
 """What Linux says of a peer: pid, uid, gid (unix(7), SO_PEERCRED)."""
-
-
-def tune(transport: asyncio.BaseTransport) -> None:
-    """Socket options of both sides: no Nagle delay, dead peers noticed, and few bytes out of our hands."""
-    cast("asyncio.WriteTransport", transport).set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
-    made = transport.get_extra_info("socket")
-    if made is None or made.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    with contextlib.suppress(OSError):  # it may be gone already, which is noticed soon enough
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
 
 
 def peer_uid(connection: socket.socket) -> int:

@@ -4,8 +4,6 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.converter import from_plain, to_plain
@@ -18,21 +16,7 @@ if TYPE_CHECKING:
 
     from mycelium.bus.reload import Change
 
-_PIPED_WIDTH = 400
-"""Characters of a line that no terminal cuts."""
-
-__all__ = ["Screen", "as_object", "escaped", "json_line", "pretty_line", "read_message", "say", "say_changes"]
-
-
-class Screen(Console):
-    """A console for results: unstyled and uncut where no terminal reads them, and told when the reader has gone."""
-
-    def __init__(self) -> None:
-        super().__init__(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-
-    def on_broken_pipe(self) -> None:
-        """Whoever read the output has gone: the command says no more, and that is no failure."""
-        raise BrokenPipeError
+__all__ = ["as_object", "escaped", "json_line", "pretty_line", "read_message", "say", "say_changes"]
 
 
 def say(text: str) -> None:

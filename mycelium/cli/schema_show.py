@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Print tables, or JSON."""
     import difflib
 
-    from mycelium.cli.output import Screen
+    from mycelium.cli.screen import Screen
     from mycelium.handle import load
     from mycelium.schema.errors import UnknownTypeError
 

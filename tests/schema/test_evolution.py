@@ -194,7 +194,7 @@ def test_retired_generations_are_collected(types):
     assert (registry(), schema(), codec()) == (None, None, None)
 
 
-def test_a_thousand_edits_leak_nothing(types):
+def test_edits_leak_no_memory(types):
     def cycle(times):
         for number in range(times):
             text = AFTER if number % 2 else BEFORE
@@ -203,13 +203,13 @@ def test_a_thousand_edits_leak_nothing(types):
             types.Order.from_bytes(order.to_bytes())
 
     schemas = {text: parse_text(text) for text in (BEFORE, AFTER)}
-    cycle(20)
+    cycle(6)
     tracemalloc.start()
     grown = []
     for _ in range(3):  # what other threads do meanwhile grows once, a leak grows each time
         gc.collect()
         before, objects = tracemalloc.get_traced_memory()[0], len(gc.get_objects())
-        cycle(100)
+        cycle(30)
         gc.collect()
         grown.append((tracemalloc.get_traced_memory()[0] - before, len(gc.get_objects()) - objects))
     tracemalloc.stop()
