@@ -21,16 +21,15 @@ from enum import IntEnum
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, final
-
-from attrs import evolve
+from typing import TYPE_CHECKING, Any, Final
 
 from mycelium.contractfile import Origin, find, read_file
+from mycelium.lenient import Lenient
 from mycelium.schema.classes import M, Message
 from mycelium.schema.errors import ContractMismatch
 from mycelium.schema.model import Schema
 from mycelium.schema.parse import parse_document, parse_text
-from mycelium.schema.registry import Entry, Lineage, Registry
+from mycelium.schema.registry import Registry
 from mycelium.schema.rules import warn_unenforced
 from mycelium.wire.codec import Codec, compile_codec
 from mycelium.wire.connection import Core
@@ -330,34 +329,7 @@ def restore(schema_id: int, name: str, payload: bytes) -> Message:
     except DecodeError as error:
         if error.rule is None:
             raise
-        return Lenient(entry.lineage).decode(entry, payload)
-
-
-@final
-class Lenient:
-    """Codecs that run no rules, for messages that were made when they were others."""
-
-    def __init__(self, lineage: Lineage[Codec]) -> None:
-        self._lineage = lineage
-
-    def class_of(self, name: str) -> type[Message]:
-        """The class of a message."""
-        return self._lineage.class_of(name)
-
-    def enum_of(self, name: str) -> type[IntEnum]:
-        """The class of an enum."""
-        return self._lineage.enum_of(name)
-
-    def codec_of(self, name: str) -> Codec:
-        """The codec of a message, without its rules."""
-        entry = self._lineage.current.entry(name)
-        fields = tuple(evolve(one, rules=()) for one in entry.message.fields)
-        return compile_codec(evolve(entry.message, fields=fields), entry.cls, self)
-
-    def decode(self, entry: Entry[Codec], payload: bytes) -> Message:
-        """The message of a payload."""
-        decoded: Message = self.codec_of(entry.message.name).decode(payload)
-        return decoded
+        return Lenient(entry.lineage).codec_of(entry.message.name).decode(payload)  # type: ignore[no-any-return]
 
 
 @cache

@@ -17,6 +17,7 @@ FLOORS = {"schema": 0, "wire": 1, "bus": 2, "cli": 3}
 JOINING = {
     "contracts": 1,
     "handle": 1,
+    "lenient": 1,
     "contractfile": 1,
     "compat": 1,
     "proof": 1,

@@ -15,8 +15,9 @@ from mycelium.bus.interest import Credit, Interest, Wish
 from mycelium.bus.lag import DropReason
 from mycelium.bus.requests import Answer
 from mycelium.bus.subscription import LocalSubscription
+from mycelium.lenient import Lenient
 from mycelium.schema.classes import Message
-from mycelium.schema.registry import Registry
+from mycelium.schema.registry import Entry, Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.connection import Core
@@ -51,6 +52,7 @@ class Inbox:
         self._confirmations: dict[int, Answer] = {}
         self._conversation: Conversation | None = None
         self._lines = LogLimit()
+        self._lenient: tuple[Registry[Codec], Lenient] | None = None
 
     def __repr__(self) -> str:
         return f"<Inbox of {len(self.dispatcher.subscriptions)} subscriptions>"
@@ -110,12 +112,27 @@ class Inbox:
                 continue
             tags: dict[int, bytes] = {}
             try:
-                message = entry.codec.decode(batch.payload(index), tags)
+                message = self._decoded(entry, registry, batch.payload(index), tags)
                 delivery = Delivery.of(tags) if tags else LOCAL
             except DecodeError as error:
                 self._skip(error, credit)
             else:
                 self.dispatcher.deliver(type_id, message, delivery, credit.one)
+
+    def _decoded(
+        self, entry: Entry[Codec], registry: Registry[Codec], payload: bytes, tags: dict[int, bytes]
+    ) -> Message:
+        """A message that the bridge delivers: its rules are the bridge's business, and were checked at its door."""
+        message: Message
+        try:
+            message = entry.codec.decode(payload, tags)
+        except DecodeError as error:
+            if error.rule is None:
+                raise
+            if self._lenient is None or self._lenient[0] is not registry:
+                self._lenient = registry, Lenient(registry.lineage)
+            message = self._lenient[1].codec_of(entry.message.name).decode(payload, tags)
+        return message
 
     def lagged(self, notice: Any, registry: Registry[Codec]) -> None:
         """Count what the bridge has dropped, with every handler that did not get it."""

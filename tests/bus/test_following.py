@@ -286,3 +286,14 @@ async def test_a_second_hello_without_proper_contracts_ends_the_connection_with_
         error = await peer.next()
         assert (type(error).__name__, error.fatal) == ("Error", True)
         assert said in error.message
+
+
+async def test_what_a_bridge_delivers_is_not_checked_by_the_clients_own_rules(tmp_path):
+    fields = "1010, domain: Greetings, fields: {value: {type: String"
+    stricter = mycelium.load(BASE.replace(fields, f"{fields}, validation: [{{max_length: 2}}]"))
+    async with served(tmp_path) as (bus, bridge, _), mycelium.connect(bridge.urls[0], stricter) as client:
+        async with client.messages(stricter.Ping) as stream:
+            bus.publish_nowait(bus.contracts.Ping("longer than two"))
+            assert (await stream.next(5)).value == "longer than two"
+        with pytest.raises(mycelium.RuleError):
+            await client.publish(stricter.Ping("longer than two"))
