@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, final
 
 from mycelium.bus.aside import aside
@@ -132,7 +132,10 @@ class Serving:
     async def _tell(self, change: Change) -> None:
         """Say what became of an edit, in the checker's or the loader's own words."""
         say(_headline(change))
-        if change.report is not None and (change.refused or change.report.issues):
+        if change.outcome == "applied":
+            for line in _notes(change):
+                say(line)
+        elif change.report is not None and change.refused:
             view = View(change.report, change.source, "the schema in force", gate=change.refused, waivable=False)
             # Looking for bytes that prove a break takes longer than a message may wait.
             say((await aside(render_text, view)).rstrip())
@@ -147,6 +150,17 @@ class Serving:
                 if client == ASKER:
                     continue  # it only asks
                 say(f"  would hurt {client}: {escaped(', '.join(standing.causes))}")
+
+
+def _notes(change: Change) -> Iterator[str]:
+    """What is worth knowing of an edit that is applied, a line each."""
+    issues = () if change.report is None else change.report.issues
+    for one in issues:
+        if one.severity != "info":
+            yield f"  {one.rule} {escaped(one.subject or one.path)}: {escaped(one.message)}"
+    safe = sum(one.severity == "info" for one in issues)
+    if safe:
+        yield f"  {safe} safe change{'s' if safe > 1 else ''}"
 
 
 def _headline(change: Change) -> str:
