@@ -163,7 +163,12 @@ def test_a_subscription_without_credit_waits_for_it_and_says_when_it_lags(router
 
 
 def test_credit_for_an_unknown_number_has_crossed_its_unsubscribe(router):
-    Connection(router).subscriptions.add_credit(9, 5)
+    one = Connection(router)
+    one.subscribe(1, 1000, window=1)
+    offer(router, 1000, 1000)
+    assert one.taken() == [(1, [1000])]
+    one.subscriptions.add_credit(9, 5)
+    assert one.taken() == []
 
 
 def test_the_same_number_again_replaces_types_and_keeps_what_fits(router):
