@@ -21,6 +21,7 @@ from mycelium.bus.negotiation import Standing
 from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
 from mycelium.bus.terms import Terms
 from mycelium.schema.model import Schema
+from mycelium.schema.printable import printable
 from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Connection, Event
 from mycelium.wire.errors import ErrorCode, LocalProtocolError, ProtocolError
@@ -396,5 +397,4 @@ class Session:
 
 def _for_people(text: str) -> str:
     """A peer's text, cut, and with nothing in it that could move a cursor."""
-    shown = text[:_MOST_SHOWN]
-    return shown if shown.isprintable() else shown.encode("unicode_escape").decode("ascii")
+    return printable(text[:_MOST_SHOWN])

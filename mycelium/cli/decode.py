@@ -109,10 +109,10 @@ def _annotate(contracts: "Contracts", data: bytes, name: str | None, *, show_sen
 
 
 def _print_row(row: "Row") -> None:
-    from mycelium.cli.output import escaped
+    from mycelium.schema.printable import printable
 
     lines = [row.hex[start : start + 2 * _WIDTH] for start in range(0, len(row.hex), 2 * _WIDTH)] or [""]
-    text = "  " * row.depth + escaped(row.text)
+    text = "  " * row.depth + printable(row.text)
     mark = "!" if row.wrong else " "
     print(f"{row.offset:>6} {mark} {lines[0]:<{2 * _WIDTH}}  {text}".rstrip())
     for number, line in enumerate(lines[1:], 1):

@@ -9,6 +9,7 @@ from mycelium.schema.classes import Message
 from mycelium.schema.converter import from_plain, to_plain
 from mycelium.schema.errors import REDACTED, JsonError
 from mycelium.schema.model import Schema
+from mycelium.schema.printable import printable
 from mycelium.schema.redaction import holds_redacted
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from mycelium.bus.reload import Change
 
-__all__ = ["as_object", "escaped", "json_line", "pretty_line", "read_message", "say", "say_changes"]
+__all__ = ["as_object", "json_line", "pretty_line", "read_message", "say", "say_changes"]
 
 
 def say(text: str) -> None:
@@ -32,11 +33,6 @@ def say_changes(contracts: Contracts) -> None:
             say(f"the bridge's contracts have changed: version {change.current.version} from here on")
 
     contracts.on_change(tell)
-
-
-def escaped(text: str) -> str:
-    """Text from elsewhere with nothing in it that moves a cursor or hides what follows."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def as_object(
@@ -59,7 +55,7 @@ def pretty_line(shown: dict[str, Any]) -> str:
     if shown.get("redacted"):
         return f"{shown['type']}  {REDACTED}"
     fields = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in shown["fields"].items())
-    return escaped(f"{shown['type']}  {'  '.join(fields)}")
+    return printable(f"{shown['type']}  {'  '.join(fields)}")
 
 
 def read_message(contracts: Contracts, name: str, text: str) -> Message:

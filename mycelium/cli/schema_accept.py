@@ -37,8 +37,8 @@ def _accept(args: argparse.Namespace) -> int:
     from mycelium.cli.compat_files import with_waiver
     from mycelium.cli.compat_run import compared, inputs
     from mycelium.cli.failures import fail
+    from mycelium.cli.files import write_whole
     from mycelium.cli.output import say
-    from mycelium.cli.schema_lock import write_whole
     from mycelium.schema.compat.configuration import ConfigurationError, day, fingerprint
     from mycelium.schema.compat.findings import Waiver
 

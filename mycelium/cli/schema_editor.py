@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
     from importlib import resources
 
     from mycelium.cli.failures import fail
+    from mycelium.cli.files import write_whole
     from mycelium.cli.output import say
-    from mycelium.cli.schema_lock import write_whole
 
     text = resources.files("mycelium.schema").joinpath("contracts.schema.json").read_text(encoding="utf-8")
     if args.output is None:

@@ -54,13 +54,13 @@ def _lint(file: str, args: argparse.Namespace) -> int:
 
 
 def _show_lines(file: str, faults: "tuple[Fault, ...]", findings: "list[LintFinding]") -> None:
-    from mycelium.cli.output import escaped
+    from mycelium.schema.printable import printable
 
     for fault in faults:
-        print(escaped(str(fault)))
+        print(printable(str(fault)))
     for one in findings:
-        print(escaped(str(one)))
-    print(escaped(f"{file}: {_count(faults, 'fault')}, {_count(findings, 'finding')}"))
+        print(printable(str(one)))
+    print(printable(f"{file}: {_count(faults, 'fault')}, {_count(findings, 'finding')}"))
 
 
 def _show_json(file: str, faults: "tuple[Fault, ...]", findings: "list[LintFinding]") -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from mycelium.schema.model import Schema
 
-__all__ = ["add_parser", "write_whole"]
+__all__ = ["add_parser"]
 
 
 def add_parser(commands: Commands) -> None:
@@ -45,6 +45,7 @@ def _lock(args: argparse.Namespace) -> int:
     from mycelium.cli.baseline import LOCKFILE, load_lock
     from mycelium.cli.compat_run import ended, read_new
     from mycelium.cli.failures import fail
+    from mycelium.cli.files import write_whole
     from mycelium.cli.output import say
     from mycelium.schema.compat.lockfile import LockError, entry_of
 
@@ -88,12 +89,3 @@ def _checked(args: argparse.Namespace, path: "Path", current: "Schema", target: 
     code = print_view(args, viewed(args, report, path, baselines.previous))
     say(f"mycelium: {target} is unchanged: a version that fails the check is not locked")
     return code
-
-
-def write_whole(target: "Path", text: str) -> None:
-    """Write a file so that a reader finds the old one or the new one, never half of it."""
-    import os
-
-    draft = target.with_name(f"{target.name}.new")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, target)  # noqa: PTH105  the same thing, and it says what it is

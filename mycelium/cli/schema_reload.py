@@ -25,16 +25,16 @@ def add_parser(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Ask, and print the answer."""
     from mycelium.cli.bridge import ASKER, ask
-    from mycelium.cli.output import escaped
+    from mycelium.schema.printable import printable
 
     (answer,) = ask(args.url, "reload", force=args.force)
-    print(f"{escaped(answer['source'])}: {_WORDS[answer['outcome']]}")
+    print(f"{printable(answer['source'])}: {_WORDS[answer['outcome']]}")
     for reason in answer["reasons"]:
-        print(f"  {escaped(reason)}")
+        print(f"  {printable(reason)}")
     verb = "loses types" if answer["outcome"] == "applied" else "would be hurt"
     for client, reasons in answer["hurt"].items():
         if client != ASKER:
-            print(f"  {escaped(client)} {verb}: {escaped(', '.join(reasons))}")
+            print(f"  {printable(client)} {verb}: {printable(', '.join(reasons))}")
     return 0 if answer["outcome"] in ("applied", "unchanged") else 1
 
 

@@ -131,6 +131,6 @@ def _plain(text: str) -> Any:
     """Text of the file as it is: brackets are no markup."""
     from rich.text import Text
 
-    from mycelium.cli.output import escaped
+    from mycelium.schema.printable import printable
 
-    return Text(escaped(text))
+    return Text(printable(text))

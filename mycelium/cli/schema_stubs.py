@@ -85,8 +85,8 @@ def _check(source: Path, target: Path, named: str | None) -> int:
 
 def _bring_up_to_date(target: Path, text: str) -> int:
     """Write the file, unless it says the same already: who looks at its time builds nothing anew."""
+    from mycelium.cli.files import write_whole
     from mycelium.cli.output import say
-    from mycelium.cli.schema_lock import write_whole
 
     if _content(target) == text:
         say(f"{target} is up to date")

@@ -18,10 +18,11 @@ from mycelium.bus.tasks import Tasks
 from mycelium.bus.urls import parse_url
 from mycelium.cli.baseline import LOCKFILE, BaselineError, load_lock
 from mycelium.cli.bridge import ASKER
-from mycelium.cli.output import escaped, say
+from mycelium.cli.output import say
 from mycelium.schema.compat.reloading import ReloadPolicy
 from mycelium.schema.compat.text_report import render_text
 from mycelium.schema.compat.view import View
+from mycelium.schema.printable import printable
 
 __all__ = ["Serving", "refuse_exposed"]
 
@@ -141,15 +142,15 @@ class Serving:
             say((await aside(render_text, view)).rstrip())
         else:
             for reason in change.reasons:
-                say(f"  {escaped(reason)}")
+                say(f"  {printable(reason)}")
         for one in change.objections:
             if not one.breaks:  # the report calls it a warning, because no bytes suffer
-                say(f"  refused for {one.rule} {escaped(one.subject or one.path)}: {escaped(one.hint)}")
+                say(f"  refused for {one.rule} {printable(one.subject or one.path)}: {printable(one.hint)}")
         if change.outcome == "incompatible" and change.current is not None:
             for client, standing in (await self._bridge.hurt_by(change.current)).items():
                 if client == ASKER:
                     continue  # it only asks
-                say(f"  would hurt {client}: {escaped(', '.join(standing.causes))}")
+                say(f"  would hurt {client}: {printable(', '.join(standing.causes))}")
 
 
 def _notes(change: Change) -> Iterator[str]:
@@ -157,7 +158,7 @@ def _notes(change: Change) -> Iterator[str]:
     issues = () if change.report is None else change.report.issues
     for one in issues:
         if one.severity != "info":
-            yield f"  {one.rule} {escaped(one.subject or one.path)}: {escaped(one.message)}"
+            yield f"  {one.rule} {printable(one.subject or one.path)}: {printable(one.message)}"
     safe = sum(one.severity == "info" for one in issues)
     if safe:
         yield f"  {safe} safe change{'s' if safe > 1 else ''}"

@@ -1,25 +1,15 @@
 """Whether an edit may be applied while everything runs (reliability: "Schema and reload")."""
 
 from collections.abc import Iterator
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from mycelium.schema.compat.findings import Finding
-from mycelium.schema.compat.report import Report, asked
+from mycelium.schema.compat.report import PolicyLevel, Report, asked
 
 __all__ = ["RELOAD_POLICIES", "ReloadPolicy", "refusals"]
 
-ReloadPolicy: TypeAlias = Literal[
-    "full", "backward", "forward", "full-transitive", "backward-transitive", "forward-transitive", "none"
-]
-RELOAD_POLICIES: Final[tuple[ReloadPolicy, ...]] = (
-    "full",
-    "backward",
-    "forward",
-    "full-transitive",
-    "backward-transitive",
-    "forward-transitive",
-    "none",
-)
+ReloadPolicy: TypeAlias = PolicyLevel
+RELOAD_POLICIES: Final[tuple[ReloadPolicy, ...]] = get_args(ReloadPolicy)
 _NAMES_GONE: Final = frozenset({"MESSAGE_REMOVED", "FIELD_REMOVED_REQUIRED", "MESSAGE_TOPIC_CHANGED"})
 """Running code names what these take away, or listens where nothing comes any more. A field that was optional or had a
 default may go: it still reads as None or as its default."""

@@ -5,7 +5,7 @@ The verdict (`backward`, `forward`, `level`) is over all findings, waived or not
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from attrs import evolve, field, frozen
 
@@ -17,20 +17,14 @@ from mycelium.schema.compat.table import TABLE, Severity
 from mycelium.schema.compat.walk import compare, ordered
 from mycelium.schema.model import Schema
 
-__all__ = ["LEVELS", "Policy", "Report", "asked", "examine"]
+__all__ = ["LEVELS", "Policy", "PolicyLevel", "Report", "asked", "examine"]
 
 PolicyLevel: TypeAlias = Literal[
     "full", "backward", "forward", "full-transitive", "backward-transitive", "forward-transitive", "none"
 ]
 
 LEVELS: Final[Mapping[str, PolicyLevel]] = {
-    "full": "full",
-    "backward": "backward",
-    "forward": "forward",
-    "full-transitive": "full-transitive",
-    "backward-transitive": "backward-transitive",
-    "forward-transitive": "forward-transitive",
-    "none": "none",
+    **{level: level for level in get_args(PolicyLevel)},
     "any-order": "full",
     "readers-first": "backward",
     "writers-first": "forward",
