@@ -5,27 +5,30 @@ import contextlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
-from typing import Final, final
+from typing import Any, Final, final
 
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.dispatch import Dispatcher, Turnstile
 from mycelium.bus.errors import ClosedError, UsageError
 from mycelium.bus.eventstream import Events, EventStream
+from mycelium.bus.groups import Groups
 from mycelium.bus.handlers import HandlerFunction, describe
 from mycelium.bus.limits import Limits
+from mycelium.bus.options import options_of
 from mycelium.bus.publisher import Publisher
 from mycelium.bus.reload import Change
 from mycelium.bus.router import Router
 from mycelium.bus.session import Session
 from mycelium.bus.stream import Stream
-from mycelium.bus.subscription import DEFAULT_QUEUE, LocalSubscription
-from mycelium.bus.topics import check_sizes, chosen_types, new_of_topic
+from mycelium.bus.subscription import LocalSubscription
+from mycelium.bus.topics import chosen_types, new_of_topic
 from mycelium.handle import Contracts, Source, load
 from mycelium.schema.classes import M, Message
 from mycelium.schema.registry import Entry, Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
+from mycelium.wire.metadata import Metadata
 
 __all__ = ["MessageBus"]
 
@@ -59,7 +62,8 @@ class MessageBus:
         self.router = Router()
         self._events = Events()
         self._forget_changes: Callable[[], None] | None = None
-        self._dispatcher = Dispatcher()
+        self._groups: Groups[Any] = Groups()
+        self._dispatcher = Dispatcher(self._groups)
         self._turnstile = Turnstile()
         self._publisher = Publisher(self.contracts)
         self._session_numbers = itertools.count(1)
@@ -212,12 +216,13 @@ class MessageBus:
         window: int | None,
     ) -> LocalSubscription:
         self._refuse_if_closed()
-        check_sizes(queue=queue, window=window)
+        options = options_of(queue=queue, window=window)
         self._claim_thread()
         chosen = chosen_types(self.contracts, handler, tuple(types), topic)
         described = None if handler is None else describe(handler)
-        limit = DEFAULT_QUEUE if queue is None else queue
-        subscription = LocalSubscription(chosen, described, limit, self._dispatcher.remove)
+        subscription = LocalSubscription(
+            chosen, described, options, on_close=self._dispatcher.remove, tell=self._events.tell
+        )
         subscription.topic = topic
         if topic is not None:
             self._follow_changes()
@@ -270,7 +275,7 @@ class MessageBus:
     def _deliver_frame(self, type_id: int, payload: bytes) -> None:
         tags: dict[int, bytes] = {}
         message = self.registry.by_id[type_id].codec.decode(payload, tags)  # its session has verified it
-        self._dispatcher.deliver(type_id, message, Delivery.of(tags) if tags else LOCAL)
+        self._dispatcher.deliver(type_id, message, Delivery.of(Metadata.from_tags(tags)) if tags else LOCAL)
 
     async def _close(self) -> None:
         with contextlib.suppress(TimeoutError):

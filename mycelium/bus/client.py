@@ -12,6 +12,8 @@ from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Final, Self, final
 
+from attrs import evolve
+
 from mycelium.bus.accord import Accord, own_contracts
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.errors import BufferFull, ClosedError, ConnectError, ConnectionLost, Refused, UsageError, refusal
@@ -20,12 +22,13 @@ from mycelium.bus.handlers import HandlerFunction, describe
 from mycelium.bus.heartbeat import DEFAULT_HEARTBEAT_MS
 from mycelium.bus.inbox import Inbox
 from mycelium.bus.link import TURN_BYTES, Link
+from mycelium.bus.options import options_of
 from mycelium.bus.publisher import Publisher
 from mycelium.bus.requests import Answer
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.tasks import Tasks
-from mycelium.bus.topics import check_sizes, chosen_types
+from mycelium.bus.topics import chosen_types
 from mycelium.bus.urls import default_url, parse_url
 from mycelium.handle import Contracts, Source, core_protocol
 from mycelium.schema.classes import M, Message
@@ -361,11 +364,13 @@ class MyceliumClient:
     ) -> LocalSubscription:
         self._refuse_if_closed()
         self._way_out()
-        check_sizes(queue=queue, window=window)
+        options = options_of(queue=queue, window=window)
         chosen = chosen_types(self.types, handler, types, topic)
         described = None if handler is None else describe(handler)
         # The queue here is bounded by the windows of its types: the bridge sends no more than that ahead.
-        subscription = LocalSubscription(chosen, described, sys.maxsize, self._inbox.leave)
+        subscription = LocalSubscription(
+            chosen, described, evolve(options, queue=sys.maxsize), on_close=self._inbox.leave
+        )
         subscription.topic = topic
         try:
             await self._answered(self._inbox.add(subscription, window, queue))

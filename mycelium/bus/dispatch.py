@@ -7,10 +7,14 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias, final
 
 from mycelium.bus.delivery import Delivery
-from mycelium.bus.subscription import Done, LocalSubscription, calling_subscription
+from mycelium.bus.groups import Groups
+from mycelium.bus.holds import Hold
+from mycelium.bus.lag import DropReason
+from mycelium.bus.localqueue import Done
+from mycelium.bus.subscription import LocalSubscription, calling_subscription
 from mycelium.schema.classes import Message
 
-__all__ = ["Dispatcher", "Turnstile"]
+__all__ = ["Dispatcher", "Turnstile", "after"]
 
 _log = logging.getLogger("mycelium.bus")
 _Routes: TypeAlias = dict[int, tuple[LocalSubscription, ...]]
@@ -21,13 +25,19 @@ _NOBODY: Final[tuple[LocalSubscription, ...]] = ()
 class Dispatcher:
     """Type id -> the subscriptions of this process.
 
+    Args:
+        groups: Where those that share their messages are entered; whoever routes asks there whose turn it is.
+
     Attributes:
         subscriptions: Those that have not ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, groups: Groups[Any]) -> None:
         self.subscriptions: set[LocalSubscription] = set()
+        self._groups = groups
         self._routes: _Routes = {}
+        self._curious: set[int] = set()
+        """Types with a handler that takes a Delivery."""
         self._finishing: set[LocalSubscription] = set()
         """Ended, but with a message in the handler."""
 
@@ -37,19 +47,21 @@ class Dispatcher:
     def add(self, subscription: LocalSubscription) -> None:
         """From now on the subscription gets its messages."""
         self.subscriptions.add(subscription)
-        for type_id in subscription.type_ids:
-            self._routes[type_id] = (*self._routes.get(type_id, _NOBODY), subscription)
+        self._enter(subscription, subscription.type_ids)
 
     def extend(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
         """From now on it gets messages of these types too."""
-        for type_id in type_ids - subscription.type_ids:
-            self._routes[type_id] = (*self._routes.get(type_id, _NOBODY), subscription)
+        new = type_ids - subscription.type_ids
         subscription.type_ids |= type_ids
+        self._enter(subscription, new)
 
     def remove(self, subscription: LocalSubscription) -> None:
         """From now on it gets none."""
         self.subscriptions.discard(subscription)
         self._finishing = {one for one in (*self._finishing, subscription) if one.busy}
+        if subscription.group is not None:
+            self._groups.remove(subscription)
+            return
         for type_id in subscription.type_ids:
             left = tuple(one for one in self._routes.get(type_id, _NOBODY) if one is not subscription)
             if left:
@@ -57,22 +69,56 @@ class Dispatcher:
             else:
                 self._routes.pop(type_id, None)
 
-    def interested(self, type_id: int) -> tuple[LocalSubscription, ...]:
-        """The subscriptions to a type."""
+    def takers(self, type_id: int) -> tuple[LocalSubscription, ...]:
+        """The subscriptions to a type, but for those of groups."""
         return self._routes.get(type_id, _NOBODY)
 
-    def deliver(self, type_id: int, message: Message, delivery: Delivery, done: Done | None = None) -> None:
-        """Offer a message to everybody who subscribed to its type; `done` is called once, when all are done with it."""
+    def is_curious(self, type_id: int) -> bool:
+        """Whether somebody wants to know more of a message of the type than its fields."""
+        return type_id in self._curious
+
+    def interested(self, type_id: int) -> list[LocalSubscription]:
+        """All subscriptions to a type."""
+        return [one for one in self.subscriptions if one.wants(type_id)]
+
+    def deliver(
+        self,
+        type_id: int,
+        message: Message,
+        delivery: Delivery,
+        done: Done | None = None,
+        deadline: float | None = None,
+    ) -> list[DropReason | Hold]:
+        """Offer a message to everybody who subscribed to its type.
+
+        Args:
+            type_id: Its type.
+            message: The message.
+            delivery: Its context.
+            done: Called once, when all are done with it.
+            deadline: Until when its publisher waits for room under `block`; None for one that does not wait.
+
+        Returns:
+            Of the subscriptions that have not taken it what became of it.
+        """
         takers = self._routes.get(type_id, _NOBODY)
         if done is not None and len(takers) != 1:
-            done = _after(len(takers), done)
+            done = after(len(takers), done)
+        troubles = []
         for taker in takers:
-            taker.offer(message, delivery, done)
+            outcome = taker.offer(message, delivery, done, deadline)
+            if outcome is not None:
+                troubles.append(outcome)
+        return troubles
 
-    def missed(self, type_id: int, reason: str, count: int) -> None:
-        """Tell everybody who subscribed to a type that messages of it were dropped before they came here."""
-        for taker in self.interested(type_id):
-            taker.missed(reason, count)
+    def _enter(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
+        if subscription.handler is not None and subscription.handler.takes_delivery:
+            self._curious |= type_ids
+        if subscription.group is not None:
+            self._groups.add(subscription)
+            return
+        for type_id in type_ids:
+            self._routes[type_id] = (*self._routes.get(type_id, _NOBODY), subscription)
 
     # --- the end ---
 
@@ -107,7 +153,7 @@ class Dispatcher:
         self._finishing.clear()
 
 
-def _after(count: int, done: Done) -> Done | None:
+def after(count: int, done: Done) -> Done | None:
     """A function to be called `count` times; the last call is passed on."""
     if count == 0:
         done()

@@ -6,7 +6,7 @@ import attrs
 from attrs import frozen
 
 from mycelium.bus.errors import UsageError
-from mycelium.bus.subscription import DEFAULT_QUEUE
+from mycelium.bus.options import DEFAULT_QUEUE
 from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HANDSHAKE_MAX_FRAME, HARD_MAX_PAYLOAD
 
 __all__ = ["Limits"]

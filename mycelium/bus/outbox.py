@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Final, final
 
 from mycelium.bus.lag import DropReason
+from mycelium.bus.options import DEFAULT_QUEUE
 from mycelium.bus.stats import SubscriptionStats
-from mycelium.bus.subscription import DEFAULT_QUEUE
 from mycelium.wire.buffer import Batch
 
 __all__ = ["DEFAULT_QUEUE_BYTES", "Outbox"]
