@@ -1,17 +1,20 @@
 """Listeners, and the sessions of everybody who came through them."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, final
+from typing import Any, Final, NamedTuple, Protocol, Self, final
 
 from mycelium.bus.errors import UsageError
+from mycelium.bus.exchange import Exchange, Fate
+from mycelium.bus.intake import Intake
 from mycelium.bus.limits import Limits
 from mycelium.bus.meeting import Acquaintances
 from mycelium.bus.negotiation import FULL_STANDING, Standing
+from mycelium.bus.pressure import Pressure
 from mycelium.bus.queries import Refusal, answer
 from mycelium.bus.reload import Change, Reloader
-from mycelium.bus.router import Router
 from mycelium.bus.session import Session
 from mycelium.bus.sockets import BACKLOG, UnixListener, open_tcp
 from mycelium.bus.tasks import Tasks
@@ -25,8 +28,9 @@ from mycelium.schema.registry import Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import ErrorCode, ProtocolError
+from mycelium.wire.metadata import Metadata
 
-__all__ = ["Bridge", "Exchange"]
+__all__ = ["Bridge", "Closed", "Hub"]
 
 _TICK_SECONDS: Final = 0.25
 _TICKS_PER_HANDSHAKE: Final = 20
@@ -34,21 +38,17 @@ _TICKS_PER_HANDSHAKE: Final = 20
 _SWEEP_SECONDS: Final = 1.0
 """How often open sessions are looked at."""
 _GRACE_SECONDS: Final = 5.0
+_MOST_CLOSED: Final = 1000
 
 
-class Exchange(Protocol):
+class Hub(Protocol):
     """The bus that a bridge belongs to."""
 
-    router: Router
-    contracts: Contracts
+    exchange: Exchange
 
     @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:
         """Fields of the newest generation that must not decrease, by type id."""
-
-    @property
-    def registry(self) -> Registry[Codec]:
-        """The newest generation."""
 
     def next_session(self) -> int:
         """A number that no session of the bus has had."""
@@ -56,8 +56,21 @@ class Exchange(Protocol):
     def limit_payload(self, max_payload: int) -> None:
         """Publish nothing that is larger, in bytes."""
 
-    def publish_batch(self, batch: Batch, session: Session) -> None:
-        """Hand frames from a client to everybody who wants them."""
+
+class Closed(NamedTuple):
+    """A connection that was.
+
+    Attributes:
+        session: Its number.
+        client: The name that the client gave itself.
+        reason: Why it ended.
+        received: Messages that it had published.
+    """
+
+    session: int
+    client: str
+    reason: str
+    received: int
 
 
 @final
@@ -65,23 +78,27 @@ class Bridge:
     """Serves a bus to socket clients; an async context manager that listens inside its block.
 
     Args:
-        exchange: The bus.
+        hub: The bus.
         urls: Where to listen; port 0 means any free one.
         name: What clients are told.
         limits: What is taken from a client.
 
     Attributes:
         core: The core protocol.
+        exchange: Where messages are routed.
+        closed: The last thousand connections that are gone.
+        pressure: What is done about clients that do not read.
         reloader: What reads the contracts file again when a client asks for it.
     """
 
-    def __init__(
-        self, exchange: Exchange, urls: Sequence[str], name: str = "mycelium", limits: Limits | None = None
-    ) -> None:
+    def __init__(self, hub: Hub, urls: Sequence[str], name: str = "mycelium", limits: Limits | None = None) -> None:
         self.name = name
         self.limits = limits or Limits()
         self.core = core_protocol()
-        self._exchange = exchange
+        self.exchange = hub.exchange
+        self.pressure = Pressure(hub.exchange.ledger)
+        self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
+        self._hub = hub
         self._wanted = [parse_url(url) for url in urls]
         self._addresses: list[Address] = []
         self._servers: list[asyncio.Server] = []
@@ -90,6 +107,7 @@ class Bridge:
         self._protocols: dict[int, SessionProtocol] = {}
         self._handshaking: dict[int, SessionProtocol] = {}
         self._lagging: dict[int, Session] = {}
+        self._holding: dict[Intake, None] = {}
         self._document: tuple[Schema, bytes] | None = None
         self._acquaintances = Acquaintances()
         self._tasks = Tasks()
@@ -139,10 +157,10 @@ class Bridge:
         except BaseException:
             self._stop_listening()
             raise
-        self._exchange.limit_payload(self.limits.max_payload)
+        self._hub.limit_payload(self.limits.max_payload)
         self.remember(self.registry.schema)
         loop = asyncio.get_running_loop()
-        on_change = self._exchange.contracts.on_change
+        on_change = self.exchange.contracts.on_change
         self._forget_changes = on_change(lambda change: loop.call_soon_threadsafe(self._on_change, change))
         self._tick()
 
@@ -159,7 +177,9 @@ class Bridge:
             protocol.session.say_goodbye(ErrorCode.SHUTDOWN.reason)
         try:
             async with asyncio.timeout(grace):
-                await self._until(lambda: not any(one.received and not one.said_goodbye for one in self.sessions))
+                await self._until(
+                    lambda: not any(one.intake.received and not one.said_goodbye for one in self.sessions)
+                )
                 for session in self.sessions:
                     session.finish()
                 await self._until(lambda: not self._protocols)
@@ -181,7 +201,7 @@ class Bridge:
     @property
     def contracts(self) -> Contracts:
         """The handle of the bus."""
-        return self._exchange.contracts
+        return self.exchange.contracts
 
     def remember(self, schema: Schema) -> None:
         """Know contracts of clients that may come, by their digest."""
@@ -257,19 +277,14 @@ class Bridge:
     # --- what protocols and sessions call ---
 
     @property
-    def router(self) -> Router:
-        """Where subscriptions are entered."""
-        return self._exchange.router
-
-    @property
     def registry(self) -> Registry[Codec]:
         """The newest generation."""
-        return self._exchange.registry
+        return self.exchange.registry
 
     @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:
         """Fields of the newest generation that must not decrease, by type id."""
-        return self._exchange.monotonic
+        return self._hub.monotonic
 
     def document(self) -> bytes:
         """The contracts document of the newest generation, written once for all who ask."""
@@ -280,8 +295,8 @@ class Bridge:
 
     def open_session(self, protocol: SessionProtocol, now: float) -> Session:
         """A session for an accepted connection."""
-        number = self._exchange.next_session()
-        session = Session(number, self, protocol.schedule, now)
+        number = self._hub.next_session()
+        session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now)
         self._protocols[number] = self._handshaking[number] = protocol
         if not self._serving:
             session.refuse(ErrorCode.SHUTDOWN, "the bridge is stopping")
@@ -295,15 +310,27 @@ class Bridge:
 
     def forget_session(self, protocol: SessionProtocol) -> None:
         """The connection is gone."""
-        number = protocol.session.number
+        session = protocol.session
+        number = session.number
+        self.closed.append(Closed(number, session.client, session.reason or "", session.intake.received))
+        self.exchange.sessions.pop(number, None)
         self._protocols.pop(number, None)
+        self.pressure.forget(number)
         self._handshaking.pop(number, None)
         self._lagging.pop(number, None)
         self._changed.set()
 
-    def publish_batch(self, batch: Batch, session: Session) -> None:
+    def publish_batch(self, batch: Batch, session: Session, deadline: float | None) -> list[Fate]:
         """Hand frames from a client to everybody who wants them."""
-        self._exchange.publish_batch(batch, session)
+        return self.exchange.publish_batch(batch, session, deadline)
+
+    def reply(self, frame: Batch, metadata: Metadata) -> bool:
+        """Hand a reply of a client to whoever waits for it."""
+        return self.exchange.reply(frame, metadata)
+
+    def holds(self, intake: Intake) -> None:
+        """Messages of a session wait for room; they are given up in time, also when the session is gone."""
+        self._holding[intake] = None
 
     def lags(self, session: Session) -> None:
         """Tell the client within a second what was dropped, should no message come that does."""
@@ -361,6 +388,8 @@ class Bridge:
         lagging, self._lagging = self._lagging, {}
         for session in lagging.values():
             session.report_lag()
+        self._holding = {intake: None for intake in self._holding if intake.expire(now)}
+        self.pressure.look(now, self.sessions)
         if now >= self._next_sweep:
             self._next_sweep = now + _SWEEP_SECONDS
             for protocol in list(self._protocols.values()):

@@ -151,7 +151,7 @@ async def test_p06_unknown_types_are_told_and_counted_and_the_101st_ends_the_con
         (error,) = await peer.barrier()
         assert (error.code, error.type_id, error.fatal) == (8, 4242, False)
         (session,) = [one for one in bridge.sessions if one.client == "peer"]
-        assert session.refused == 1
+        assert session.intake.refused == 1
         peer.send(encode_frame(4242, b"") * 99)
         assert len(await peer.barrier()) == 99
         peer.send(encode_frame(4242, b""))
