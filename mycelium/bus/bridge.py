@@ -1,6 +1,7 @@
 """Listeners, and the sessions of everybody who came through them."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -17,6 +18,7 @@ from mycelium.bus.queries import Refusal, answer
 from mycelium.bus.reload import Change, Reloader
 from mycelium.bus.session import Session
 from mycelium.bus.sockets import BACKLOG, UnixListener, open_tcp
+from mycelium.bus.stats import BusStats
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.transport import SessionProtocol
 from mycelium.bus.tuning import READ_SIZE
@@ -45,6 +47,9 @@ class Hub(Protocol):
     """The bus that a bridge belongs to."""
 
     exchange: Exchange
+
+    def stats(self) -> BusStats:
+        """The counters of everything."""
 
     @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:
@@ -164,28 +169,26 @@ class Bridge:
         self._forget_changes = on_change(lambda change: loop.call_soon_threadsafe(self._on_change, change))
         self._tick()
 
-    async def close(self, grace: float = _GRACE_SECONDS) -> None:
+    async def close(self, grace: float = _GRACE_SECONDS, flush: float | None = None) -> None:
         """Stop listening, say Goodbye, send what is queued, and close. May be called twice.
 
-        Clients that have published may still publish until they answer the Goodbye.
+        What is still queued in the end is counted as dropped, `shutdown_deadline`.
 
         Args:
-            grace: Seconds for all of it; then what is left is cut off.
+            grace: Seconds during which clients that have published may still publish, until they answer the Goodbye.
+            flush: Seconds after that to send what is queued; None for what is left of the grace.
         """
         self._stop_listening()
         for protocol in list(self._protocols.values()):
             protocol.session.say_goodbye(ErrorCode.SHUTDOWN.reason)
-        try:
-            async with asyncio.timeout(grace):
-                await self._until(
-                    lambda: not any(one.intake.received and not one.said_goodbye for one in self.sessions)
-                )
-                for session in self.sessions:
-                    session.finish()
-                await self._until(lambda: not self._protocols)
-        except TimeoutError:
-            self.abort()
-            await self._until(lambda: not self._protocols)
+        end = asyncio.get_running_loop().time() + grace
+        await self._until(lambda: not any(one.may_publish for one in self.sessions), end)
+        for session in self.sessions:
+            session.finish()
+        end = end if flush is None else asyncio.get_running_loop().time() + flush
+        await self._until(lambda: not self._protocols, end)
+        self.abort()
+        await self._until(lambda: not self._protocols)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -195,6 +198,10 @@ class Bridge:
         """Close every connection now, whatever is unsent."""
         for protocol in list(self._protocols.values()):
             protocol.abort(ErrorCode.SHUTDOWN.reason)
+
+    def stats(self) -> BusStats:
+        """The counters of the bus."""
+        return self._hub.stats()
 
     # --- contracts ---
 
@@ -371,10 +378,13 @@ class Bridge:
         self._unix.clear()
         self._addresses.clear()
 
-    async def _until(self, holds: Callable[[], bool]) -> None:
-        while not holds():
-            self._changed.clear()
-            await self._changed.wait()
+    async def _until(self, holds: Callable[[], bool], end: float | None = None) -> None:
+        """Wait until something is so, or until the loop's clock shows a time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(end):
+                while not holds():
+                    self._changed.clear()
+                    await self._changed.wait()
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()

@@ -262,7 +262,8 @@ class Session:
 
     def _receive(self, event: Event) -> None:
         if isinstance(event, Batch):
-            self.intake.receive(event)
+            if not self._finishing:  # the grace is over, and with it what is taken
+                self.intake.receive(event)
         else:
             self._ANSWERS[type(event).__name__](self, event)
 
