@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import random
-import re
 import resource
 import time
 
 import pytest
+from invariants import bystanders, reasons
 from peers import CORE, SECONDS, Peer, open_socket, peer_at, serving, until
 
 import mycelium
@@ -15,40 +15,6 @@ from mycelium.wire.frames import encode_frame
 
 PING = encode_frame(1010, bytes.fromhex("0100 02000000 6869"))
 HELLO = CORE.encode(CORE.Hello(protocol=1, client="peer"))
-
-
-@contextlib.asynccontextmanager
-async def bystanders(contracts, url):
-    """A publisher and a subscriber that talk all the while; nothing of it is lost, doubled or out of order (I3)."""
-    got, sent, stop = [], 0, asyncio.Event()
-    async with mycelium.connect(url, contracts) as publisher, mycelium.connect(url, contracts) as subscriber:
-        await subscriber.subscribe(lambda message: got.append(message.counter_id), contracts.CounterUpdate)
-
-        async def talk():
-            nonlocal sent
-            while not stop.is_set():
-                await publisher.publish(contracts.CounterUpdate(sent, 0, 0))
-                sent += 1
-                await asyncio.sleep(0)
-
-        talking = asyncio.ensure_future(talk())
-        await until(lambda: len(got) > 10)
-        try:
-            yield
-            heard = len(got)
-            await until(lambda: len(got) > heard + 10)
-        finally:
-            stop.set()
-            await talking
-        await publisher.flush()
-        await until(lambda: len(got) == sent)
-        assert got == list(range(sent))
-
-
-def reasons(caplog):
-    """Why connections were ended, of which there is one for each (I7)."""
-    found = (re.search(r"session \d+: (\w+): (?!type id)", record.getMessage()) for record in caplog.records)
-    return [match[1] for match in found if match]
 
 
 # --- A: framing ---
