@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, final
 
+from mycelium.bus.acceptor import Acceptor
 from mycelium.bus.errors import UsageError
 from mycelium.bus.limits import Limits
 from mycelium.bus.meeting import Acquaintances
@@ -13,7 +14,7 @@ from mycelium.bus.queries import Refusal, answer
 from mycelium.bus.reload import Change, Reloader
 from mycelium.bus.router import Router
 from mycelium.bus.session import Session
-from mycelium.bus.sockets import BACKLOG, UnixListener, open_tcp
+from mycelium.bus.sockets import UnixListener, open_tcp
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.transport import SessionProtocol
 from mycelium.bus.tuning import READ_SIZE
@@ -84,7 +85,7 @@ class Bridge:
         self._exchange = exchange
         self._wanted = [parse_url(url) for url in urls]
         self._addresses: list[Address] = []
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
         self._unix: list[UnixListener] = []
         self._read_buffer = memoryview(bytearray(READ_SIZE))
         self._protocols: dict[int, SessionProtocol] = {}
@@ -135,7 +136,7 @@ class Bridge:
         self._serving = True
         try:
             for address in self._wanted:
-                await self._listen(address)
+                self._listen(address)
         except BaseException:
             self._stop_listening()
             raise
@@ -154,6 +155,7 @@ class Bridge:
         Args:
             grace: Seconds for all of it; then what is left is cut off.
         """
+        acceptors = list(self._acceptors)
         self._stop_listening()
         for protocol in list(self._protocols.values()):
             protocol.session.say_goodbye(ErrorCode.SHUTDOWN.reason)
@@ -169,6 +171,8 @@ class Bridge:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for acceptor in acceptors:
+            await acceptor.close()
         await self._tasks.end()
 
     def abort(self) -> None:
@@ -315,32 +319,30 @@ class Bridge:
 
     # --- inside ---
 
-    async def _listen(self, address: Address) -> None:
-        loop = asyncio.get_running_loop()
-
+    def _listen(self, address: Address) -> None:
         def make() -> SessionProtocol:
             return SessionProtocol(self, self._read_buffer)
 
         if address.scheme == "unix":
             listener = UnixListener(address)
             self._unix.append(listener)
-            self._servers.append(await loop.create_unix_server(make, sock=listener.socket, backlog=BACKLOG))
+            self._acceptors.append(Acceptor(listener.socket, make))
             self._addresses.append(address)
             return
         opened = open_tcp(address)
         port = opened[0].getsockname()[1]
-        self._servers += [await loop.create_server(make, sock=each, backlog=BACKLOG) for each in opened]
+        self._acceptors += [Acceptor(each, make) for each in opened]
         self._addresses.append(Address("tcp", host=address.host, port=port))
 
     def _stop_listening(self) -> None:
         self._serving = False
         for listener in self._unix:
             listener.close()
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.stop()
         if self._forget_changes is not None:
             self._forget_changes()
-        self._servers.clear()
+        self._acceptors.clear()
         self._unix.clear()
         self._addresses.clear()
 
