@@ -89,6 +89,7 @@ async def nothing_left(bridge):
     known, before, memory = len(bridge.sessions), Footprint.now(), resident()
     yield
     await settled(before, lambda: (len(bridge._protocols), len(bridge._handshaking)) == (known, 0))
+    gc.collect()
     assert resident() - memory < max(MOST_GROWTH, memory // 10)
 
 

@@ -417,18 +417,3 @@ async def test_a_client_that_reads_nothing_is_bounded_and_the_others_go_on(contr
             assert subscription.outbox.queued <= 100
             assert subscription.outbox.stats().balanced
             stuck.writer.transport.abort()
-
-
-async def test_p35_many_come_and_go_and_leave_nothing(contracts):
-    asyncio.get_running_loop().set_debug(False)
-    async with serving(contracts) as (bus, bridge):
-
-        async def visit():
-            async with peer_at(bridge.urls[0]) as peer:
-                await peer.subscribe(1, [1010])
-
-        for _ in range(5):
-            await asyncio.gather(*(visit() for _ in range(50)))
-        await until(lambda: not bridge.sessions)
-        assert bus.router.takers(1010) == ()
-        assert (bridge._protocols, bridge._handshaking, bridge._lagging) == ({}, {}, {})
