@@ -1,0 +1,228 @@
+"""Handlers that fail, block or never return, and calls that are cancelled or made in the wrong place, over sockets."""
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+
+import pytest
+from faults import Proxy
+from invariants import bystanders, harmless
+from peers import SECONDS, peer_at, serving, until
+from processes import bridge as bridge_process
+
+import mycelium
+from mycelium import ClosedError, MessageBus, MyceliumClient, UsageError
+from mycelium.wire.frames import encode_frame
+
+
+def outboxes(bridge, number):
+    """What waits at the bridge for a client."""
+    (session,) = [one for one in bridge.sessions if one.number == number]
+    return [one.outbox for one in session.subscriptions]
+
+
+# --- handlers ---
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_p77_a_clients_handler_that_always_raises_keeps_subscription_order_and_credit(contracts, kind, caplog):
+    got = []
+
+    def fail(message):
+        got.append(message.counter_id)
+        raise ValueError("no")
+
+    async def fail_slowly(message):
+        fail(message)
+
+    async with serving(contracts) as (bus, bridge), mycelium.connect(bridge.urls[0], contracts) as client:
+        subscription = await client.subscribe(fail if kind == "sync" else fail_slowly, contracts.CounterUpdate, window=4)
+        for number in range(200):
+            bus.publish_nowait(contracts.CounterUpdate(number, 0, 0))
+        await until(lambda: len(got) == 200)
+        (outbox,) = outboxes(bridge, client.session)
+        await until(lambda: outbox.stats().in_flight == 0)
+        assert (subscription.stats().delivered, subscription.stats().balanced) == (200, True)
+        assert (outbox.stats().delivered, outbox.stats().balanced) == (200, True)
+    assert got == list(range(200))
+    assert sum("failed on a CounterUpdate" in record.getMessage() for record in caplog.records) == 200
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_p78_a_connection_survives_a_handler_that_blocks_the_loop_for_two_heartbeats(contracts, kind):
+    got = []
+
+    def block(message):
+        time.sleep(2)
+        got.append(message.value)
+
+    async def block_async(message):
+        block(message)
+
+    async def program(url):
+        async with (
+            mycelium.connect(url, contracts, heartbeat=1.0) as client,
+            mycelium.connect(url, contracts, heartbeat=1.0) as publisher,
+        ):
+            await client.subscribe(block if kind == "sync" else block_async, contracts.Ping)
+            await publisher.publish(contracts.Ping(value="x"))
+            await until(lambda: got)
+            await asyncio.gather(client.flush(), publisher.flush())
+            assert (await client.query("sessions"))[0]
+
+    with bridge_process() as (_, url):
+        asyncio.run(program(url))
+    assert got == ["x"]
+
+
+async def test_p79_a_handler_that_never_returns_fills_its_own_queue_only(contracts, monkeypatch):
+    monkeypatch.setattr("mycelium.bus.client._SETTLE_SECONDS", 0.1)
+    async with serving(contracts) as (bus, bridge), harmless(contracts, bridge):
+        client = MyceliumClient(contracts)
+        await client.connect(bridge.urls[0])
+        got = []
+
+        async def stuck(_):
+            await asyncio.Event().wait()
+
+        await client.subscribe(stuck, contracts.Ping, window=4, queue=8)
+        await client.subscribe(got.append, contracts.Pong)
+        outbox, _ = outboxes(bridge, client.session)
+        for number in range(100):
+            bus.publish_nowait(contracts.Ping(value=str(number)))
+            bus.publish_nowait(contracts.Pong(value=str(number)))
+            await until(lambda number=number: outbox.stats().in_flight == min(number + 1, 4))
+        await until(lambda: len(got) == 100)
+        await client.flush()
+        waiting, done = (outbox.stats() for outbox in outboxes(bridge, client.session))
+        assert (waiting.in_flight, waiting.queued, waiting.dropped) == (4, 8, {"dropped_oldest": 88})
+        assert (done.queued, done.dropped) == (0, {})
+        assert waiting.balanced
+        assert done.balanced
+        await client.close()
+
+
+# --- calls that are cancelled ---
+
+
+async def test_p81_ten_thousand_cancel_races_over_a_socket_lose_nothing_and_double_nothing(contracts):
+    asyncio.get_running_loop().set_debug(False)  # it would take ten times as long
+    got, sent, rng = [], 0, random.Random(1)
+    async with serving(contracts) as (bus, bridge), mycelium.connect(bridge.urls[0], contracts) as client:
+        async with client.messages(contracts.CounterUpdate, window=16) as stream:
+            while sent < 10_000:
+                waiting = asyncio.ensure_future(stream.next(timeout=rng.choice([0, 0.0001, SECONDS])))
+                for _ in range(rng.randrange(6)):
+                    bus.publish_nowait(contracts.CounterUpdate(sent, 0, 0))
+                    sent += 1
+                    await asyncio.sleep(0)
+                if rng.randrange(4):
+                    waiting.cancel()
+                elif not stream.stats().queued and not waiting.done():
+                    bus.publish_nowait(contracts.CounterUpdate(sent, 0, 0))
+                    sent += 1
+                (result,) = await asyncio.gather(waiting, return_exceptions=True)
+                if isinstance(result, contracts.CounterUpdate):
+                    got.append(result.counter_id)
+            while len(got) < sent:
+                got.append((await stream.next(SECONDS)).counter_id)
+            assert stream.stats().balanced
+    assert got == list(range(sent))
+
+
+async def test_p81_an_async_for_that_is_cancelled_leaves_the_next_message_for_the_next_one(contracts):
+    got = []
+    async with serving(contracts) as (bus, bridge), mycelium.connect(bridge.urls[0], contracts) as client:
+        async with client.messages(contracts.CounterUpdate) as stream:
+
+            async def take():
+                async for message in stream:
+                    got.append(message.counter_id)
+                    await asyncio.sleep(0)
+
+            for number in range(500):
+                taking = asyncio.ensure_future(take())
+                bus.publish_nowait(contracts.CounterUpdate(number, 0, 0))
+                for _ in range(number % 7):
+                    await asyncio.sleep(0)
+                taking.cancel()
+                await asyncio.wait([taking])
+            taking = asyncio.ensure_future(take())
+            await until(lambda: len(got) == 500)
+            taking.cancel()
+            await asyncio.wait([taking])
+    assert got == list(range(500))
+
+
+async def test_p82_publishes_that_are_cancelled_at_any_point_leave_the_stream_whole(contracts):
+    """Each was sent whole or not at all; those that returned were sent, in their order."""
+    rng, done, got, all_sizes = random.Random(2), [], [], [10, 1000, 70_000]
+    async with serving(contracts) as (bus, bridge), Proxy(bridge.urls[0]) as proxy:
+        await bus.subscribe(lambda message: got.append(message.value), contracts.Ping)
+        async with mycelium.connect(proxy.url, contracts) as client:
+
+            async def publish(number):
+                value = f"{number}:".ljust(rng.choice(all_sizes), "x")
+                await client.publish(contracts.Ping(value=value))
+                done.append(value)
+
+            for _ in range(10):
+                proxy.half_open()
+                tasks = [asyncio.ensure_future(publish(number)) for number in range(200)]
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                for task in rng.sample(tasks, 100):
+                    task.cancel()
+                proxy.heal()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            await client.flush()
+    assert len(done) > 1000
+    assert len(got) <= 2000
+    sent = iter(got)
+    assert all(value in sent for value in done)
+
+
+async def test_p82_a_cancelled_publish_that_waits_for_room_is_not_sent(contracts):
+    async with serving(contracts) as (bus, bridge), Proxy(bridge.urls[0]) as proxy:
+        got = []
+        await bus.subscribe(lambda message: got.append(message.value[:4]), contracts.Ping)
+        async with mycelium.connect(proxy.url, contracts) as client:
+            proxy.half_open()
+            sent = 0
+            while not client._conversation.link.paused:
+                client.publish_nowait(contracts.Ping(value="fill".ljust(100_000)))
+                sent += 1
+                await asyncio.sleep(0)
+            waiting = [asyncio.ensure_future(client.publish(contracts.Ping(value=word))) for word in ("out", "in")]
+            await asyncio.sleep(0)
+            waiting[0].cancel()
+            proxy.heal()
+            first, second = await asyncio.gather(*waiting, return_exceptions=True)
+            assert (type(first), second) == (asyncio.CancelledError, None)
+            await client.flush()
+        assert got == ["fill"] * sent + ["in"]
+
+
+async def test_p83_a_thousand_publishers_of_all_sizes_do_not_interleave(contracts):
+    asyncio.get_running_loop().set_debug(False)
+    got = [[] for _ in range(1000)]
+    async with serving(contracts) as (bus, bridge), Proxy(bridge.urls[0]) as proxy, bystanders(contracts, bridge.urls[0]):
+
+        def take(message):
+            task, number, rest = message.value.split(":", 2)
+            assert set(rest) <= {"x"}
+            got[int(task)].append(int(number))
+
+        await bus.subscribe(take, contracts.Ping)
+        proxy.up.split = lambda rng=random.Random(3): rng.randint(1, 50_000)
+        async with mycelium.connect(proxy.url, contracts) as client:
+
+            async def publish(task):
+                for number in range(5):
+                    await client.publish(contracts.Ping(value=f"{task}:{number}:" + "x" * (task * 7 % 5000)))
+
+            await asyncio.gather(*map(publish, range(1000)))
+            await client.flush()
+    assert got == [list(range(5))] * 1000
