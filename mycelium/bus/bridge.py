@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, final
 
@@ -16,6 +17,7 @@ from mycelium.bus.router import Router
 from mycelium.bus.session import Session
 from mycelium.bus.sockets import UnixListener, open_tcp
 from mycelium.bus.tasks import Tasks
+from mycelium.bus.thread import check_thread
 from mycelium.bus.transport import SessionProtocol
 from mycelium.bus.tuning import READ_SIZE
 from mycelium.bus.urls import Address, parse_url
@@ -99,6 +101,7 @@ class Bridge:
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
         self._serving = False
+        self._thread: int | None = None
         self._changed = asyncio.Event()
         """Set when a session is gone or has said Goodbye."""
 
@@ -129,7 +132,7 @@ class Bridge:
 
         Raises:
             BindError: One of them cannot be opened.
-            UsageError: It is serving already.
+            UsageError: It is serving already, or this is not the bus's thread.
         """
         if self._serving:
             raise UsageError("the bridge is serving already; make another one with bus.serve()")
@@ -137,10 +140,11 @@ class Bridge:
         try:
             for address in self._wanted:
                 self._listen(address)
+            self._exchange.limit_payload(self.limits.max_payload)
         except BaseException:
             self._stop_listening()
             raise
-        self._exchange.limit_payload(self.limits.max_payload)
+        self._thread = get_ident()
         self.remember(self.registry.schema)
         loop = asyncio.get_running_loop()
         on_change = self._exchange.contracts.on_change
@@ -154,7 +158,11 @@ class Bridge:
 
         Args:
             grace: Seconds for all of it; then what is left is cut off.
+
+        Raises:
+            UsageError: This is not the bridge's thread.
         """
+        check_thread(self._thread, "bridge")
         acceptors = list(self._acceptors)
         self._stop_listening()
         for protocol in list(self._protocols.values()):

@@ -20,6 +20,7 @@ from mycelium.bus.router import Router
 from mycelium.bus.session import Session
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import DEFAULT_QUEUE, LocalSubscription
+from mycelium.bus.thread import check_thread
 from mycelium.bus.topics import check_sizes, chosen_types, new_of_topic
 from mycelium.handle import Contracts, Source, load
 from mycelium.schema.classes import M, Message
@@ -174,8 +175,12 @@ class MessageBus:
     async def close(self) -> None:
         """Take nothing new and let handlers finish what they have, for at most 5 s; what they publish is delivered.
 
-        Never raises, may be called twice and from inside a handler.
+        May be called twice and from inside a handler.
+
+        Raises:
+            UsageError: This is not the bus's thread.
         """
+        check_thread(self._thread, "bus")
         self._dispatcher.excuse_caller()
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="mycelium bus closing")

@@ -7,12 +7,14 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, copy_context
+from threading import get_ident
 from typing import Any, Final, TypeAlias, final
 
 from mycelium.bus.delivery import Delivery
 from mycelium.bus.errors import BusError, ClosedError, UsageError
 from mycelium.bus.handlers import Handler
 from mycelium.bus.stats import SubscriptionStats
+from mycelium.bus.thread import check_thread
 from mycelium.schema.classes import Message
 
 __all__ = ["DEFAULT_QUEUE", "Done", "LocalSubscription", "OnClose", "calling_subscription"]
@@ -63,6 +65,7 @@ class LocalSubscription:
         self.closed = False
         self.topic: str | None = None
         self._on_close = on_close
+        self._thread = get_ident()
         self._leaving: Sequence[asyncio.Future[Any]] = ()
         self._ended_by: BusError | None = None
         self._queue: deque[_Item] = deque()
@@ -121,7 +124,9 @@ class LocalSubscription:
             TimeoutError: Nothing came within `timeout` seconds.
             ClosedError: The subscription has ended, and everything that it got has been given out.
             ConnectionLost: The same, because the connection to the bridge is gone.
+            UsageError: This is not the subscription's thread.
         """
+        check_thread(self._thread, "subscription")
         self._given += 1
         if self._given % _YIELD_AFTER == 0:
             await asyncio.sleep(0)
@@ -145,10 +150,14 @@ class LocalSubscription:
         """End the subscription: nothing new is taken, and what waits for a handler is dropped. May be called twice.
 
         The handler may finish the message that it has, for at most 5 s, unless this is called from inside it.
+
+        Raises:
+            UsageError: This is not the subscription's thread.
         """
+        check_thread(self._thread, "subscription")
         self.close()
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=_FINISH_SECONDS)
+        if leaving := [one for one in self._leaving if not one.done()]:
+            await asyncio.wait(leaving, timeout=_FINISH_SECONDS)
         if self._task is not None and calling_subscription() is not self:
             try:
                 async with asyncio.timeout(_FINISH_SECONDS):

@@ -3,18 +3,17 @@
 import asyncio
 import contextlib
 import random
-import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from faults import Proxy
 from invariants import bystanders, harmless
-from peers import SECONDS, peer_at, serving, until
+from peers import SECONDS, serving, until
 from processes import bridge as bridge_process
 
 import mycelium
-from mycelium import ClosedError, MessageBus, MyceliumClient, UsageError
-from mycelium.wire.frames import encode_frame
+from mycelium import ClosedError, ConnectionLost, MessageBus, MyceliumClient, UsageError
 
 
 def outboxes(bridge, number):
@@ -38,7 +37,9 @@ async def test_p77_a_clients_handler_that_always_raises_keeps_subscription_order
         fail(message)
 
     async with serving(contracts) as (bus, bridge), mycelium.connect(bridge.urls[0], contracts) as client:
-        subscription = await client.subscribe(fail if kind == "sync" else fail_slowly, contracts.CounterUpdate, window=4)
+        subscription = await client.subscribe(
+            fail if kind == "sync" else fail_slowly, contracts.CounterUpdate, window=4
+        )
         for number in range(200):
             bus.publish_nowait(contracts.CounterUpdate(number, 0, 0))
         await until(lambda: len(got) == 200)
@@ -207,8 +208,12 @@ async def test_p82_a_cancelled_publish_that_waits_for_room_is_not_sent(contracts
 
 async def test_p83_a_thousand_publishers_of_all_sizes_do_not_interleave(contracts):
     asyncio.get_running_loop().set_debug(False)
-    got = [[] for _ in range(1000)]
-    async with serving(contracts) as (bus, bridge), Proxy(bridge.urls[0]) as proxy, bystanders(contracts, bridge.urls[0]):
+    sizes, got = random.Random(3), [[] for _ in range(1000)]
+    async with (
+        serving(contracts) as (bus, bridge),
+        Proxy(bridge.urls[0]) as proxy,
+        bystanders(contracts, bridge.urls[0]),
+    ):
 
         def take(message):
             task, number, rest = message.value.split(":", 2)
@@ -216,7 +221,7 @@ async def test_p83_a_thousand_publishers_of_all_sizes_do_not_interleave(contract
             got[int(task)].append(int(number))
 
         await bus.subscribe(take, contracts.Ping)
-        proxy.up.split = lambda rng=random.Random(3): rng.randint(1, 50_000)
+        proxy.up.split = lambda: sizes.randint(1, 50_000)
         async with mycelium.connect(proxy.url, contracts) as client:
 
             async def publish(task):
@@ -226,3 +231,97 @@ async def test_p83_a_thousand_publishers_of_all_sizes_do_not_interleave(contract
             await asyncio.gather(*map(publish, range(1000)))
             await client.flush()
     assert got == [list(range(5))] * 1000
+
+
+# --- calls in the wrong place ---
+
+ELSEWHERE = {
+    "client publish": lambda of: of.client.publish(of.ping),
+    "client flush": lambda of: of.client.flush(),
+    "client subscribe": lambda of: of.client.subscribe(print, type(of.ping)),
+    "client messages": lambda of: of.client.messages(type(of.ping)).next(),
+    "client closed": lambda of: of.client.closed(),
+    "client close": lambda of: of.client.close(),
+    "client next": lambda of: of.stream.next(),
+    "client unsubscribe": lambda of: of.subscription.unsubscribe(),
+    "client aclose": lambda of: of.stream.aclose(),
+    "bus publish": lambda of: of.bus.publish(of.ping),
+    "bus messages": lambda of: of.bus.messages(type(of.ping)).next(),
+    "bus next": lambda of: of.local.next(),
+    "bus close": lambda of: of.bus.close(),
+    "bus serve": lambda of: of.bus.serve("tcp://127.0.0.1:0").start(),
+    "bridge close": lambda of: of.bridge.close(),
+}
+
+
+async def test_p84_every_call_from_another_thread_is_a_clear_error_and_corrupts_nothing(contracts):
+    async with serving(contracts) as (bus, bridge), mycelium.connect(bridge.urls[0], contracts) as client:
+        async with client.messages(contracts.Ping) as stream, bus.messages(contracts.Ping) as local:
+            got = []
+            subscription = await client.subscribe(got.append, contracts.Pong)
+            ping = contracts.Ping(value="x")
+            bus.publish_nowait(ping)
+            await until(lambda: stream.stats().queued)
+            of = SimpleNamespace(**locals())
+
+            def refused(call):
+                with pytest.raises(UsageError, match="belongs to one thread; use "):
+                    asyncio.run(asyncio.wait_for(call(of), SECONDS))
+
+            for call in ELSEWHERE.values():
+                await asyncio.to_thread(refused, call)
+            assert (await stream.next(SECONDS), await local.next(SECONDS)) == (ping, ping)
+            await client.publish(contracts.Pong(value="y"))
+            await until(lambda: got)
+            assert bus.router.takers(1010) != ()
+
+
+def test_p84_after_its_loop_a_client_says_that_it_is_closed_and_may_be_closed(contracts):
+    client = MyceliumClient(contracts)
+
+    async def begin(url):
+        await client.connect(url)
+        subscription = await client.subscribe(print, contracts.Ping)
+        stream = client.messages(contracts.Pong)
+        with contextlib.suppress(TimeoutError):
+            await stream.next(timeout=0)
+        return subscription, stream
+
+    async def go_on(url, subscription, stream):
+        for call in (
+            client.connect(url),
+            client.publish(contracts.Ping(value="x")),
+            client.subscribe(print, contracts.Ping),
+            client.flush(),
+            stream.next(),
+        ):
+            with pytest.raises((ClosedError, ConnectionLost)):
+                await call
+        await subscription.unsubscribe()
+        await stream.aclose()
+        await client.close()
+
+    with bridge_process() as (_, url):
+        begun = asyncio.run(begin(url))
+        asyncio.run(go_on(url, *begun))
+
+
+def test_p84_a_bus_goes_on_in_the_next_loop_of_its_thread(contracts):
+    bus, got = MessageBus(contracts), []
+
+    async def handler(message):
+        await asyncio.sleep(0)
+        got.append(message.value)
+
+    async def begin():
+        await bus.subscribe(handler, contracts.Ping)
+        await publish("1")
+
+    async def publish(value):
+        await bus.publish(contracts.Ping(value=value))
+        await until(lambda: got[-1:] == [value])
+
+    asyncio.run(begin())
+    asyncio.run(publish("2"))
+    asyncio.run(bus.close())
+    assert got == ["1", "2"]
