@@ -8,11 +8,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, copy_context
 from threading import get_ident
+from time import monotonic
 from typing import Any, Final, TypeAlias, final
 
+from mycelium.bus.budget import LogLimit
 from mycelium.bus.delivery import Delivery
 from mycelium.bus.errors import BusError, ClosedError, UsageError
 from mycelium.bus.handlers import Handler
+from mycelium.bus.held import MOST_SECONDS, watched
 from mycelium.bus.stats import SubscriptionStats
 from mycelium.bus.thread import check_thread
 from mycelium.schema.classes import Message
@@ -76,6 +79,7 @@ class LocalSubscription:
         self._idle.set()
         self._excused = False
         self._slow = False
+        self._lines: LogLimit | None = None
         # What a handler finds in context variables is what was there at `subscribe`, whoever publishes.
         self._context = copy_context()
         self._context.run(_calling.set, self)
@@ -213,6 +217,7 @@ class LocalSubscription:
 
     def _run_sync(self, handler: Handler, message: Message, delivery: Delivery, done: Done | None) -> None:
         self._in_flight += 1
+        began = monotonic()
         try:
             result = handler.function(message, delivery) if handler.takes_delivery else handler.function(message)
             if result is not None:
@@ -220,12 +225,22 @@ class LocalSubscription:
         except (Exception, asyncio.CancelledError):  # noqa: BLE001  whatever it raises, its subscription lives
             _log.exception("handler %s failed on a %s", handler.name, type(message).__name__)
         finally:
+            if (seconds := monotonic() - began) > MOST_SECONDS:
+                self._held_loop(seconds)
             self._in_flight -= 1
             self._finish(done)
 
+    def _held_loop(self, seconds: float) -> None:
+        if self._lines is None:
+            self._lines = LogLimit()
+        if self.handler is not None and self._lines.admit("held", monotonic()) is not None:
+            text = "handler %s held the event loop for %.2f s, in which nothing else went on; give its work to a thread"
+            _log.warning(text, self.handler.name, seconds)
+
     def _start(self, handler: Handler) -> None:
         loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._work(handler), name=f"mycelium {handler.name}", context=self._context)
+        work = watched(lambda: self._work(handler), self._held_loop)
+        self._task = loop.create_task(work, name=f"mycelium {handler.name}", context=self._context)
         self._task.add_done_callback(self._worked)
         if not self._excused:
             self._idle.clear()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import re
 import time
 from types import SimpleNamespace
 
@@ -52,7 +53,9 @@ async def test_p77_a_clients_handler_that_always_raises_keeps_subscription_order
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_p78_a_connection_survives_a_handler_that_blocks_the_loop_for_two_heartbeats(contracts, kind):
+def test_p78_a_handler_that_blocks_the_loop_for_two_heartbeats_is_named_and_its_connection_survives(
+    contracts, kind, caplog
+):
     got = []
 
     def block(message):
@@ -76,6 +79,35 @@ def test_p78_a_connection_survives_a_handler_that_blocks_the_loop_for_two_heartb
     with bridge_process() as (_, url):
         asyncio.run(program(url))
     assert got == ["x"]
+    name = {"sync": block, "async": block_async}[kind].__qualname__
+    (warning,) = [record.getMessage() for record in caplog.records if "held" in record.getMessage()]
+    assert re.match(rf"handler {name} held the event loop for 2\.\d\d s, in which nothing else", warning)
+
+
+async def test_p78_a_handler_that_waits_is_not_blamed_and_one_that_blocks_again_and_again_once_a_second(
+    contracts, caplog
+):
+    bus, got = MessageBus(contracts), []
+
+    async def wait(message):
+        await asyncio.sleep(0.15)
+        got.append(message)
+
+    async def block(message):
+        await asyncio.sleep(0)
+        time.sleep(0.11)  # noqa: ASYNC251  that is the fault
+        got.append(message)
+
+    await bus.subscribe(wait, contracts.Ping)
+    await bus.subscribe(block, contracts.Pong)
+    await bus.publish(contracts.Ping(value=""))
+    await until(lambda: len(got) == 1)
+    assert caplog.text == ""
+    for _ in range(3):
+        await bus.publish(contracts.Pong(value=""))
+    await until(lambda: len(got) == 4)
+    assert caplog.text.count("held the event loop for 0.1") == 1
+    await bus.close()
 
 
 async def test_p79_a_handler_that_never_returns_fills_its_own_queue_only(contracts, monkeypatch):
