@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, Self, final
 
 from mycelium.bus.acceptor import Acceptor
 from mycelium.bus.errors import UsageError
-from mycelium.bus.limits import Limits
+from mycelium.bus.limits import Limits, affordable
 from mycelium.bus.meeting import Acquaintances
 from mycelium.bus.negotiation import FULL_STANDING, Standing
 from mycelium.bus.queries import Refusal, answer
@@ -82,7 +82,7 @@ class Bridge:
         self, exchange: Exchange, urls: Sequence[str], name: str = "mycelium", limits: Limits | None = None
     ) -> None:
         self.name = name
-        self.limits = limits or Limits()
+        self.limits = self._asked = limits or Limits()
         self.core = core_protocol()
         self._exchange = exchange
         self._wanted = [parse_url(url) for url in urls]
@@ -137,6 +137,7 @@ class Bridge:
         if self._serving:
             raise UsageError("the bridge is serving already; make another one with bus.serve()")
         self._serving = True
+        self.limits = affordable(self._asked)
         try:
             for address in self._wanted:
                 self._listen(address)

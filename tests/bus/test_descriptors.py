@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from peers import SECONDS, open_socket, peer_at, until
+from peers import SECONDS, open_socket, peer_at, serving, until
 from processes import started
 
 import mycelium
@@ -95,13 +95,34 @@ async def test_p38_without_descriptors_a_bridge_does_not_spin_and_takes_all_who_
 
 
 @pytest.fixture
-def full():
-    """Take every descriptor that this process may have, and give them back when asked to, or at the end."""
+def few():
+    """A process that may open 256 files."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_p36_a_bridge_takes_no_more_connections_than_its_process_may_open_files_and_says_so(
+    contracts, few, caplog
+):
+    async with serving(contracts) as (_, bridge):
+        assert bridge.limits.connections == 192
+    assert [record.getMessage() for record in caplog.records] == [
+        "this process may open 256 files, so it takes 192 connections, not 10000; raise its limit (ulimit -n) for more"
+    ]
+    caplog.clear()
+    async with serving(contracts, connections=192) as (_, bridge):
+        assert bridge.limits.connections == 192
+    assert caplog.text == ""
+
+
+@pytest.fixture
+def full(few):
+    """Take every file that this process may open, and give them back when asked to, or at the end."""
     held = []
 
     def fill():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
         with contextlib.suppress(OSError):
             while True:
                 held.append(os.open("/dev/null", os.O_RDONLY))
@@ -109,7 +130,6 @@ def full():
     def free():
         while held:
             os.close(held.pop())
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
     yield fill, free
     free()
