@@ -25,7 +25,7 @@ held = []
 
 def footprint():
     loop = asyncio.get_running_loop()
-    timers = sum(not timer.cancelled() for timer in loop._scheduled)
+    timers = sum(not timer.cancelled() and "Bridge._tick" not in repr(timer) for timer in loop._scheduled)
     return {"timers": timers, "watched": len(loop._selector.get_map())}
 
 def fill():
@@ -75,19 +75,18 @@ async def test_p38_without_descriptors_a_bridge_does_not_spin_and_takes_all_who_
             crowded = await tell("look")
             while crowded["watched"] == quiet["watched"]:
                 crowded = await tell("look")
-            assert crowded == {"timers": quiet["timers"] + 1, "watched": quiet["watched"] - 1}
+            assert crowded == {"timers": 1, "watched": quiet["watched"] - 1}
             used, start = seconds_of_cpu(process), time.monotonic()
             while time.monotonic() - start < 1.5:
-                assert abs((await tell("look"))["timers"] - quiet["timers"]) <= 1
+                assert (await tell("look"))["timers"] <= 1
                 await asyncio.sleep(0.05)
             assert seconds_of_cpu(process) - used < 0.2 * 1.5
             await tell("free")
             start = time.monotonic()
             async with peer_at(url) as late:
                 await late.barrier()
-            assert time.monotonic() - start < 2
-            after = await tell("look")
-            assert (after["timers"], after["watched"]) == (quiet["timers"], quiet["watched"] + 3)
+                assert time.monotonic() - start < 2
+                assert await tell("look") == {"timers": 0, "watched": quiet["watched"] + 4}
             for _, writer in waiting:
                 writer.close()
         process.kill()
@@ -141,11 +140,13 @@ async def test_p38_a_bridge_that_waits_for_room_closes_at_once_and_leaves_nothin
     async with bus.serve("tcp://127.0.0.1:0") as bridge:
         _, writer = await open_socket(bridge.urls[0])
         await until(lambda: bridge.sessions)
-        host, port = writer.get_extra_info("peername")
-        with socket.socket() as late:
-            late.settimeout(0)
-            fill()
-            late.connect_ex((host, port))
+        place = writer.get_extra_info("peername")
+        with contextlib.ExitStack() as stack:
+            for late in [stack.enter_context(socket.socket()) for _ in range(10)]:
+                fill()
+                late.settimeout(0)
+                late.connect_ex(place)
+                await asyncio.sleep(0.01)
             await until(lambda: "no room" in caplog.text)
             free()
     writer.close()
