@@ -4,25 +4,27 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self, final
 
 from mycelium.bus.errors import UsageError
 from mycelium.bus.exchange import Exchange, Fate
 from mycelium.bus.intake import Intake
-from mycelium.bus.limits import Limits
+from mycelium.bus.limits import Limits, affordable
+from mycelium.bus.listeners import Listeners
 from mycelium.bus.meeting import Acquaintances
 from mycelium.bus.negotiation import FULL_STANDING, Standing
 from mycelium.bus.pressure import Pressure
 from mycelium.bus.queries import Refusal, answer
 from mycelium.bus.reload import Change, Reloader
 from mycelium.bus.session import Session
-from mycelium.bus.sockets import BACKLOG, UnixListener, open_tcp
 from mycelium.bus.stats import BusStats
 from mycelium.bus.tasks import Tasks
+from mycelium.bus.thread import check_thread
 from mycelium.bus.transport import SessionProtocol
 from mycelium.bus.tuning import READ_SIZE
-from mycelium.bus.urls import Address, parse_url
+from mycelium.bus.urls import parse_url
 from mycelium.handle import Contracts, core_protocol
 from mycelium.schema.document import document_bytes
 from mycelium.schema.model import Schema
@@ -40,6 +42,8 @@ _TICKS_PER_HANDSHAKE: Final = 20
 _SWEEP_SECONDS: Final = 1.0
 """How often open sessions are looked at."""
 _GRACE_SECONDS: Final = 5.0
+_ANSWER_SECONDS: Final = 1.0
+"""How long a client may take to answer the Goodbye where it has not published."""
 _MOST_CLOSED: Final = 1000
 
 
@@ -98,17 +102,15 @@ class Bridge:
 
     def __init__(self, hub: Hub, urls: Sequence[str], name: str = "mycelium", limits: Limits | None = None) -> None:
         self.name = name
-        self.limits = limits or Limits()
+        self.limits = self._asked = limits or Limits()
         self.core = core_protocol()
         self.exchange = hub.exchange
         self.pressure = Pressure(hub.exchange.ledger)
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
         self._hub = hub
         self._wanted = [parse_url(url) for url in urls]
-        self._addresses: list[Address] = []
-        self._servers: list[asyncio.Server] = []
-        self._unix: list[UnixListener] = []
-        self._read_buffer = memoryview(bytearray(READ_SIZE))
+        read_buffer = memoryview(bytearray(READ_SIZE))
+        self._listeners = Listeners(lambda: SessionProtocol(self, read_buffer))
         self._protocols: dict[int, SessionProtocol] = {}
         self._handshaking: dict[int, SessionProtocol] = {}
         self._lagging: dict[int, Session] = {}
@@ -121,6 +123,7 @@ class Bridge:
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
         self._serving = False
+        self._thread: int | None = None
         self._changed = asyncio.Event()
         """Set when a session is gone or has said Goodbye."""
 
@@ -139,7 +142,7 @@ class Bridge:
     @property
     def urls(self) -> list[str]:
         """Where it listens, with the ports that it got."""
-        return [str(address) for address in self._addresses]
+        return [str(address) for address in self._listeners.addresses]
 
     @property
     def sessions(self) -> list[Session]:
@@ -151,18 +154,20 @@ class Bridge:
 
         Raises:
             BindError: One of them cannot be opened.
-            UsageError: It is serving already.
+            UsageError: It is serving already, or this is not the bus's thread.
         """
         if self._serving:
             raise UsageError("the bridge is serving already; make another one with bus.serve()")
         self._serving = True
+        self.limits = affordable(self._asked)
         try:
             for address in self._wanted:
-                await self._listen(address)
+                self._listeners.open(address)
+            self._hub.limit_payload(self.limits.max_payload)
         except BaseException:
             self._stop_listening()
             raise
-        self._hub.limit_payload(self.limits.max_payload)
+        self._thread = get_ident()
         self.remember(self.registry.schema)
         loop = asyncio.get_running_loop()
         on_change = self.exchange.contracts.on_change
@@ -177,11 +182,18 @@ class Bridge:
         Args:
             grace: Seconds during which clients that have published may still publish, until they answer the Goodbye.
             flush: Seconds after that to send what is queued; None for what is left of the grace.
+
+        Raises:
+            UsageError: This is not the bridge's thread.
         """
+        check_thread(self._thread, "bridge")
         self._stop_listening()
         for protocol in list(self._protocols.values()):
             protocol.session.say_goodbye(ErrorCode.SHUTDOWN.reason)
-        end = asyncio.get_running_loop().time() + grace
+        now = asyncio.get_running_loop().time()
+        end = now + grace
+        # The first message of a client may be on its way; whoever does not answer holds nobody up for long.
+        await self._until(lambda: all(one.said_goodbye for one in self.sessions), min(end, now + _ANSWER_SECONDS))
         await self._until(lambda: not any(one.may_publish for one in self.sessions), end)
         for session in self.sessions:
             session.finish()
@@ -192,6 +204,7 @@ class Bridge:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        await self._listeners.close()
         await self._tasks.end()
 
     def abort(self) -> None:
@@ -349,34 +362,11 @@ class Bridge:
 
     # --- inside ---
 
-    async def _listen(self, address: Address) -> None:
-        loop = asyncio.get_running_loop()
-
-        def make() -> SessionProtocol:
-            return SessionProtocol(self, self._read_buffer)
-
-        if address.scheme == "unix":
-            listener = UnixListener(address)
-            self._unix.append(listener)
-            self._servers.append(await loop.create_unix_server(make, sock=listener.socket, backlog=BACKLOG))
-            self._addresses.append(address)
-            return
-        opened = open_tcp(address)
-        port = opened[0].getsockname()[1]
-        self._servers += [await loop.create_server(make, sock=each, backlog=BACKLOG) for each in opened]
-        self._addresses.append(Address("tcp", host=address.host, port=port))
-
     def _stop_listening(self) -> None:
         self._serving = False
-        for listener in self._unix:
-            listener.close()
-        for server in self._servers:
-            server.close()
+        self._listeners.stop()
         if self._forget_changes is not None:
             self._forget_changes()
-        self._servers.clear()
-        self._unix.clear()
-        self._addresses.clear()
 
     async def _until(self, holds: Callable[[], bool], end: float | None = None) -> None:
         """Wait until something is so, or until the loop's clock shows a time."""

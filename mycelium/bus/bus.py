@@ -24,6 +24,7 @@ from mycelium.bus.routing import raise_for, receipt_of, refuse_deadlock, settled
 from mycelium.bus.stats import BusStats
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
+from mycelium.bus.thread import check_thread
 from mycelium.bus.topics import chosen_types, new_of_topic
 from mycelium.events import Closed, Draining
 from mycelium.handle import Contracts, Source, load
@@ -288,6 +289,7 @@ class MessageBus:
 
         Raises:
             DrainTimeout: Handlers did not finish in time; the bus is closed all the same.
+            UsageError: This is not the bus's thread.
         """
         trouble = await self._end(timeout)
         if trouble is not None:
@@ -296,7 +298,10 @@ class MessageBus:
     async def close(self) -> None:
         """Take nothing new and let handlers finish what they have, for at most 5 s; what they publish is delivered.
 
-        Never raises, may be called twice and from inside a handler.
+        May be called twice and from inside a handler.
+
+        Raises:
+            UsageError: This is not the bus's thread.
         """
         await self._end(_CLOSE_SECONDS)
 
@@ -332,7 +337,7 @@ class MessageBus:
             options,
             on_close=self._dispatcher.remove,
             tell=self._events.tell,
-            name_of=self._name_of,
+            name_of=self.exchange.name_of,
         )
         subscription.topic = topic
         if topic is not None:
@@ -340,9 +345,6 @@ class MessageBus:
         self.exchange.remember(subscription, chosen)
         self._dispatcher.add(subscription)
         return subscription
-
-    def _name_of(self, type_id: int) -> str:
-        return self.exchange.catalog.name(type_id)
 
     def _follow_changes(self) -> None:
         if self._forget_changes is None and not self._closed:
@@ -368,6 +370,7 @@ class MessageBus:
         self._thread = get_ident()
 
     async def _end(self, timeout: float) -> DrainTimeout | None:
+        check_thread(self._thread, "bus")
         self._dispatcher.excuse_caller()
         if self._closing is None:
             self._events.tell(Draining())

@@ -28,6 +28,7 @@ from mycelium.bus.requests import Answer
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.tasks import Tasks
+from mycelium.bus.thread import check_thread
 from mycelium.bus.topics import chosen_types
 from mycelium.bus.urls import default_url, parse_url
 from mycelium.handle import Contracts, Source, core_protocol
@@ -170,8 +171,10 @@ class MyceliumClient:
         """Wait until the connection is gone; the reason why.
 
         Raises:
+            UsageError: This is not the client's thread.
             ClosedError: It was never connected.
         """
+        check_thread(self._thread, "client")
         if self._conversation is None:
             raise ClosedError("not connected; call `await client.connect(url)` first")
         return await asyncio.shield(self._conversation.lost)
@@ -179,8 +182,12 @@ class MyceliumClient:
     async def close(self) -> None:
         """Let handlers finish what they have, send what they publish meanwhile, say Goodbye; at most 5 s in all.
 
-        Never raises, may be called twice and from inside a handler.
+        May be called twice and from inside a handler.
+
+        Raises:
+            UsageError: This is not the client's thread.
         """
+        check_thread(self._thread, "client")
         self._inbox.dispatcher.excuse_caller()
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name=f"mycelium client {self.name} closing")
@@ -346,7 +353,7 @@ class MyceliumClient:
         if self._conversation is None or self._conversation.welcome is None:
             raise ClosedError("not connected; call `await client.connect(url)` first")
         if threading.get_ident() != self._thread:
-            raise UsageError("a client belongs to one thread; use asyncio.run_coroutine_threadsafe from others")
+            check_thread(self._thread, "client")
         return self._conversation
 
     def _way_out(self) -> tuple[Link, Publisher]:

@@ -128,6 +128,10 @@ class Exchange:
             self._catalog = Catalog(self.contracts.registry)
         return self._catalog
 
+    def name_of(self, type_id: int) -> str:
+        """The name of a message, for people."""
+        return self.catalog.name(type_id)
+
     def matched(self, type_id: int) -> int:
         """Subscriptions that a message of this process fits now; a group counts as one."""
         turns = self.groups.of(type_id) if self.groups else ()

@@ -1,5 +1,7 @@
 """What a bridge takes from clients, in figures (reliability, "Limits")."""
 
+import logging
+import resource
 from typing import Any, Final
 
 import attrs
@@ -9,11 +11,14 @@ from mycelium.bus.errors import UsageError
 from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, DEFAULT_QUEUE
 from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HANDSHAKE_MAX_FRAME, HARD_MAX_PAYLOAD
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "affordable"]
 
 _MIB: Final = 1024 * 1024
+_log = logging.getLogger("mycelium.bridge")
 _LEAST: Final = {"max_payload": HANDSHAKE_MAX_FRAME}
 _MOST: Final = {"max_payload": HARD_MAX_PAYLOAD}
+_SPARE_FILES: Final = 64
+"""Files that the rest of the process may need."""
 
 
 def _sensible(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -61,3 +66,14 @@ class Limits:
     outbound_soft_seconds: float = attrs.field(default=60.0, validator=_sensible)
     stall_seconds: float = attrs.field(default=10.0, validator=_sensible)
     unsent_seconds: float = attrs.field(default=60.0, validator=_sensible)
+
+
+def affordable(limits: Limits) -> Limits:
+    """The limits, with no more connections than this process may have files open."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = max(files - _SPARE_FILES, 1)
+    if files == resource.RLIM_INFINITY or limits.connections <= room:
+        return limits
+    text = "this process may open %d files, so it takes %d connections, not %d; raise its limit (ulimit -n) for more"
+    _log.warning(text, files, room, limits.connections)
+    return attrs.evolve(limits, connections=room)
