@@ -176,7 +176,7 @@ class _Call(Generic[T]):
         """Nobody waits any more."""
         self._abandoned = True
         if self._task is None:
-            self.answer.cancel()
+            self._cancel_answer()
         elif self._task.done():
             self._throw_away(self._task)
         else:
@@ -187,13 +187,17 @@ class _Call(Generic[T]):
 
     def _finish(self, task: "asyncio.Task[T]") -> None:
         if task.cancelled():
-            self.answer.cancel()
+            self._cancel_answer()
         elif (error := task.exception()) is not None:
             self.answer.set_exception(error)
         else:
             self.answer.set_result(task.result())
             if self._abandoned:
                 self._throw_away(task)
+
+    def _cancel_answer(self) -> None:
+        self.answer.cancel()
+        self.answer.set_running_or_notify_cancel()  # what `futures.wait` waits for
 
     def _throw_away(self, task: "asyncio.Task[T]") -> None:
         if self._unwanted is not None and not task.cancelled() and task.exception() is None:
