@@ -73,6 +73,7 @@ class Handover:
             ClosedError: The loop has ended.
             UsageError: The process was forked.
         """
+        self._thread.refuse_forks()
         with self._lock:
             if self._closed:
                 return False

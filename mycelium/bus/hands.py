@@ -11,6 +11,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, TypeAlias, final
 
+from mycelium.bus.errors import ClosedError
 from mycelium.bus.worker import guarded
 
 __all__ = ["Hands"]
@@ -40,6 +41,7 @@ class Hands:
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._unfinished = 0
+        self._ended = False
 
     def __repr__(self) -> str:
         return f"<Hands {self._name!r}, {len(self._threads)} of {self._most} threads>"
@@ -54,6 +56,7 @@ class Hands:
         """Call a function in one of the threads, in the context of this task; what it returns.
 
         Raises:
+            ClosedError: The threads have ended.
             Exception: What it raises. What is no Exception comes as the cause of a RuntimeError, since it would end the
                 event loop.
         """
@@ -70,14 +73,15 @@ class Hands:
         return await answer
 
     def post(self, what: str, function: Callable[..., object], *args: object) -> None:
-        """Have a function called in one of the threads; what it raises is logged.
+        """Have a function called in one of the threads, if they have not ended; what it raises is logged.
 
         Args:
             what: The function's name, for the log.
             function: A plain function.
             args: What it gets.
         """
-        self._put(lambda: guarded(what, function, *args))
+        with contextlib.suppress(ClosedError):
+            self._put(lambda: guarded(what, function, *args))
 
     def adopt(self, options: Any) -> None:
         """Have the callbacks among the options of a client or a subscription called here, not in the loop's thread."""
@@ -88,6 +92,7 @@ class Hands:
     def end(self) -> None:
         """Let the threads end when they have done everything, and wait for that a moment; not for the calling one."""
         with self._lock:
+            self._ended = True
             threads = tuple(self._threads)
         for _ in threads:
             self._jobs.put(None)
@@ -100,10 +105,12 @@ class Hands:
 
     def _put(self, job: _Job) -> None:
         with self._lock:
+            if self._ended:
+                raise ClosedError("the subscription has ended")
             self._unfinished += 1
             if len(self._threads) < min(self._unfinished, self._most):
                 self._add_thread()
-        self._jobs.put(job)
+            self._jobs.put(job)
 
     def _add_thread(self) -> None:
         thread = threading.Thread(target=self._work, name=self._name, daemon=True)

@@ -99,12 +99,20 @@ class LoopThread:
             UsageError: The process was forked.
             ClosedError: The loop has ended.
         """
-        if self.is_foreign:
-            raise UsageError("this client is of the process that this one was forked from; connect again in the child")
+        self.refuse_forks()
         with self._lock:
             if self._over:
                 raise ClosedError("the client is closed; make a new one")
             self._loop.call_soon_threadsafe(callback)
+
+    def refuse_forks(self) -> None:
+        """To be called before a lock is taken, which a thread may have held that the child does not have.
+
+        Raises:
+            UsageError: The process was forked.
+        """
+        if self.is_foreign:
+            raise UsageError("this client is of the process that this one was forked from; connect again in the child")
 
     def end(self) -> None:
         """Cancel what still runs and wait for the thread, for some seconds at most. May be called twice."""

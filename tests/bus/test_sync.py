@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import gc
 import inspect
 import logging
 import os
@@ -159,6 +160,77 @@ def test_queries_events_and_names(client):
     client.close()
     assert all(isinstance(event, mycelium.events.Event) for event in events)
     assert "closed" in repr(client)
+
+
+def coming(name):
+    return pytest.mark.skipif(not hasattr(MyceliumClient, name), reason=f"MyceliumClient has no {name} yet")
+
+
+@coming("request")
+def test_request_and_reply(bridge, client, contracts):
+    @client.reply(contracts.Ping)
+    def answer(message):
+        return contracts.Pong(value=message.value + "!")
+
+    def on_pong(message, delivery):
+        delivery.reply(contracts.Ping(value="back"))
+
+    client.subscribe(on_pong, contracts.Pong)
+    with mycelium.sync.connect(bridge.url, contracts) as other:
+        assert other.request(contracts.Ping(value="?"), contracts.Pong, timeout=SECONDS).value == "?!"
+        assert other.request(contracts.Pong(value="?"), contracts.Ping, timeout=SECONDS).value == "back"
+
+
+@coming("request")
+def test_a_request_that_nobody_answers(client, contracts):
+    with pytest.raises(mycelium.NoResponders):
+        client.request(contracts.Ping(value="?"), contracts.Pong)
+
+
+@coming("stats")
+def test_a_confirmed_publish_and_counters(client, contracts):
+    receipt = client.publish(contracts.Ping(value="x"), confirm=True)
+    assert (receipt.matched, receipt.enqueued) == (0, 0)
+    with pytest.raises(mycelium.NoSubscribers):
+        client.publish(contracts.Ping(value="x"), confirm=True, mandatory=True)
+    assert client.stats() is not None
+    assert client.state is not None
+
+
+@coming("drain")
+def test_p86_drain_lets_handlers_finish_and_closes(bridge, client, contracts):
+    client.subscribe(lambda _: client.publish(contracts.Pong(value="x")), contracts.Ping)
+    with bridge.collect(contracts.Pong) as pongs:
+        for _ in range(50):
+            bridge.publish(contracts.Ping(value="x"))
+        client.flush()
+        client.drain(timeout=SECONDS)
+        assert len(pongs.wait(50)) == 50
+    with pytest.raises(ClosedError):
+        client.publish(contracts.Ping(value="x"))
+
+
+@coming("drain")
+def test_p87_a_drain_that_takes_too_long_closes_nevertheless(bridge, client, contracts):
+    inside, release = threading.Event(), threading.Event()
+    client.subscribe(lambda _: (inside.set(), release.wait(SECONDS)), contracts.Ping)
+    bridge.publish(contracts.Ping(value="x"))
+    assert inside.wait(SECONDS)
+    with pytest.raises(mycelium.DrainTimeout):
+        client.drain(timeout=0.1)
+    release.set()
+    with pytest.raises(ClosedError):
+        client.flush()
+
+
+def test_a_stream_that_is_thrown_away_unsubscribes(bridge, client, contracts):
+    stream = client.messages(contracts.Ping)
+    with pytest.raises(TimeoutError):
+        stream.next(timeout=0)
+    assert "1 subscriptions" in repr(client)
+    del stream
+    gc.collect()
+    until(lambda: "0 subscriptions" in repr(client))
 
 
 # --- threads ---
