@@ -185,10 +185,10 @@ class _Call(Generic[T]):
         self._abandoned = True
         if self._task is None:
             self._cancel_answer()
-        elif self._task.done():
+        elif self.answer.done():
             self._throw_away(self._task)
         else:
-            self._task.cancel()
+            self._task.cancel()  # if it is done already, `_finish` is about to be called
 
     async def _run(self) -> T:
         return await self._work()

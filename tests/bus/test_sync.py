@@ -21,7 +21,7 @@ import mycelium
 from mycelium import BufferFull, ClosedError, ConnectError, ConnectionLost, EncodeError, MyceliumClient, UsageError
 from mycelium.bus.handover import Handover
 from mycelium.bus.hands import Hands
-from mycelium.bus.loopthread import LoopThread
+from mycelium.bus.loopthread import LoopThread, _Call
 from mycelium.testing import BridgeThread
 
 SECONDS = 20
@@ -438,6 +438,22 @@ def test_the_result_of_a_call_that_was_interrupted_too_late_is_not_lost(loop_thr
         loop_thread.run(stubborn, unwanted.append)
     pressing.join(SECONDS)
     assert unwanted == ["result"]
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_the_result_of_an_interrupted_call_is_thrown_away_once_whenever_it_comes(turns):
+    async def work():
+        return "result"
+
+    unwanted = []
+    call = _Call(work, unwanted.append)
+    call.start()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    call.abandon()
+    await asyncio.sleep(0.01)
+    assert unwanted == (["result"] if turns else [])
+    assert call.answer.done()
 
 
 async def test_blocking_calls_are_refused_where_a_loop_runs(bridge, contracts):
