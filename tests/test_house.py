@@ -22,6 +22,7 @@ JOINING = {
     "compat": 1,
     "proof": 1,
     "examples": 1,
+    "sync": 2,
     "testing": 3,
     "__main__": 3,
     "__init__": 3,
