@@ -72,8 +72,10 @@ class Ending:
 
     async def _end(self, settle: float, most: float) -> DrainTimeout | None:
         self._inbox.dispatcher.excuse_caller()
+        self._lifeline.is_steady = False
         now = asyncio.get_running_loop().time()
         if self._task is None:
+            self.is_begun = True
             self._latest = now + most
             self._task = asyncio.create_task(self._run(now + settle), name="mycelium client closing")
         elif self._timer is not None and (self._timer.when() or 0.0) > now + settle:
@@ -82,8 +84,6 @@ class Ending:
         return await asyncio.shield(self._task)
 
     async def _run(self, deadline: float) -> DrainTimeout | None:
-        self.is_begun = True
-        self._lifeline.is_steady = False
         self._lifeline.hurry()
         if self._lifeline.is_begun and not self._lifeline.is_over:
             self._events.tell(Draining())
