@@ -10,7 +10,10 @@ from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar, Unpack, final, overload
 
+from attrs import asdict
+
 from mycelium.bus.accord import Accord, own_contracts
+from mycelium.bus.clientparts import Parts, Settings
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.clientstats import ClientStats
 from mycelium.bus.conversation import Conversation
@@ -21,7 +24,7 @@ from mycelium.bus.eventstream import Events, EventStream
 from mycelium.bus.handlers import HandlerFunction, describe
 from mycelium.bus.heartbeat import DEFAULT_HEARTBEAT_MS
 from mycelium.bus.inbox import Inbox
-from mycelium.bus.lifeline import Lifeline, Parts, Settings
+from mycelium.bus.lifeline import Lifeline
 from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, SubscribeOptions
 from mycelium.bus.orders import Order, Orders
 from mycelium.bus.outlet import TURN_BYTES, Outlet
@@ -29,9 +32,11 @@ from mycelium.bus.receipt import Receipt
 from mycelium.bus.reception import Reception
 from mycelium.bus.replies import answering
 from mycelium.bus.sendbuffer import BUFFER_BYTES
+from mycelium.bus.stats import Totals
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.tasks import Tasks
+from mycelium.bus.thread import check_thread
 from mycelium.bus.urls import default_url, parse_url
 from mycelium.handle import Contracts, Source, core_protocol
 from mycelium.schema.classes import M, Message
@@ -202,8 +207,10 @@ class MyceliumClient:
         """Wait until the client is closed, or will not be connected again; the reason why.
 
         Raises:
+            UsageError: This is not the client's thread.
             ClosedError: It was never connected.
         """
+        check_thread(self._thread, "client")
         return await self._life.over()
 
     async def drain(self, timeout: float = 30.0) -> None:
@@ -217,14 +224,20 @@ class MyceliumClient:
 
         Raises:
             DrainTimeout: It took longer. The client is closed all the same.
+            UsageError: This is not the client's thread.
         """  # noqa: D205
+        check_thread(self._thread, "client")
         await self._ending.drain(timeout)
 
     async def close(self) -> None:
         """Drain for at most 5 s in all, in which only handlers may publish.
 
-        Never raises, may be called twice and from inside a handler.
+        May be called twice and from inside a handler.
+
+        Raises:
+            UsageError: This is not the client's thread.
         """
+        check_thread(self._thread, "client")
         await self._ending.close()
 
     # --- subscribing ---
@@ -405,8 +418,10 @@ class MyceliumClient:
 
     def stats(self) -> ClientStats:
         """The counters as they stand."""
-        outlet, received = self._outlet, self._inbox.stats()
+        outlet = self._outlet
+        received = Totals().with_live(self._inbox.dispatcher.stats())
         return ClientStats(
+            **asdict(received, recurse=False),
             published=outlet.published,
             buffered=outlet.buffer.messages,
             buffered_bytes=outlet.buffer.size,
@@ -416,11 +431,6 @@ class MyceliumClient:
             late_replies=self._correspondence.late,
             reconnects=max(self._life.epoch - 1, 0),
             skipped=self._inbox.skipped,
-            matched=received.matched,
-            delivered=received.delivered,
-            dropped=received.dropped,
-            queued=received.queued,
-            in_flight=received.in_flight,
         )
 
     # --- inside ---
@@ -451,8 +461,7 @@ class MyceliumClient:
             raise DrainingError("the client is being drained, and all handlers are done; publish before that")
         if not self._life.is_begun or self._life.epoch == 0:
             raise ClosedError("not connected; call `await client.connect(url)` first")
-        if get_ident() != self._thread:
-            raise UsageError("a client belongs to one thread; use asyncio.run_coroutine_threadsafe from others")
+        check_thread(self._thread, "client")
         conversation = self._life.conversation
         if not self._life.settings.reconnect and conversation is not None and not conversation.is_open:
             raise ConnectionLost(conversation.why_not)

@@ -1,5 +1,6 @@
 """What a handler can know about a message beside its fields."""
 
+import time
 from collections.abc import Callable
 
 from attrs import evolve, field, frozen
@@ -28,7 +29,7 @@ class Delivery:
     """W3C trace context, 26 bytes: version u8, trace id 16, parent span id 8, flags u8."""
     retained: bool = False
     """Whether this is a last value from before the subscription."""
-    send_reply: Callable[[Message], None] | None = field(default=None, eq=False, repr=False)
+    send_reply: Callable[[Message], object] | None = field(default=None, eq=False, repr=False)
     """Sends an answer to whoever asked; None for a message that is no request."""
 
     @property
@@ -54,7 +55,12 @@ class Delivery:
         return evolve(self, retained=True, send_reply=None)
 
     @classmethod
-    def of(cls, metadata: Metadata, send_reply: Callable[[Message], None] | None = None) -> "Delivery":
+    def now(cls, publisher: int, sequence: int, send_reply: Callable[[Message], object] | None = None) -> "Delivery":
+        """The context of a message that is published in this process at this moment."""
+        return cls(publisher, sequence, time.time_ns(), send_reply=send_reply)
+
+    @classmethod
+    def of(cls, metadata: Metadata, send_reply: Callable[[Message], object] | None = None) -> "Delivery":
         """The context that a payload's envelope metadata describes."""
         session, sequence = metadata.origin or (None, None)
         return cls(session, sequence, metadata.published_at, metadata.trace, send_reply=send_reply)

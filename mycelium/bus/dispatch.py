@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias, final
 
 from mycelium.bus.delivery import Delivery
@@ -11,6 +11,7 @@ from mycelium.bus.groups import Groups
 from mycelium.bus.holds import Hold
 from mycelium.bus.lag import DropReason
 from mycelium.bus.localqueue import Done
+from mycelium.bus.stats import SubscriptionStats, Totals
 from mycelium.bus.subscription import LocalSubscription, calling_subscription
 from mycelium.schema.classes import Message
 
@@ -38,6 +39,9 @@ class Dispatcher:
         self._routes: _Routes = {}
         self._curious: set[int] = set()
         """Types with a handler that takes a Delivery."""
+        self._echoless = False
+        """Whether somebody leaves out what is published here."""
+        self._ended = Totals()
         self._finishing: set[LocalSubscription] = set()
         """Ended, but with a message in the handler."""
 
@@ -58,7 +62,7 @@ class Dispatcher:
     def remove(self, subscription: LocalSubscription) -> None:
         """From now on it gets none."""
         self.subscriptions.discard(subscription)
-        self._finishing = {one for one in (*self._finishing, subscription) if one.busy}
+        self._let_finish(subscription)
         if subscription.group is not None:
             self._groups.remove(subscription)
             return
@@ -88,6 +92,8 @@ class Dispatcher:
         delivery: Delivery,
         done: Done | None = None,
         deadline: float | None = None,
+        *,
+        own: bool = False,
     ) -> list[DropReason | Hold]:
         """Offer a message to everybody who subscribed to its type.
 
@@ -97,11 +103,14 @@ class Dispatcher:
             delivery: Its context.
             done: Called once, when all are done with it.
             deadline: Until when its publisher waits for room under `block`; None for one that does not wait.
+            own: Whether it was published here, so that `no_echo` leaves it out.
 
         Returns:
             Of the subscriptions that have not taken it what became of it.
         """
         takers = self._routes.get(type_id, _NOBODY)
+        if own and self._echoless:
+            takers = self._echoed(takers)
         if done is not None and len(takers) != 1:
             done = after(len(takers), done)
         troubles = []
@@ -111,9 +120,40 @@ class Dispatcher:
                 troubles.append(outcome)
         return troubles
 
+    def count(self, type_id: int) -> int:
+        """How many would be offered a message that is published here, but for those of groups."""
+        takers = self._routes.get(type_id, _NOBODY)
+        return len(self._echoed(takers) if self._echoless else takers)
+
+    @property
+    def unhandled(self) -> int:
+        """Messages that handlers still have."""
+        return sum(one.load for one in (*self.subscriptions, *self._finishing) if one.busy)
+
+    def stats(self) -> Iterator[SubscriptionStats]:
+        """Of every subscription that has a message to handle or may get one, and of those that have ended."""
+        self._let_finish()
+        yield self._ended.with_live(())
+        for one in (*self.subscriptions, *self._finishing):
+            yield one.stats()
+
+    def _let_finish(self, *more: LocalSubscription) -> None:
+        """Count those in that have ended and have nothing in the handler any more."""
+        for one in (*self._finishing, *more):
+            if one.busy:
+                self._finishing.add(one)
+            else:
+                self._finishing.discard(one)
+                self._ended.add(one.stats())
+
+    @staticmethod
+    def _echoed(takers: tuple[LocalSubscription, ...]) -> tuple[LocalSubscription, ...]:
+        return tuple(one for one in takers if not one.options.no_echo)
+
     def _enter(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
         if subscription.handler is not None and subscription.handler.takes_delivery:
             self._curious |= type_ids
+        self._echoless |= subscription.options.no_echo
         if subscription.group is not None:
             self._groups.add(subscription)
             return
@@ -150,7 +190,7 @@ class Dispatcher:
         stopping = [asyncio.ensure_future(each.stop()) for each in self._finishing if not each.excused]
         if stopping:
             await asyncio.wait(stopping)
-        self._finishing.clear()
+        self._let_finish()
 
 
 def after(count: int, done: Done) -> Done | None:
@@ -174,20 +214,20 @@ class Turnstile:
     """Lets one delivery through at a time: what is published from inside one is queued behind it."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._inside = False
 
     def __repr__(self) -> str:
         return f"<Turnstile {'busy' if self._inside else 'free'}, {len(self._waiting)} waiting>"
 
-    def run(self, step: Callable[..., None], *args: Any) -> None:
-        """Run a step now, or after the one that is running and those that wait."""
+    def run(self, step: Callable[..., Any], *args: Any) -> Any:
+        """Run a step now, and give what it gives; or after the one that is running and those that wait."""
         if self._inside:
             self._waiting.append((step, args))
-            return
+            return None
         self._inside = True
         try:
-            step(*args)
+            return step(*args)
         finally:
             try:
                 self._run_waiting()

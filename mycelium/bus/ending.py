@@ -94,7 +94,7 @@ class Ending:
                 await self._settle()
         except TimeoutError:
             unconfirmed = self._outlet.buffer.messages + len(self._outlet.receipts)
-            late = DrainTimeout(self._inbox.undelivered, unconfirmed)
+            late = DrainTimeout(self._inbox.dispatcher.unhandled, unconfirmed)
         self._timer = None
         await self._leave()
         return late

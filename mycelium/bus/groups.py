@@ -35,6 +35,10 @@ class Turns(Generic[T]):
     def __repr__(self) -> str:
         return f"<Turns of {len(self._members)}>"
 
+    def any(self, skip: Callable[[T], bool]) -> bool:
+        """Whether somebody would be picked."""
+        return not all(map(skip, self._members))
+
     def pick(self, skip: Callable[[T], bool] | None = None) -> T | None:
         """Whose turn it is; None where all are to be skipped."""
         members = self._members

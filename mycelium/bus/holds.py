@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar, final
+from typing import Any, Generic, TypeVar, final
 
 from mycelium.bus.lag import DropReason
 
@@ -20,11 +20,15 @@ class Hold:
         deadline: When it is given up, in seconds of a monotonic clock.
         is_decided: Whether it has been taken, or dropped.
         outcome: Why it was dropped; None while it waits, and when it was taken.
+        queue: Where it waits.
     """
 
-    __slots__ = ("_drop", "_listeners", "deadline", "is_decided", "outcome", "type_id")
+    __slots__ = ("_drop", "_listeners", "deadline", "is_decided", "outcome", "queue", "type_id")
 
-    def __init__(self, type_id: int, deadline: float, drop: Callable[["Hold", DropReason], None]) -> None:
+    def __init__(
+        self, queue: "Holds[Any]", type_id: int, deadline: float, drop: Callable[["Hold", DropReason], None]
+    ) -> None:
+        self.queue = queue
         self.type_id = type_id
         self.deadline = deadline
         self.is_decided = False
@@ -62,6 +66,7 @@ class Holds(Generic[T]):
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[Hold, T] = OrderedDict()
+        self._when_low: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -79,7 +84,7 @@ class Holds(Generic[T]):
             del self._waiting[hold]
             drop(hold, reason, item)
 
-        hold = Hold(type_id, deadline, dropped)
+        hold = Hold(self, type_id, deadline, dropped)
         self._waiting[hold] = item
         return hold
 
@@ -94,6 +99,17 @@ class Holds(Generic[T]):
     def give_up_all(self, reason: DropReason) -> None:
         """Give up every one."""
         self._give_up(list(self._waiting), reason)
+
+    def when_low(self, listener: Callable[[], None]) -> None:
+        """Have a function called once, when the queue is half empty: so much room is worth asking for more."""
+        self._when_low.append(listener)
+
+    def look(self, queued: int, limit: int) -> None:
+        """Call those who wait for a queue that is half empty, if it is."""
+        if self._when_low and queued <= limit // 2:
+            listeners, self._when_low = self._when_low, []
+            for listener in listeners:
+                listener()
 
     def _give_up(self, holds: list[Hold], reason: DropReason) -> None:
         for hold in holds:

@@ -10,7 +10,6 @@ from attrs import evolve
 
 from mycelium.bus.budget import LogLimit
 from mycelium.bus.carriage import Carriage
-from mycelium.bus.clientstats import total
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.dispatch import Dispatcher, after
@@ -21,7 +20,6 @@ from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.lastvalues import LastValues
 from mycelium.bus.localqueue import Done
 from mycelium.bus.requests import Answer
-from mycelium.bus.stats import SubscriptionStats
 from mycelium.bus.subscription import LocalSubscription, calling_subscription
 from mycelium.lenient import Lenient
 from mycelium.schema.classes import Message
@@ -74,9 +72,6 @@ class Inbox:
         self._last = LastValues()
         self._severed: list[LocalSubscription] = []
         """Those that had a connection, and have not been told yet that there was a time without."""
-        self._past = SubscriptionStats()
-        self._leaving: list[LocalSubscription] = []
-        """Ended, but with a message in the handler."""
         self._lines = LogLimit()
         self._lenient: tuple[Registry[Codec], Lenient] | None = None
 
@@ -147,8 +142,6 @@ class Inbox:
     def leave(self, subscription: LocalSubscription) -> Sequence["asyncio.Future[Any]"]:
         """A subscription has ended: the bridge is told of types that nobody here wants any more."""
         self.dispatcher.remove(subscription)
-        self._leaving.append(subscription)
-        self._fold()
         return self._unwish(one for one in subscription.type_ids if not self.dispatcher.interested(one))
 
     def stop(self) -> list[Answer]:
@@ -175,16 +168,6 @@ class Inbox:
                 subscription.close(error)
 
     # --- what is known ---
-
-    @property
-    def undelivered(self) -> int:
-        """Messages that handlers still have."""
-        return sum(one.load for one in (*self.dispatcher.subscriptions, *self._leaving) if one.handler is not None)
-
-    def stats(self) -> SubscriptionStats:
-        """The sums over all subscriptions, those that ended included."""
-        self._fold()
-        return total([self._past, *(one.stats() for one in (*self.dispatcher.subscriptions, *self._leaving))])
 
     def blocks_itself(self, model: Model) -> bool:
         """Whether this is called from a handler in whose own queue, under `block`, messages of the type wait."""
@@ -305,15 +288,6 @@ class Inbox:
         for type_id in unwanted:
             self._last.forget(type_id)
         return self._carriage.remove(unwanted)
-
-    def _fold(self) -> None:
-        """Count those that have ended and are done with in one sum."""
-        done = [one for one in self._leaving if not one.busy]
-        self._leaving = [one for one in self._leaving if one.busy]
-        for one in done:
-            stats = one.stats()
-            left = {"disconnected": stats.queued} if stats.queued else {}
-            self._past = total([self._past, evolve(stats, queued=0), SubscriptionStats(dropped=left)])
 
     def _skip(self, error: DecodeError) -> None:
         self.skipped += 1

@@ -7,13 +7,10 @@ import random
 from collections.abc import Callable
 from typing import Any, Final, final
 
-from attrs import frozen
-
-from mycelium.bus.accord import Accord
 from mycelium.bus.backoff import Backoff
+from mycelium.bus.clientparts import Parts, Settings
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.conversation import Conversation
-from mycelium.bus.correspondence import Correspondence
 from mycelium.bus.errors import (
     AuthError,
     BusError,
@@ -24,10 +21,6 @@ from mycelium.bus.errors import (
     SchemaMismatch,
     VersionError,
 )
-from mycelium.bus.eventstream import Events
-from mycelium.bus.inbox import Inbox
-from mycelium.bus.outlet import Outlet
-from mycelium.bus.reception import Reception
 from mycelium.bus.sendbuffer import Note
 from mycelium.bus.urls import Address
 from mycelium.errors import MyceliumError
@@ -37,44 +30,13 @@ from mycelium.schema.errors import ContractError
 from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Core
 
-__all__ = ["Lifeline", "Settings"]
+__all__ = ["Lifeline"]
 
 _log = logging.getLogger("mycelium.client")
 _MOST_REFUSALS: Final = 2
 """Refused authentications in a row; the first may have met a bridge in the middle of a rotation."""
 _FATAL: Final = (SchemaMismatch, VersionError, ContractError)
 _FAULT: Final = "a fault of this client; its log has more"
-
-
-@frozen
-class Settings:
-    """How a client keeps its connection.
-
-    Attributes:
-        name: What the bridge shows of it.
-        heartbeat_ms: The interval that it wishes for.
-        timeout: Seconds that one attempt to connect may take.
-        reconnect: Whether a lost connection is made again.
-        max_reconnect_seconds: How long that is tried; None for ever.
-    """
-
-    name: str
-    heartbeat_ms: int
-    timeout: float
-    reconnect: bool
-    max_reconnect_seconds: float | None
-
-
-@frozen(eq=False)
-class Parts:
-    """What a lifeline keeps connected."""
-
-    inbox: Inbox
-    outlet: Outlet
-    correspondence: Correspondence
-    reception: Reception
-    accord: Accord
-    events: Events
 
 
 @final
@@ -191,7 +153,7 @@ class Lifeline:
     async def leave(self) -> None:
         """Try no more."""
         self.is_leaving, self.is_steady = True, False
-        if self._supervisor is not None:
+        if self._supervisor is not None and not self._supervisor.done():  # what is done may be of a loop that is closed
             self._supervisor.cancel()
             await asyncio.wait([self._supervisor])
 

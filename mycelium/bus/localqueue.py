@@ -120,6 +120,7 @@ class LocalQueue:
         self._holds.give_up_all(reason)
         while self._entries:
             self._drop_head(reason)
+        self._holds.look(0, self.limit)
 
     # --- inside ---
 
@@ -142,6 +143,7 @@ class LocalQueue:
             hold, entry = self._holds.take()
             self._append(entry)
             hold.decide()
+        self._holds.look(len(self), self.limit)
 
     def _replace(self, entry: Entry, message: Message, delivery: Delivery, done: Done | None) -> None:
         self.losses.count(message.TYPE_ID, DropReason.CONFLATED)

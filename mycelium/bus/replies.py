@@ -65,13 +65,14 @@ class Awaited:
             raise UsageError(f"the reply is a {type(message).__name__}, not a {reply.__name__}")
         return message
 
-    def answer(self, correlation: bytes, message: Message) -> None:
-        """A reply came."""
+    def answer(self, correlation: bytes, message: Message) -> bool:
+        """A reply came; whether somebody has waited for it."""
         future = self._waiting.get(correlation)
         if future is None or future.done():
             self.late += 1
-        else:
-            future.set_result(message)
+            return False
+        future.set_result(message)
+        return True
 
     def refuse(self, correlation: bytes, error: Exception) -> None:
         """No reply will come."""

@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
+from threading import get_ident
 from typing import Any, Final, TypeAlias, final
 
 from mycelium.bus.delivery import Delivery
@@ -17,6 +18,7 @@ from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.localqueue import Done, Entry, LocalQueue, Outcome
 from mycelium.bus.options import DEFAULT_QUEUE, Options
 from mycelium.bus.stats import SubscriptionStats
+from mycelium.bus.thread import check_thread
 from mycelium.bus.worker import Worker, guarded
 from mycelium.events import Event, Gap, Recovered, SlowConsumer
 from mycelium.schema.classes import Message
@@ -83,6 +85,7 @@ class LocalSubscription:
         self._is_sync = handler is not None and not handler.is_async
         self._tell = tell or (lambda _: None)
         self._name_of = name_of
+        self._thread = get_ident()
         self._leaving: Sequence[asyncio.Future[Any]] = ()
         self._ended_by: BusError | None = None
         self._queue = LocalQueue(options.queue or DEFAULT_QUEUE, self._on_slow)
@@ -176,7 +179,9 @@ class LocalSubscription:
             ClosedError: The subscription has ended, and everything that it got has been given out.
             ConnectionLost: The same, because the connection to the bridge is gone for good.
             Refused: The same, because it was too slow under the lag policy `disconnect`.
+            UsageError: This is not the subscription's thread.
         """
+        check_thread(self._thread, "subscription")
         self._given += 1
         if self._given % _YIELD_AFTER == 0:
             await asyncio.sleep(0)
@@ -229,10 +234,14 @@ class LocalSubscription:
         """End the subscription: nothing new is taken, and what waits for a handler is dropped. May be called twice.
 
         The handler may finish the message that it has, for at most 5 s, unless this is called from inside it.
+
+        Raises:
+            UsageError: This is not the subscription's thread.
         """
+        check_thread(self._thread, "subscription")
         self.close()
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=_FINISH_SECONDS)
+        if leaving := [one for one in self._leaving if not one.done()]:
+            await asyncio.wait(leaving, timeout=_FINISH_SECONDS)
         if self.busy and calling_subscription() is not self:
             try:
                 async with asyncio.timeout(_FINISH_SECONDS):

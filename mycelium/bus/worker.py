@@ -3,16 +3,18 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextvars import Context
-from typing import Any, Final, TypeAlias, final
+from time import monotonic
+from typing import Final, TypeAlias, final
 
+from mycelium.bus.budget import LogLimit
 from mycelium.bus.delivery import Delivery
 from mycelium.bus.errors import UsageError
 from mycelium.bus.handlers import Handler
+from mycelium.bus.held import MOST_SECONDS, watched
 from mycelium.bus.localqueue import Done, Entry, lane_of
 from mycelium.bus.options import Options
-from mycelium.bus.watch import HoldupWatch, Watched, clock
 from mycelium.events import Event, HandlerFailing
 from mycelium.schema.classes import Message
 
@@ -70,7 +72,7 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._failures = 0
-        self._watch = HoldupWatch(handler.name)
+        self._lines: LogLimit | None = None
 
     def __repr__(self) -> str:
         return f"<Worker of {self._handler.name}, {self.in_flight} in flight>"
@@ -81,7 +83,7 @@ class Worker:
         """Handle a message here and now."""
         handler = self._handler
         self.in_flight += 1
-        start = clock()
+        began = monotonic()
         try:
             result = handler.function(message, delivery) if handler.takes_delivery else handler.function(message)
             if result is not None:
@@ -90,7 +92,8 @@ class Worker:
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever it raises, its subscription lives
             self._fail(message, error)
         finally:
-            self._watch.check(start)
+            if (seconds := monotonic() - began) > MOST_SECONDS:
+                self._held_loop(seconds)
             self.in_flight -= 1
             self._finish(done)
 
@@ -98,7 +101,8 @@ class Worker:
         """A message waits: have it handled as soon as there is a hand free."""
         if len(self._tasks) < self._options.concurrency:
             name = f"mycelium {self._handler.name}"
-            task = asyncio.get_running_loop().create_task(self._work(), name=name, context=self._context)
+            work = watched(self._work, self._held_loop)
+            task = asyncio.get_running_loop().create_task(work, name=name, context=self._context)
             self._tasks.add(task)
             task.add_done_callback(self._ended)
             if not self.excused:
@@ -163,8 +167,7 @@ class Worker:
     async def _run(self, entry: Entry) -> None:
         self.in_flight += 1
         try:
-            call: Coroutine[Any, Any, Any] = self._handler.call(entry.message, entry.delivery)
-            await Watched(call, self._watch)
+            await self._handler.call(entry.message, entry.delivery)
             self._failures = 0
         except asyncio.CancelledError as error:
             if _is_cancelled():
@@ -175,6 +178,13 @@ class Worker:
         finally:
             self.in_flight -= 1
             self._finish(entry.done)
+
+    def _held_loop(self, seconds: float) -> None:
+        if self._lines is None:
+            self._lines = LogLimit()
+        if self._lines.admit("held", monotonic()) is not None:
+            text = "handler %s held the event loop for %.2f s, in which nothing else went on; give its work to a thread"
+            _log.warning(text, self._handler.name, seconds)
 
     def _fail(self, message: Message, error: BaseException) -> None:
         name = self._handler.name

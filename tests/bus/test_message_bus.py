@@ -71,7 +71,8 @@ async def test_types_come_from_the_annotation(bus, types):
 
     await bus.subscribe(handler)
     bus.publish_nowait(types.Pong(value="x"))
-    assert got == [(types.Pong(value="x"), Delivery())]
+    ((message, delivery),) = got
+    assert (message, delivery.publisher, delivery.sequence, delivery.retained) == (types.Pong(value="x"), 0, 1, False)
 
 
 async def test_order_holds_over_all_types_also_for_a_publish_from_inside_a_delivery(bus, types):
