@@ -59,6 +59,8 @@ class Correspondence:
         left = timeout - (loop.time() - start)
         try:
             return await self._awaited.ask(send, reply, max(left, 0))
+        except TimeoutError:
+            raise _late(reply, timeout) from None
         finally:
             if self._out.pop(asked, None) is None and parcel is not None:
                 self._outlet.withdraw(parcel)
@@ -70,7 +72,7 @@ class Correspondence:
                 return await self._outlet.admit(message, _REQUEST_BYTES)
         except TimeoutError:
             if expired.expired():
-                raise TimeoutError(f"no {reply.__name__} came within {timeout:g} s") from None
+                raise _late(reply, timeout) from None
             raise
 
     # --- what comes ---
@@ -98,3 +100,7 @@ class Correspondence:
         """Send a reply to the session that has asked; see `Outlet.admit_nowait` for errors."""
         frame = self._outlet.admit_nowait(message, _REPLY_BYTES, is_reply=True)
         self._outlet.post_parcel(Parcel(frame, self._outlet.new_stamp(correlation, deliver_to=asker)))
+
+
+def _late(reply: type[Message], timeout: float) -> TimeoutError:
+    return TimeoutError(f"no {reply.__name__} came within {timeout:g} s")
