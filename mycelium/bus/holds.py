@@ -96,9 +96,9 @@ class Holds(Generic[T]):
         """Give up those whose time is over."""
         self._give_up([hold for hold in self._waiting if hold.deadline <= now], DropReason.BLOCK_TIMEOUT)
 
-    def give_up_all(self, reason: DropReason) -> None:
-        """Give up every one."""
-        self._give_up(list(self._waiting), reason)
+    def give_up_all(self, reason: DropReason, which: Callable[[T], bool] = lambda _: True) -> None:
+        """Give up every one, or some."""
+        self._give_up([hold for hold, item in self._waiting.items() if which(item)], reason)
 
     def when_low(self, listener: Callable[[], None]) -> None:
         """Have a function called once, when the queue is half empty: so much room is worth asking for more."""
