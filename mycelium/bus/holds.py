@@ -66,7 +66,7 @@ class Holds(Generic[T]):
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[Hold, T] = OrderedDict()
-        self._when_low: list[Callable[[], None]] = []
+        self._when_low: dict[Callable[[], None], None] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -102,12 +102,16 @@ class Holds(Generic[T]):
 
     def when_low(self, listener: Callable[[], None]) -> None:
         """Have a function called once, when the queue is half empty: so much room is worth asking for more."""
-        self._when_low.append(listener)
+        self._when_low[listener] = None
+
+    def forget(self, listener: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._when_low.pop(listener, None)
 
     def look(self, queued: int, limit: int) -> None:
         """Call those who wait for a queue that is half empty, if it is."""
         if self._when_low and queued <= limit // 2:
-            listeners, self._when_low = self._when_low, []
+            listeners, self._when_low = self._when_low, {}
             for listener in listeners:
                 listener()
 

@@ -117,9 +117,13 @@ class LocalQueue:
 
     def clear(self, reason: DropReason) -> None:
         """Drop everything."""
-        self._holds.give_up_all(reason)
+        self.admit_no_more(reason)
         while self._entries:
             self._drop_head(reason)
+
+    def admit_no_more(self, reason: DropReason) -> None:
+        """Drop what waits for room, and have nobody wait for more of it: there will be none."""
+        self._holds.give_up_all(reason)
         self._holds.look(0, self.limit)
 
     # --- inside ---

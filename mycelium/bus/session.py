@@ -225,8 +225,8 @@ class Session:
             return
         self.reason = reason
         self._connection.close()
-        dropped = _DROPPED.get(reason, DropReason.DISCONNECTED)
-        self.subscriptions.clear(dropped, handled=reason in _ORDERLY)
+        self.intake.flow.end()
+        self.subscriptions.clear(_DROPPED.get(reason, DropReason.DISCONNECTED), handled=reason in _ORDERLY)
         self._notify()
 
     # --- what subscriptions and other sessions call ---

@@ -465,4 +465,4 @@ async def test_p35_many_come_and_go_and_leave_nothing(contracts):
             await asyncio.gather(*(visit() for _ in range(50)))
         await until(lambda: not bridge.sessions)
         assert bus.router.takers(1010) == ()
-        assert (bridge._protocols, bridge._handshaking, bridge._lagging) == ({}, {}, {})
+        assert (bridge._protocols, bridge._handshaking, bridge._lagging) == ({}, {}, set())
