@@ -1,4 +1,4 @@
-"""A connection that is lost is made again: states, subscriptions, what was published meanwhile, and when it is given up."""
+"""A lost connection is made again: states, subscriptions, what was published meanwhile, and when it is given up."""
 
 import asyncio
 import gc
@@ -118,10 +118,7 @@ async def test_p54_what_was_published_meanwhile_comes_after_the_subscriptions_an
         client = MyceliumClient(contracts)
         stream = client.events()
         await client.connect(bridge.url)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):  # the bridge is gone before it is confirmed here
-                await client.subscribe(print, contracts.Ping)
-                await client.closed()
+        await client.subscribe(print, contracts.Ping)
         await until(lambda: client.state is ClientState.RECONNECTING)
         for number in range(1000):
             await client.publish(contracts.CounterUpdate(number, 0, 0))
@@ -329,9 +326,6 @@ async def test_an_iterator_gives_out_the_gap_of_a_reconnect_if_it_is_asked_to(co
 
 async def test_p57_two_refused_authentications_end_it(contracts):
     attempts = []
-
-    async def first(session):
-        await session.welcome(contracts.schema)
 
     async def refuse(session):
         await session.next()
@@ -559,10 +553,8 @@ async def test_a_bridge_that_lets_everybody_in_and_falls_over_is_not_asked_witho
     async with BareBridge(fall_over) as bridge:
         client = MyceliumClient(contracts)
         await client.connect(bridge.url)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await client.subscribe(print, contracts.Ping)
-                await client.closed()
+        await client.subscribe(print, contracts.Ping)
+        await asyncio.sleep(0.5)
         assert connections < 30
         await client.close()
 

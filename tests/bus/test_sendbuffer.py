@@ -319,6 +319,9 @@ def test_a_message_larger_than_the_window_goes_alone():
 # --- any history ---
 
 
+KINDS = ["plain", "slow", "stamped"]
+
+
 class AnyHistory(RuleBasedStateMachine):
     """Held against a model: one list of messages, taken from the front."""
 
