@@ -5,7 +5,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Mapping
 from threading import get_ident
-from typing import Final, TypeVar, Unpack, final
+from typing import Final, Literal, TypeVar, Unpack, final, overload
 
 from attrs import asdict
 
@@ -158,6 +158,15 @@ class MessageBus:
 
     # --- publishing ---
 
+    @overload
+    async def publish(self, message: Message, *, confirm: Literal[True], mandatory: bool = False) -> Receipt: ...
+
+    @overload
+    async def publish(self, message: Message, *, confirm: bool = False, mandatory: Literal[True]) -> Receipt: ...
+
+    @overload
+    async def publish(self, message: Message, *, confirm: bool = False, mandatory: bool = False) -> Receipt | None: ...
+
     async def publish(self, message: Message, *, confirm: bool = False, mandatory: bool = False) -> Receipt | None:
         """Publish to every subscriber; waits for room where one has the lag policy `block`.
 
@@ -213,7 +222,7 @@ class MessageBus:
         if troubles:
             raise_for(matched, troubles, 0.0)
 
-    async def request(self, message: Message, reply: type[M], *, timeout: float = 2.0) -> M:
+    async def request(self, message: Message, reply: type[M], timeout: float = 2.0) -> M:
         """Publish a request, and wait for the first reply.
 
         Args:

@@ -372,7 +372,7 @@ class MyceliumClient:
         else:
             outlet.publish_nowait(message)
 
-    async def request(self, message: Message, reply: type[M], timeout: float = 5.0) -> M:
+    async def request(self, message: Message, reply: type[M], timeout: float = 2.0) -> M:
         """Publish a request and wait for the first reply to it.
 
         Args:

@@ -53,14 +53,10 @@ class Correspondence:
             )
             self._outlet.post_parcel(parcel)
 
-        loop = asyncio.get_running_loop()
-        start = loop.time()
+        start = asyncio.get_running_loop().time()
         frame = await self._admitted(message, reply, timeout)
-        left = timeout - (loop.time() - start)
         try:
-            return await self._awaited.ask(send, reply, max(left, 0))
-        except TimeoutError:
-            raise _late(reply, timeout) from None
+            return await self._awaited.ask(send, reply, timeout, start)
         finally:
             if self._out.pop(asked, None) is None and parcel is not None:
                 self._outlet.withdraw(parcel)
