@@ -80,7 +80,9 @@ class Accord:
                 raise Refused(ErrorCode.PROTOCOL, "the bridge sent no contracts; give the client a contracts file")
             self.contracts = load_document(welcome.contracts, self._source)
         elif welcome.contracts is not None:
-            self._apply(self.contracts, parse_document(welcome.contracts, self._source))
+            schema = parse_document(welcome.contracts, self._source)
+            # After a reconnect it is mostly what it was.
+            self._apply(self.contracts, schema, tell=schema != self.contracts.schema)
         return self.contracts
 
     async def go_along(self, document: bytes) -> None:
@@ -94,7 +96,7 @@ class Accord:
         if self.contracts is not None:
             self._apply(self.contracts, schema)
 
-    def _apply(self, contracts: Contracts, schema: Schema) -> None:
+    def _apply(self, contracts: Contracts, schema: Schema, *, tell: bool = True) -> None:
         previous = contracts.schema
         if previous != schema:  # another client of this handle, or its file, may have been first
             contracts.apply(schema)
@@ -103,4 +105,5 @@ class Accord:
             new = new_of_topic(contracts, subscription)
             if new:
                 self._inbox.extend(subscription, new)
-        self._events.tell(SchemaChanged(schema.source, schema.version, previous.digest, schema.digest))
+        if tell:
+            self._events.tell(SchemaChanged(schema.source, schema.version, previous.digest, schema.digest))
