@@ -57,6 +57,8 @@ class Accord:
         self._follow = follow
         self._inbox = inbox
         self._events = events
+        self._is_following = contracts is None
+        """Whether it goes by what the bridge says, and so goes along when another bridge says something else."""
         self._source = "<contracts of the bridge>"
 
     def __repr__(self) -> str:
@@ -64,7 +66,7 @@ class Accord:
 
     def hello(self, core: Core, name: str, heartbeat_ms: int, *, second: bool = False) -> Message:
         """The first Hello, or the second: then the bridge does not know these contracts; they are another version."""
-        follow = self._follow is True if second else self._follow is not False
+        follow = self._follow is True or (self._follow is None and (self._is_following or not second))
         return make_hello(core, self.contracts, name, heartbeat_ms, follow=follow, with_document=second)
 
     def welcome(self, welcome: Any) -> Contracts:
@@ -75,6 +77,8 @@ class Accord:
             ContractError: What the bridge sent has faults.
         """
         self._source = f"<contracts of {welcome.server}>"
+        if self.contracts is not None and welcome.schema_digest.hex() == self.contracts.schema.digest:
+            self._is_following = True
         if self.contracts is None:
             if welcome.contracts is None:
                 raise Refused(ErrorCode.PROTOCOL, "the bridge sent no contracts; give the client a contracts file")
