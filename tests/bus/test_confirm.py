@@ -56,7 +56,7 @@ def bare(contracts, on_message, log=None):
     return BareBridge(serve)
 
 
-def receipt(first, last=None, matched=1, enqueued=1, dropped=0, code=None):
+def receipt(first, last=None, *, matched=1, enqueued=1, dropped=0, code=None):
     last = first if last is None else last
     return CORE.Receipt(first=first, last=last, matched=matched, enqueued=enqueued, dropped=dropped, code=code)
 
@@ -111,9 +111,7 @@ async def test_neighbours_share_a_receipt_and_each_gets_its_own_number(contracts
         (99, Refused, {"name": "99"}),
     ],
 )
-async def test_the_code_of_a_receipt_is_raised_with_what_the_error_before_it_explains(
-    contracts, code, kind, attributes
-):
+async def test_the_code_of_a_receipt_is_raised_with_what_the_error_before_it_says(contracts, code, kind, attributes):
     def on_message(session, number):
         session.send(CORE.Error(code=min(code, 13), message="because", fatal=False, sequence=number))
         session.send(receipt(number, matched=2, enqueued=1, dropped=1, code=code))

@@ -267,7 +267,7 @@ def test_flow_holds_a_type_back_with_what_comes_after_it_but_not_a_reply():
     assert numbers(found) == [1, 2, 3]
     assert found[-1] == frames_of(ping(1))[0]
     assert buffer.messages == 2
-    buffer.flow.apply([], paused=False)
+    buffer.flow.apply([1001], paused=False)
     assert buffer.take() == frame(4, type_id=1001) + frame(5) + ping(9)
 
 
@@ -282,6 +282,9 @@ def test_flow_gate():
     assert gate.holds(3)
     assert repr(gate) == "<FlowGate, all paused>"
     gate.apply([], paused=False)
+    assert (gate.holds(2), gate.holds(3)) == (True, False)
+    assert repr(gate) == "<FlowGate, [2] paused>"
+    gate.clear()
     assert not gate
 
 
@@ -317,6 +320,9 @@ def test_a_message_larger_than_the_window_goes_alone():
 
 
 # --- any history ---
+
+
+KINDS = ["plain", "slow", "stamped"]
 
 
 class AnyHistory(RuleBasedStateMachine):
