@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
+from time import monotonic
 from typing import Final, Protocol, final
 
 from mycelium.bus.holds import Hold, Holds
@@ -48,15 +49,17 @@ class FlowControl:
     Args:
         say: Tells the client that a type is paused, or goes on.
         counters: Where the time is counted for which types are paused.
+        clock: Seconds of a monotonic clock.
 
     Attributes:
         held_bytes: Bytes of frames that wait for room.
     """
 
-    def __init__(self, say: SayFlow, counters: Counters) -> None:
+    def __init__(self, say: SayFlow, counters: Counters, clock: Callable[[], float] = monotonic) -> None:
         self.held_bytes = 0
         self._say = say
         self._counters = counters
+        self._clock = clock
         self._paused: dict[int, _Pause] = {}
         self._holds: dict[Hold, None] = {}
         self._ended = False
@@ -69,13 +72,12 @@ class FlowControl:
         """Whether frames wait for room."""
         return bool(self._holds)
 
-    def wait(self, holds: Sequence[Hold], size: int, now: Callable[[], float], decided: Callable[[], None]) -> None:
+    def wait(self, holds: Sequence[Hold], size: int, decided: Callable[[], None]) -> None:
         """A frame waits for room in some queues: its type is paused until these are half empty.
 
         Args:
             holds: One for each queue.
             size: Bytes of the frame; however many queues it waits for, it counts once.
-            now: Seconds of a monotonic clock.
             decided: Called when it waits no more.
         """
         self.held_bytes += size
@@ -93,7 +95,7 @@ class FlowControl:
             self._holds[hold] = None
             hold.when_decided(partial(one_decided, hold))
             if not self._ended:
-                self._pause(hold, now)
+                self._pause(hold)
 
     def expire(self, now: float) -> None:
         """Give up frames that have waited for too long; those that came first do so first."""
@@ -108,20 +110,20 @@ class FlowControl:
                 queue.forget(listener)
         self._paused.clear()
 
-    def _pause(self, hold: Hold, now: Callable[[], float]) -> None:
+    def _pause(self, hold: Hold) -> None:
         type_id, queue = hold.type_id, hold.queue
         pause = self._paused.get(type_id)
         if pause is None:
-            pause = self._paused[type_id] = _Pause(now())
+            pause = self._paused[type_id] = _Pause(self._clock())
             self._say(type_id, paused=True)
         if queue not in pause.full:
-            pause.full[queue] = listener = partial(self._low, type_id, queue, now)
+            pause.full[queue] = listener = partial(self._low, type_id, queue)
             queue.when_low(listener)
 
-    def _low(self, type_id: int, queue: Holds[object], now: Callable[[], float]) -> None:
+    def _low(self, type_id: int, queue: Holds[object]) -> None:
         pause = self._paused[type_id]
         del pause.full[queue]
         if not pause.full:
             del self._paused[type_id]
-            self._counters.blocked_seconds += now() - pause.since
+            self._counters.blocked_seconds += self._clock() - pause.since
             self._say(type_id, paused=False)

@@ -143,7 +143,7 @@ class Intake:
             settled()
             return
         size = batch.bounds[fate.stop] - batch.bounds[fate.start]
-        self.flow.wait(holds, size, lambda: self._session.now, settled)
+        self.flow.wait(holds, size, settled)
         self._host.holds(self)
 
     def _settled(self, type_id: int, fate: Fate, first: int) -> None:

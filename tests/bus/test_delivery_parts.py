@@ -426,14 +426,14 @@ class Publisher:
         self.told = []
         self.now = 0.0
         self.blocked_seconds = 0.0
-        self.flow = FlowControl(self.say, self)
+        self.flow = FlowControl(self.say, self, lambda: self.now)
 
     def say(self, type_id, *, paused):
         self.told.append((type_id, paused))
 
     def wait(self, *holds, size=10):
         decided = []
-        self.flow.wait(holds, size, lambda: self.now, lambda: decided.append(self.now))
+        self.flow.wait(holds, size, lambda: decided.append(self.now))
         return decided
 
 
