@@ -26,6 +26,7 @@ from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry, Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
+from mycelium.wire.errors import DecodeError
 from mycelium.wire.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -341,7 +342,12 @@ class Exchange:
         for value in list(self.retained.of(wanted.__contains__)):
             tags: dict[int, bytes] = {}
             codec = self.registry.by_id[value.type_id].codec
-            message = codec.decode(value.frame.payload(0), tags) if value.message is None else value.message
+            message = value.message
+            if message is None:
+                try:
+                    message = codec.decode(value.frame.payload(0), tags)
+                except DecodeError:  # there are other contracts since, by force
+                    continue
             subscription.offer_retained(message, Delivery.of(Metadata.from_tags(tags)).as_retained())
 
     def _relieve(self) -> None:
