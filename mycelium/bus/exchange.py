@@ -187,7 +187,8 @@ class Exchange:
             batch = Batch(frame, [type_id], [0, len(frame)])
             matched += _offer(self.router.takers(type_id), batch, deadline, troubles)
             if type_id in self.catalog.retained:
-                self._retain(message, batch if ask is None else _batch(self._frame(message, entry, None), type_id))
+                plain = batch if ask is None else _batch(self._frame(message, entry, None), type_id)
+                self._retain(message, plain, own=True)
             parcel = _Parcel(batch, message, delivery, deadline)
             matched += self._offer_to_groups(parcel, _is_echoless, troubles)
             self._relieve()
@@ -200,9 +201,9 @@ class Exchange:
         answer = None if ask is None else partial(self.awaited.answer, ask)
         return Delivery.now(BRIDGE, self.published, answer)
 
-    def _retain(self, message: Message, frame: Batch) -> None:
-        slot = frame.type_ids[0], key_of(message)
-        self.retained.keep(slot, LastValue(frame.type_ids[0], frame, message))
+    def _retain(self, message: Message, frame: Batch, *, own: bool) -> None:
+        type_id = frame.type_ids[0]
+        self.retained.keep((type_id, key_of(message)), LastValue(type_id, frame, message if own else None))
 
     # --- frames of socket clients ---
 
@@ -268,7 +269,7 @@ class Exchange:
         if retain:
             asks = metadata.reply_to is not None
             plain = _batch(self.publisher.encode(message, self.registry.by_id[type_id]), type_id) if asks else frame
-            self._retain(message, plain)
+            self._retain(message, plain, own=False)
         troubles += self.dispatcher.deliver(type_id, message, delivery, None, deadline)
         parcel = _Parcel(frame, message, delivery, deadline)
         return len(locals_) + self._offer_to_groups(parcel, partial(_is_own, origin), troubles)

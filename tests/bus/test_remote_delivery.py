@@ -848,6 +848,21 @@ async def test_the_first_error_of_a_type_that_a_client_declares_carries_the_numb
         assert [one for one in events if one not in errors] == [receipt(1, 1, 0, 0), receipt(2, 3, 0, 0, 0, 8)]
 
 
+async def test_a_last_value_of_a_client_says_who_published_it_and_asks_nobody(types):
+    async with pair(types) as (bus, _, publisher, _):
+        publisher.send(frame(types.State(1, 5), published_at=77, origin=(publisher.session, 3)))
+        publisher.send(frame(types.State(2, 6), correlation=ID, reply_to=publisher.session))
+        await publisher.barrier()
+        got = []
+
+        def handler(state, delivery: mycelium.Delivery):
+            got.append((state.number, delivery.retained, delivery.publisher, delivery.sequence, delivery.published_at))
+            assert not delivery.is_request
+
+        await bus.subscribe(handler, types.State)
+        assert got == [(5, True, publisher.session, 3, 77), (6, True, None, None, None)]
+
+
 async def test_a_last_value_that_forced_contracts_cannot_read_breaks_no_subscribe(types):
     async with pair(types) as (bus, _, publisher, _):
         publisher.send(frame(types.State(1, 5)))
