@@ -26,6 +26,7 @@ class _Clock:
             raise Deadlock(f"at {self.now:.3f} s everybody waits, and there is no timer")
         self._turns = self._turns + 1 if timeout <= 0 else 0
         if self._turns > MOST_TURNS:
+            self._turns = 0
             raise Deadlock(f"at {self.now:.3f} s the loop has turned {MOST_TURNS} times without waiting")
         self.now += max(0.0, timeout)
         return ()
@@ -55,7 +56,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def time(self):
         return self._selector.now
 
-    def run_in_executor(self, executor, func, *args):
+    def run_in_executor(self, _, func, *args):
         future = self.create_future()
         try:
             settle = functools.partial(future.set_result, func(*args))

@@ -311,11 +311,15 @@ class Wire:
         number: Unique in its network.
         owner: Who opened it.
         hurt: Whether any fault has been put on it.
+        stopped_well: Whether the bridge has ended it in order, and in time.
+        waited_for: Whether it waited for the client's last word, as it does where something was published before.
     """
 
     def __init__(self, network, number, owner, address):
         self.number, self.owner, self.address = number, owner, address
-        self.hurt = False
+        self.hurt = self.stopped_well = self.waited_for = False
+        self._deaf_since = None
+        self._loop = network.loop
         self.up, self.down = Pipe(network), Pipe(network)
         self.client = self.server = None
 
@@ -339,6 +343,14 @@ class Wire:
         """Bytes stop in one direction or both."""
         self.hurt = True
         self.up.cut, self.down.cut = self.up.cut or up, self.down.cut or down
+
+    def deaf_for(self):
+        """Seconds for which nothing has arrived at an end that is still open."""
+        if not self.over and any(pipe.cut or pipe.silent for pipe in (self.up, self.down)):
+            self._deaf_since = self._loop.time() if self._deaf_since is None else self._deaf_since
+            return self._loop.time() - self._deaf_since
+        self._deaf_since = None
+        return 0.0
 
     def reset(self):
         self.hurt = True
@@ -408,6 +420,10 @@ class Network:
         """The open wire of somebody; None if there is none."""
         self._forget()
         return next((one for one in self.wires if one.owner == owner and one.open), None)
+
+    def wires_to(self, address):
+        """The wires to whoever listens there."""
+        return [one for one in self.wires if one.address == address and not one.over]
 
     @property
     def idle(self):

@@ -1,400 +1,34 @@
-"""A bridge, clients, subscribers, publishers and everything that befalls them, in virtual time and from a seed.
+"""A world in virtual time: a bridge, clients, a network, and what has to be so whatever befalls them.
 
 A `World` does one operation after the other, lets a little time pass, and looks whether everything is still as
-reliability.md has it. Everything that happens is drawn from a `random.Random`, so a seed tells the whole story.
-
-An operation is a function `(world, random)` with `@operation(weight)` before it and, where it is not always possible,
-`when=`. What takes time it hands to `actor.start(coroutine, most=seconds)`: the job has to be over by then. The seeded
-runs and the Hypothesis machine take up whatever is in `OPERATIONS`.
+reliability.md has it. What a process does is in `simprocess`, the operations are in `simsteps`.
 """
 
 import asyncio
 import contextlib
 import itertools
 import logging
-from collections import Counter, deque
-from contextvars import copy_context
+from collections import deque
 from random import Random
 
 import attrs
-
-import mycelium
-from mycelium.bus.bridge import Bridge
-from mycelium.bus.errors import BufferFull, ClosedError, ConnectError, ConnectionLost, Refused
-from mycelium.bus.reload import Change
-from mycelium.bus.transport import SessionProtocol
-from mycelium.schema.parse import parse_text
 from simloop import Deadlock, SimLoop
-from simnet import OWNER, Network
+from simnet import Network
+from simprocess import EXPECTED, Actor, Mischief, Server
 
-__all__ = ["OPERATIONS", "Violation", "World", "operation", "run"]
+__all__ = ["Violation", "World"]
 
-ADDRESS = ("tcp", "sim", 7777)
-URL = "tcp://sim:7777"
-MOST_CLIENTS = 4
-MOST_SUBSCRIPTIONS = 4
 KEPT_LINES = 40
-EXPECTED = (ConnectError, ConnectionLost, ClosedError, BufferFull, Refused, TimeoutError)
-"""What a call may raise in a world with faults."""
-
-_MESSAGE = """
-  {name}:
-    tlv_type: {type_id}
-    domain: Simulation
-    description: A number of a row
-    fields:
-      publisher: {{type: u32, description: Whose row}}
-      sequence: {{type: u32, description: Which number}}
-      filler: {{type: String, description: Length}}
-"""
-_NOTE = "      note_{number}: {{type: String, optional: true, description: Came later}}\n"
-TYPES = {"Tick": 1001, "Tock": 1002}
+DEAF_SECONDS = 40.0
+"""Three heartbeats, a tenth more, and what it takes to close: then both sides have left a wire that is cut."""
 
 
-def _schema(version):
-    text = f"schema: {{id: 7, version: {version}, min_compatible: 1}}\nmessages:\n"
-    for name, type_id in TYPES.items():
-        text += _MESSAGE.format(name=name, type_id=type_id).lstrip("\n")
-        text += "".join(_NOTE.format(number=number) for number in range(2, version + 1))
-    return parse_text(text.replace("{{", "{").replace("}}", "}"), "simulation")
-
-
-SCHEMAS = [_schema(version) for version in (1, 2, 3)]
-_spare = {schema.digest: [] for schema in SCHEMAS}
-"""Handles that nobody uses at the moment: each process has its own, and a new one takes its time."""
+QUIET_SECONDS = 1.0
+"""Without a publish; by then all drops have been told."""
 
 
 class Violation(AssertionError):
     """A promise was broken."""
-
-
-class Mischief(Exception):  # noqa: N818  it is no error of anybody's
-    """What handlers raise on purpose."""
-
-
-# --- what is published, and who takes it ---
-
-
-@attrs.define
-class Sent:
-    """A message that somebody published."""
-
-    type_name: str
-    moment: int
-    actor: "Actor"
-    accepted: bool | None = None
-    """None while the call goes on."""
-
-
-class Publisher:
-    """A row of numbered messages; one publish at a time."""
-
-    def __init__(self, actor):
-        self.actor = actor
-        self.number = next(actor.world.numbers)
-        self.turn = asyncio.Lock()
-        self._sequence = itertools.count(1)
-
-    async def publish(self, type_name, filler, *, nowait):
-        world, api = self.actor.world, self.actor.api
-        key = self.number, next(self._sequence)
-        sent = world.sent[key] = world.recent[key] = Sent(type_name, world.moment(), self.actor)
-        message = self.actor.contracts[type_name](publisher=key[0], sequence=key[1], filler=filler)
-        try:
-            if nowait:
-                api.publish_nowait(message)
-            else:
-                await api.publish(message)
-        except EXPECTED:
-            sent.accepted = False
-            raise
-        sent.accepted = True
-
-
-class Watched:
-    """A subscription, what it got, and what it should have got.
-
-    Attributes:
-        subscription: With the counters; None until it is confirmed.
-        since: The moment when it was confirmed.
-        ended: Whether nothing may come any more.
-        missing: What it should have got and has not.
-    """
-
-    def __init__(self, actor, kind, types):
-        self.actor, self.kind, self.types = actor, kind, types
-        self.name = f"{actor.name}.{next(actor.numbers)} ({kind})"
-        self.subscription = None
-        self.since = None
-        self.ended = False
-        self.missing = set()
-        self.slack = self.total = 0
-        self._got = set()
-        self._last = Counter()
-        self._count = 0
-
-    def __repr__(self):
-        return self.name
-
-    def confirmed(self, subscription):
-        self.subscription = subscription
-        self.since = self.actor.world.moment()
-        self.slack = self.actor.held_for(self.types)
-        self.total = self.seen()
-
-    def seen(self):
-        """Messages that have been matched, here or still at the bridge."""
-        return self.subscription.stats().matched + self.actor.queued_for(self.types)
-
-    def excused(self):
-        """How many messages may be missing: dropped and counted, or still waiting."""
-        stats = self.subscription.stats()
-        return sum(stats.dropped.values()) + stats.queued + self.actor.queued_for(self.types)
-
-    def take(self, message):
-        """A message has come."""
-        world, key = self.actor.world, (message.publisher, message.sequence)
-        if not self.actor.alive:
-            return
-        world.note(f"{self.name} gets {key[0]}:{key[1]}")
-        sent = world.sent.get(key)
-        if sent is None or sent.accepted is False or sent.type_name != type(message).__name__:
-            world.violate(f"{self.name} got {key}, which nobody published: {sent}")
-        elif self.ended or sent.type_name not in self.types:
-            world.violate(f"{self.name} got {key} after its end, or did not ask for it")
-        elif key in self._got:
-            world.violate(f"{self.name} got {key} twice")
-        elif key[1] < self._last[key[0]]:
-            world.violate(f"{self.name} got {key} after {self._last[key[0]]}")
-        self._got.add(key)
-        self._last[key[0]] = key[1]
-        self.missing.discard(key)
-
-    def has(self, key):
-        return key in self._got
-
-    # --- handlers ---
-
-    def handler(self):
-        """A function that takes messages in its own way."""
-        return getattr(self, f"_{self.kind}")
-
-    def _sync(self, message):
-        self.take(message)
-
-    def _raising(self, message):
-        self.take(message)
-        raise Mischief
-
-    async def _quick(self, message):
-        self.take(message)
-        await asyncio.sleep(0)
-
-    async def _failing(self, message):
-        self.take(message)
-        await asyncio.sleep(0.001)
-        raise Mischief
-
-    async def _slow(self, message):
-        self.take(message)
-        await asyncio.sleep(0.1)
-
-    async def _stuck(self, message):
-        self.take(message)
-        self._count += 1
-        if self._count == 3:
-            await asyncio.get_running_loop().create_future()
-
-
-HANDLERS = ("sync", "raising", "quick", "failing", "slow", "stuck")
-
-
-# --- processes ---
-
-
-class Actor:
-    """A process: the bridge's or a client's.
-
-    Attributes:
-        api: The bus or client of it.
-        alive: Whether it has not crashed.
-        before: Its connection at the last quiet moment; or its first one since then.
-    """
-
-    api = None
-
-    def __init__(self, world, name):
-        self.world, self.name = world, name
-        self.alive = True
-        self.closing = False
-        self.parted = False
-        self.before = None
-        self.numbers = itertools.count(1)
-        self.watched = []
-        self.generation = world.generation
-        self.contracts = _take_handle(SCHEMAS[self.generation])
-        self.queue = world.random.choice((None, None, 1, 4, 32))
-        self.window = world.random.choice((None, None, 1, 4, 64))
-        self.types = world.random.choice((["Tick"], ["Tock"], ["Tick", "Tock"]))
-        self.publishers = [Publisher(self) for _ in range(2)]
-        self._context = copy_context()
-        self._context.run(OWNER.set, name)
-
-    def __repr__(self):
-        return self.name
-
-    def start(self, work, *, most, what=""):
-        """Have something done that has to be over in so many seconds."""
-        return self.world.start(self, work, most, what or work.__qualname__, self._context)
-
-    def intact(self):
-        """Whether its connection is the one that it had at the last quiet moment."""
-        return self.alive and self.before is not None and (self.parted or self.before == self.token())
-
-    def options(self):
-        return {"queue": self.queue, "window": self.window}
-
-    async def subscribe(self, watched):
-        types = [self.contracts[name] for name in watched.types]
-        self.watched.append(watched)
-        try:
-            watched.confirmed(await self.api.subscribe(watched.handler(), *types, **self.options()))
-        except EXPECTED:
-            watched.ended = True
-            raise
-
-    async def iterate(self, watched):
-        types = [self.contracts[name] for name in watched.types]
-        self.watched.append(watched)
-        try:
-            async with self.api.messages(*types, **self.options()) as stream:
-                watched.confirmed(stream._subscription)
-                async for message in stream:
-                    watched.take(message)
-        finally:
-            watched.ended = True
-
-    async def unsubscribe(self, watched):
-        await watched.subscription.unsubscribe()
-        watched.ended = True
-
-    async def publish(self, publisher, type_names, filler, *, nowait, pause):
-        async with publisher.turn:
-            for name in type_names:
-                if not self.alive:
-                    return
-                await publisher.publish(name, filler, nowait=nowait)
-                if pause:
-                    await asyncio.sleep(pause)
-
-    async def end(self):
-        """Give back what it had."""
-        if self.contracts.schema is SCHEMAS[self.generation] and not self.contracts._listeners:
-            _spare[self.contracts.schema.digest].append(self.contracts)
-
-
-class Server(Actor):
-    """The process of the bridge."""
-
-    def __init__(self, world, name):
-        super().__init__(world, name)
-        self.api = self.bus = mycelium.MessageBus(self.contracts)
-        self.bridge = Bridge(self.bus, ())
-        self.before = name
-
-    async def open(self):
-        await self.bridge.start()
-        self.world.network.listen(ADDRESS, lambda: SessionProtocol(self.bridge, self.bridge._read_buffer))
-
-    async def close(self):
-        self.closing = True
-        self.world.network.unlisten(ADDRESS)
-        await self.bridge.close()
-        await self.bus.close()
-        await self.end()
-
-    def crash(self, *, silent):
-        self.alive = False
-        self.world.network.crash(ADDRESS, silent=silent)
-        self.start(self.close(), most=20)
-
-    def token(self):
-        return self.name if not self.closing else None
-
-    def queued_for(self, type_names):
-        return 0
-
-    def held_for(self, type_names):
-        return 0
-
-    def outboxes(self):
-        return [each.outbox for session in self.bridge.sessions for each in session.subscriptions]
-
-    def outboxes_of(self, session_number):
-        sessions = [one for one in self.bridge.sessions if one.number == session_number]
-        return [each.outbox for session in sessions for each in session.subscriptions]
-
-
-class Client(Actor):
-    """The process of a client."""
-
-    def __init__(self, world, name):
-        super().__init__(world, name)
-        self.api = self.client = mycelium.MyceliumClient(self.contracts, name=name)
-        self.connected = False
-        self.wire = None
-
-    async def open(self):
-        await self.client.connect(URL)
-        self.connected = True
-        self.wire = self.world.network.wire_of(self.name)
-        self.before = self.token()
-
-    async def close(self):
-        self.closing = True
-        begun, hurt = self.world.loop.time(), self.wire is None or self.wire.hurt
-        usable = self.token() is not None and self.token() == self.before
-        await self.client.close()
-        in_time = self.world.loop.time() - begun < 4
-        self.parted = usable and in_time and not hurt and not self.wire.hurt
-        for each in self.watched:
-            each.ended = True
-        await self.end()
-
-    def crash(self, *, silent):
-        self.alive = False
-        self.world.network.crash_owner(self.name, silent=silent)
-        self.start(self.close(), most=20)
-
-    def token(self):
-        """Which connection it has; None if it has none that works."""
-        wire = self.world.network.wire_of(self.name)
-        return wire.number if self.connected and wire is not None else None
-
-    def _outboxes(self):
-        server = self.world.server
-        return [] if server is None else server.outboxes_of(self.client.session)
-
-    def queued_for(self, type_names):
-        """Messages of these types that wait for it at the bridge."""
-        wanted = {TYPES[name] for name in type_names}
-        waiting = (batch for outbox in self._outboxes() for batch in outbox._batches)
-        return sum(type_id in wanted for batch in waiting for type_id in batch.type_ids)
-
-    def held_for(self, type_names):
-        """Messages that the bridge has and this client may get or have to count, whenever they were published."""
-        return sum(one.queued + one.in_flight + sum(one.dropped.values()) for one in self._stats())
-
-    def _stats(self):
-        return [outbox.stats() for outbox in self._outboxes()]
-
-
-def _take_handle(schema):
-    spare = _spare[schema.digest]
-    return spare.pop() if spare else mycelium.load(schema)
-
-
-# --- the world ---
 
 
 @attrs.frozen
@@ -456,7 +90,8 @@ class World:
         self._logger.propagate = False
         self._logger.setLevel(logging.ERROR)
         self._logger.addHandler(self._complaints)
-        start_bridge(self)
+        self.last_publish = 0.0
+        self.start_server()
         self.pass_time(0.01)
 
     # --- what operations call ---
@@ -487,6 +122,18 @@ class World:
         task = context.run(self.loop.create_task, _quietly(work))
         self._jobs.append(Job(f"{actor} {what}", actor, task, self.loop.time() + most))
         return task
+
+    def start_server(self):
+        """A bridge comes up on the address of the one before."""
+        self.server = Server(self)
+        self.server.start(self.server.open(), most=1)
+        return self.server.name
+
+    def lose_server(self):
+        """The bridge is not there any more, however it went."""
+        server, self.server = self.server, None
+        self.gone.append(server)
+        return server
 
     def leave(self, client):
         """A client is not there any more, however it went."""
@@ -529,7 +176,8 @@ class World:
             self.leave(client)
         self.pass_time(7)
         if self.server is not None:
-            self.server.start(self.server.close(), most=12)
+            server = self.lose_server()
+            server.start(server.close(), most=12)
         self.pass_time(15)
         self.check()
         self._check_nothing_left()
@@ -547,12 +195,12 @@ class World:
     def check(self):
         """What holds at every moment."""
         for actor in [*self.actors, *self.gone]:
-            for watched in actor.watched:
-                if actor.alive and watched.subscription is not None and not watched.subscription.stats().balanced:
-                    self.violate(f"the law does not hold for {watched}: {watched.subscription.stats()}")
+            self._violations += filter(None, (watched.problem() for watched in actor.watched))
         if self.server is not None:
-            for outbox in self.server.outboxes():
-                _check_outbox(self, outbox)
+            self._violations += self.server.problems()
+        for wire in self.network.wires:
+            if wire.deaf_for() > DEAF_SECONDS:
+                self.violate(f"{wire} is open although nothing has arrived for {wire.deaf_for():.0f} s")
         for job in self._running():
             if self.loop.time() > job.deadline:
                 self.violate(f"{job.what} is not over {self.loop.time() - job.deadline:.1f} s after it had to be")
@@ -562,12 +210,13 @@ class World:
 
     def _check_recent(self):
         """All that was accepted on connections that lived through it has been got, or is counted."""
-        for actor in self.actors:
+        for actor in [*self.actors, *self.gone]:
             if actor.intact():
                 for watched in actor.watched:
                     if watched.since is not None and not watched.ended:
                         self._check_watched(watched)
-            actor.before = actor.token()
+        for actor in self.actors:
+            actor.renew()
         self.gone.clear()
         self.recent = {key: one for key, one in self.recent.items() if one.accepted is None}
         if self._violations:
@@ -586,7 +235,8 @@ class World:
         watched.total, watched.slack = watched.seen(), 0
 
     def _is_due(self, sent, watched):
-        return sent.accepted and sent.moment > watched.since and sent.actor.intact()
+        fits = sent.accepted and sent.home is watched.actor.home and sent.moment > watched.since
+        return fits and sent.actor.heard()
 
     def _check_nothing_left(self):
         left = self.loop.running() + self.loop.unobserved() + self.loop.timers()
@@ -595,7 +245,8 @@ class World:
             self._fail(f"left behind: {left}")
 
     def _settled(self):
-        return self.network.idle and not any(job.deadline < float("inf") for job in self._running())
+        lately = self.loop.time() - self.last_publish < QUIET_SECONDS
+        return not lately and self.network.idle and not any(job.deadline < float("inf") for job in self._running())
 
     def _running(self):
         for job in self._jobs:
@@ -616,193 +267,6 @@ class World:
         raise Violation("\n".join([f"seed {self.seed!r}:", *problems[:5], "the last steps:", steps]))
 
 
-def _check_outbox(world, outbox):
-    if not outbox.stats().balanced:
-        world.violate(f"the law does not hold for {outbox}: {outbox.stats()}")
-    if outbox.queued != sum(map(len, outbox._batches)):
-        world.violate(f"{outbox} has {sum(map(len, outbox._batches))} messages")
-
-
 async def _quietly(work):
     with contextlib.suppress(*EXPECTED):
         await work
-
-
-# --- operations ---
-
-
-@attrs.frozen
-class Operation:
-    """Something that may happen.
-
-    Attributes:
-        name: For the list of steps.
-        weight: How often, beside the others.
-        possible: Whether it can happen now.
-        act: Does it; gives what to write into the list of steps.
-    """
-
-    name: str
-    weight: int
-    possible: object
-    act: object
-
-
-OPERATIONS = []
-
-
-def operation(weight, *, when=lambda _: True):
-    """Have a function be one of the operations."""
-
-    def enter(act):
-        OPERATIONS.append(Operation(act.__name__, weight, when, act))
-        return act
-
-    return enter
-
-
-def _a_subscription(world):
-    return [each for actor in world.actors for each in actor.watched if each.subscription and not each.ended]
-
-
-@operation(4, when=lambda world: len(world.clients) < MOST_CLIENTS)
-def start_client(world, random=None):
-    client = Client(world, world.new_name("client"))
-    world.clients.append(client)
-    client.start(client.open(), most=6)
-    return client.name
-
-
-@operation(1, when=lambda world: world.clients)
-def close_client(world, random):
-    client = random.choice(world.clients)
-    world.leave(client)
-    client.start(client.close(), most=6)
-    return client.name
-
-
-@operation(1, when=lambda world: world.clients)
-def crash_client(world, random):
-    client, silent = random.choice(world.clients), random.random() < 0.5
-    world.leave(client)
-    client.crash(silent=silent)
-    return f"{client} {'silently' if silent else ''}"
-
-
-@operation(6, when=lambda world: any(len(one.watched) < MOST_SUBSCRIPTIONS for one in world.actors))
-def subscribe(world, random):
-    actor = random.choice([one for one in world.actors if len(one.watched) < MOST_SUBSCRIPTIONS])
-    watched = Watched(actor, random.choice(HANDLERS), actor.types)
-    actor.start(actor.subscribe(watched), most=6)
-    return f"{watched} to {', '.join(watched.types)}, {actor.options()}"
-
-
-@operation(2, when=lambda world: any(len(one.watched) < MOST_SUBSCRIPTIONS for one in world.actors))
-def iterate(world, random):
-    actor = random.choice([one for one in world.actors if len(one.watched) < MOST_SUBSCRIPTIONS])
-    watched = Watched(actor, "iterator", actor.types)
-    actor.start(actor.iterate(watched), most=float("inf"))
-    return f"{watched} to {', '.join(watched.types)}, {actor.options()}"
-
-
-@operation(2, when=_a_subscription)
-def unsubscribe(world, random):
-    watched = random.choice(_a_subscription(world))
-    watched.actor.start(watched.actor.unsubscribe(watched), most=12)
-    return watched.name
-
-
-@operation(12, when=lambda world: world.actors)
-def publish(world, random):
-    actor = random.choice(world.actors)
-    names = [random.choice(list(TYPES)) for _ in range(random.choice((1, 3, 20, 60)))]
-    size, pause = random.choice((0, 10, 3000)), random.choice((0, 0, 0.001, 0.05))
-    nowait = random.random() < 0.3
-    work = actor.publish(random.choice(actor.publishers), names, "x" * size, nowait=nowait, pause=pause)
-    actor.start(work, most=300)
-    return f"{actor}, {len(names)} messages of {size} bytes{', nowait' if nowait else ''}, {pause} s apart"
-
-
-@operation(4)
-def wait(world, random):
-    seconds = random.choice((0.05, 0.5, 3, 12, 35))
-    world.pass_time(seconds)
-    return f"{seconds} s"
-
-
-@operation(2, when=World.wires)
-def partition(world, random):
-    wire, direction = random.choice(world.wires()), random.choice(("up", "down", "both"))
-    wire.cut(up=direction != "down", down=direction != "up")
-    return f"{wire}, {direction}"
-
-
-@operation(1, when=World.wires)
-def reset(world, random):
-    wire = random.choice(world.wires())
-    wire.reset()
-    return f"{wire}"
-
-
-@operation(2, when=World.wires)
-def stall(world, random):
-    wire, seconds = random.choice(world.wires()), random.choice((0.1, 2, 8))
-    end = random.choice((wire.client, wire.server))
-    wire.hurt = True
-    end.stall(stalled=True)
-    world.loop.call_later(seconds, lambda: end.stall(stalled=False))
-    return f"{wire}, the {'client' if end is wire.client else 'bridge'} reads nothing for {seconds} s"
-
-
-@operation(2, when=lambda world: world.wires())
-def heal(world, random):
-    world.network.heal()
-
-
-@operation(1, when=lambda world: world.server is not None)
-def crash_bridge(world, random):
-    server, silent = world.server, random.random() < 0.5
-    world.server = None
-    server.crash(silent=silent)
-    return f"{server} {'silently' if silent else ''}"
-
-
-@operation(8, when=lambda world: world.server is None)
-def start_bridge(world, random=None):
-    server = world.server = Server(world, world.new_name("bridge"))
-    server.start(server.open(), most=1)
-    return server.name
-
-
-@operation(1, when=lambda world: world.server is not None and world.server.contracts.schema is not SCHEMAS[-1])
-def reload(world, random):
-    contracts = world.server.contracts
-    previous = contracts.schema
-    world.generation = min(world.generation + 1, len(SCHEMAS) - 1)
-    current = SCHEMAS[world.generation]
-    contracts.apply(current)
-    contracts.tell(Change("applied", "simulation", previous, current))
-    return f"version {current.version}"
-
-
-@operation(2)
-def settle(world, random):
-    world.quiet()
-
-
-# --- whole runs ---
-
-
-def run(seed, steps=25):
-    """A world from its beginning to its end; the trace of it."""
-    world = World(seed)
-    random = Random(f"steps {seed}")
-    try:
-        for _ in range(steps):
-            possible = [one for one in OPERATIONS if one.possible(world)]
-            (chosen,) = random.choices(possible, [one.weight for one in possible])
-            world.step(chosen, random)
-        world.finish()
-    finally:
-        world.dispose()
-    return world.trace
