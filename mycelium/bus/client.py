@@ -399,7 +399,8 @@ class MyceliumClient:
         start = asyncio.get_running_loop().time()
         conversation = self._conversation
         if self._deadline is not None:
-            self._deadline.reschedule(start)  # whoever is connecting is told
+            with contextlib.suppress(RuntimeError):  # it has expired just now
+                self._deadline.reschedule(start)  # whoever is connecting is told
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_SECONDS):
                 with contextlib.suppress(ConnectionLost, Refused):
