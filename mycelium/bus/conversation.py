@@ -197,8 +197,8 @@ class Conversation:
         try:
             while not self.lost.done():
                 await asyncio.wait([self.lost], timeout=_TICK_SECONDS)
-                if self.is_open:
-                    link.tick()
+                if link.is_open:
+                    link.tick(silent=bool(self._parting))
                     self._listener.on_tick()
         except asyncio.CancelledError:
             if not self.lost.done():

@@ -156,11 +156,16 @@ class Link(asyncio.BufferedProtocol):
         """Wait until the socket takes more, or is gone."""
         await self._writable.wait()
 
-    def tick(self) -> None:
-        """Look at the clock; to be called about once a second."""
+    def tick(self, *, silent: bool = False) -> None:
+        """Look at the clock; to be called about once a second.
+
+        Args:
+            silent: Ask for nothing: after a Goodbye nothing may be asked, but the bridge may still be lost.
+        """
         match self.heartbeat.check(self._loop.time()) if self.heartbeat is not None else Due.NOTHING:
             case Due.PING:
-                self.send(self._core.Ping(nonce=0))
+                if not silent:
+                    self.send(self._core.Ping(nonce=0))
             case Due.DEAD:
                 self.abort("nothing heard for three heartbeats")
             case Due.NOTHING:
