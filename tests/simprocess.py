@@ -17,7 +17,19 @@ from mycelium.bus.subscription import DEFAULT_QUEUE
 from mycelium.bus.transport import SessionProtocol
 from mycelium.schema.parse import parse_text
 
-__all__ = ["EXPECTED", "HANDLERS", "SCHEMAS", "TYPES", "Actor", "Client", "Mischief", "Sent", "Server", "Watched"]
+__all__ = [
+    "EXPECTED",
+    "HANDLERS",
+    "PROMPT",
+    "SCHEMAS",
+    "TYPES",
+    "Actor",
+    "Client",
+    "Mischief",
+    "Sent",
+    "Server",
+    "Watched",
+]
 
 ADDRESS = ("tcp", "sim", 7777)
 URL = "tcp://sim:7777"
@@ -218,6 +230,8 @@ class Watched:
 
 HANDLERS = ("sync", "raising", "quick", "failing", "slow", "stuck", "echoing", "bouncing")
 """Ways of taking messages; the last two publish a Tock for each Tick."""
+PROMPT = {"sync", "raising", "quick", "bouncing", "iterator"}
+"""Those that never keep a message waiting."""
 
 
 # --- processes ---
@@ -247,6 +261,7 @@ class Actor:
         self.contracts = _take_handle(SCHEMAS[self.generation])
         self.queue = world.random.choice((None, None, 1, 4, 32))
         self.window = world.random.choice((None, None, 1, 4, 64))
+        self.heartbeat = world.random.choice((1, 10, 10))
         self.types = world.random.choice((["Tick"], ["Tock"], ["Tick", "Tock"]))
         self.publishers = [Publisher(self) for _ in range(2)]
         self._context = copy_context()
@@ -387,7 +402,7 @@ class Client(Actor):
 
     def __init__(self, world):
         super().__init__(world, world.new_name("client"))
-        self.api = self.client = mycelium.MyceliumClient(self.contracts, name=self.name)
+        self.api = self.client = mycelium.MyceliumClient(self.contracts, name=self.name, heartbeat=self.heartbeat)
         self.connected = False
         self.wire = None
 

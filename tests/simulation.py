@@ -14,7 +14,7 @@ from random import Random
 import attrs
 from simloop import Deadlock, SimLoop
 from simnet import Network
-from simprocess import EXPECTED, Actor, Mischief, Server
+from simprocess import EXPECTED, PROMPT, Actor, Mischief, Server
 
 __all__ = ["Violation", "World"]
 
@@ -212,6 +212,7 @@ class World:
         """All that was accepted on connections that lived through it has been got, or is counted."""
         for actor in [*self.actors, *self.gone]:
             if actor.intact():
+                self._check_prompt(actor)
                 for watched in actor.watched:
                     if watched.since is not None and not watched.ended:
                         self._check_watched(watched)
@@ -221,6 +222,15 @@ class World:
         self.recent = {key: one for key, one in self.recent.items() if one.accepted is None}
         if self._violations:
             self._fail(*self._violations)
+
+    def _check_prompt(self, actor):
+        """Whose handlers take no time has nothing waiting."""
+        live = [one for one in actor.watched if one.since is not None and not one.ended]
+        if all(one.kind in PROMPT for one in actor.watched):
+            for watched in live:
+                waiting = watched.subscription.stats().queued + actor.queued_for(watched.types)
+                if waiting:
+                    self.violate(f"{waiting} messages wait for {watched}, and nobody knows what for")
 
     def _check_watched(self, watched):
         fitting = {key: one for key, one in self.recent.items() if one.type_name in watched.types}

@@ -135,7 +135,8 @@ def test_p34_an_hour_of_nothing_but_heartbeats_ends_no_connection(world):
 def test_p79_a_handler_that_never_returns_holds_up_nobody_else(world):
     client = _connected(world)
     stuck, quick = Watched(client, "stuck"), Watched(world.server, "quick")
-    client.types = world.server.types = stuck.types = quick.types = ["Tick"]
+    stuck.types = quick.types = ["Tick"]
+    client.queue = client.window = world.server.queue = None
     for watched in (stuck, quick):
         watched.actor.start(watched.actor.subscribe(watched), most=1)
     world.pass_time(1)
@@ -145,6 +146,18 @@ def test_p79_a_handler_that_never_returns_holds_up_nobody_else(world):
     assert quick.subscription.stats().delivered == 5000
     assert stuck.subscription.stats().delivered == 2
     assert stuck.excused() == 5000 - 3
+    world.finish()
+
+
+def test_p31_a_bridge_that_is_lost_after_its_goodbye_is_noticed(world):
+    client = _connected(world)
+    stopped = world.lose_server()
+    stopped.bridge.sessions[0].say_goodbye("shutdown")
+    world.pass_time(0.1)
+    world.network.wire_of(client.name).cut(up=True, down=True)
+    world.pass_time(33)
+    assert client.client._conversation.lost.done()
+    stopped.start(stopped.close(), most=12)
     world.finish()
 
 
