@@ -87,9 +87,10 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def dispose(self):
         """End everything, whatever state it is in."""
-        for task in self.running():
-            task.cancel()
         try:
+            self.run_until_complete(asyncio.sleep(0))  # nobody is cancelled before his beginning
+            for task in self.running():
+                task.cancel()
             if self.running():
                 self.run_until_complete(asyncio.wait(self.running(), timeout=60))
         except Deadlock:

@@ -113,6 +113,7 @@ class Watched:
     Attributes:
         subscription: With the counters; None until it is confirmed.
         since: The moment when it was confirmed.
+        left: Whether nothing more is promised to it.
         ended: Whether nothing may come any more.
         missing: What it should have got and has not.
     """
@@ -122,7 +123,7 @@ class Watched:
         self.name = f"{actor.name}.{next(actor.numbers)} ({kind})"
         self.subscription = None
         self.since = None
-        self.ended = False
+        self.left = self.ended = False
         self.missing = set()
         self.slack = self.total = 0
         self.publisher = Publisher(actor)
@@ -299,7 +300,7 @@ class Actor:
         try:
             watched.confirmed(await self.api.subscribe(watched.handler(), *types, **self.options()))
         except EXPECTED:
-            watched.ended = True
+            watched.left = watched.ended = True
             raise
 
     async def iterate(self, watched):
@@ -311,11 +312,12 @@ class Actor:
                 async for message in stream:
                     watched.take(message)
         finally:
-            watched.ended = True
+            watched.left = watched.ended = True
 
     async def unsubscribe(self, watched):
+        watched.left = True
         await watched.subscription.unsubscribe()
-        watched.ended = True
+        watched.ended |= watched.kind != "iterator"  # which gives out what it has
 
     async def publish(self, publisher, type_names, filler, *, nowait, pause):
         async with publisher.turn:
@@ -421,7 +423,8 @@ class Client(Actor):
         in_time = self.world.loop.time() - begun < IN_TIME
         self.parted = usable and in_time and not hurt and not self.wire.hurt
         for each in self.watched:
-            each.ended = True
+            each.left = True
+            each.ended |= each.kind != "iterator"
         await self.end()
 
     def crash(self, *, silent):

@@ -43,8 +43,9 @@ def operation(weight, *, when=lambda _: True):
     """Have a function be one of the operations."""
 
     def enter(act):
-        OPERATIONS.append(Operation(act.__name__, weight, when, act))
-        return act
+        entered = Operation(act.__name__, weight, when, act)
+        OPERATIONS.append(entered)
+        return entered
 
     return enter
 
@@ -56,7 +57,7 @@ def _an_actor(world, random, *, room=False):
 
 
 def _a_subscription(world):
-    return [each for actor in world.actors for each in actor.watched if each.subscription and not each.ended]
+    return [each for actor in world.actors for each in actor.watched if each.subscription and not each.left]
 
 
 @operation(4, when=lambda world: len(world.clients) < MOST_CLIENTS)

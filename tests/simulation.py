@@ -24,7 +24,7 @@ DEAF_SECONDS = 40.0
 
 
 QUIET_SECONDS = 1.0
-"""Without a publish; by then all drops have been told."""
+"""Without a publish."""
 
 
 class Violation(AssertionError):
@@ -214,7 +214,7 @@ class World:
             if actor.intact():
                 self._check_prompt(actor)
                 for watched in actor.watched:
-                    if watched.since is not None and not watched.ended:
+                    if watched.since is not None and not watched.left:
                         self._check_watched(watched)
         for actor in self.actors:
             actor.renew()
@@ -225,7 +225,7 @@ class World:
 
     def _check_prompt(self, actor):
         """Whose handlers take no time has nothing waiting."""
-        live = [one for one in actor.watched if one.since is not None and not one.ended]
+        live = [one for one in actor.watched if one.since is not None and not one.left]
         if all(one.kind in PROMPT for one in actor.watched):
             for watched in live:
                 waiting = watched.subscription.stats().queued + actor.queued_for(watched.types)
@@ -255,8 +255,10 @@ class World:
             self._fail(f"left behind: {left}")
 
     def _settled(self):
-        lately = self.loop.time() - self.last_publish < QUIET_SECONDS
-        return not lately and self.network.idle and not any(job.deadline < float("inf") for job in self._running())
+        if self.loop.time() - self.last_publish < QUIET_SECONDS or not self.network.idle:
+            return False
+        untold = self.server is not None and any(one.lagging for one in self.server.outboxes())
+        return not untold and not any(job.deadline < float("inf") for job in self._running())
 
     def _running(self):
         for job in self._jobs:

@@ -1,15 +1,19 @@
 """Worlds in virtual time: whatever happens, the law and the order hold, nothing comes twice, nothing stays behind."""
 
 import asyncio
+import hashlib
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from simloop import Deadlock, SimLoop
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from simprocess import ADDRESS, Client, Watched
-from simsteps import OPERATIONS, run
+from simsteps import OPERATIONS, run, start_client, subscribe
 from simulation import Violation, World
 
 import mycelium.bus.remote
@@ -52,10 +56,13 @@ class Machine(RuleBasedStateMachine):
 
     world = None
 
-    @initialize(seed=st.integers(0, 1000))
-    def begin(self, seed):
+    @initialize(seed=st.integers(0, 1000), random=st.randoms(use_true_random=False))
+    def begin(self, seed, random):
         self.world = World(seed)
         self.failed = False
+        for operation in (start_client, start_client, subscribe, subscribe):
+            self.world.step(operation, random)
+            self.world.pass_time(0.2)
 
     def act(self, operation, random):
         try:
@@ -83,11 +90,12 @@ def _rule_of(operation):
 
 
 for _operation in OPERATIONS:
-    setattr(Machine, _operation.name, _rule_of(_operation))
+    for _number in range(max(1, _operation.weight // 2)):  # Hypothesis takes each rule as often as the others
+        setattr(Machine, f"{_operation.name}_{_number}", _rule_of(_operation))
 
 TestWhatHypothesisTries = Machine.TestCase
 TestWhatHypothesisTries.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -261,6 +269,13 @@ def test_a_broken_queue_at_the_bridge_is_found(broken, monkeypatch):
     assert _first_violation() is not None
 
 
+def test_hypothesis_finds_a_broken_queue_and_tells_a_short_story(monkeypatch):
+    monkeypatch.setattr(mycelium.bus.remote, "Outbox", Shuffling)
+    quickly = settings(Machine.TestCase.settings, max_examples=300, database=None, phases=[Phase.generate])
+    with pytest.raises(Violation, match="got .* after"):
+        run_state_machine_as_test(Machine, settings=quickly)
+
+
 def test_a_subscription_that_loses_messages_is_found(monkeypatch):
     turns, offer = itertools.count(1), LocalSubscription.offer
 
@@ -334,37 +349,14 @@ def test_a_seed_tells_the_whole_story(seed):
     assert run(seed) == run(seed)
 
 
-def test_time_passes_only_when_there_is_nothing_to_do():
-    loop = SimLoop()
-    seen = []
-
-    async def main():
-        loop.call_later(3600, seen.append, "later")
-        await asyncio.sleep(1800)
-        seen.append(loop.time())
-        assert await asyncio.to_thread(sum, [1, 2]) == 3
-        assert loop.time() == 1800
-        await asyncio.sleep(1801)
-
-    loop.run_until_complete(main())
-    loop.dispose()
-    assert seen == [1800, "later"]
+def _story_of(*seeds):
+    return hashlib.sha256("\n".join(line for seed in seeds for line in run(seed)).encode()).hexdigest()
 
 
-def test_who_waits_for_nothing_is_told():
-    loop = SimLoop()
-    with pytest.raises(Deadlock, match="everybody waits"):
-        loop.run_until_complete(loop.create_future())
-    loop.dispose()
-
-
-def test_who_spins_is_told():
-    loop = SimLoop()
-
-    async def spin():
-        while True:  # noqa: ASYNC110  it is what must not be
-            await asyncio.sleep(0)
-
-    with pytest.raises(Deadlock, match="without waiting"):
-        loop.run_until_complete(spin())
-    loop.dispose()
+def test_another_process_with_other_hashes_tells_the_same_story():
+    code = "import test_simulation as it; print(it._story_of(*range(10)))"
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent), *sys.path])
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path}
+        told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert told.stdout.strip() == _story_of(*range(10))
