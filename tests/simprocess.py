@@ -449,7 +449,8 @@ class Client(Actor):
             self.wire.stopped_well = False
 
     def most_held(self):
-        return self.window or DEFAULT_WINDOW
+        """A window; one more for each subscription that may have been left with messages still on their way."""
+        return (self.window or DEFAULT_WINDOW) * (1 + sum(one.left for one in self.watched))
 
     def _outboxes(self):
         server = self.world.server

@@ -13,7 +13,7 @@ from simulation import World
 
 from mycelium.bus.reload import Change
 
-__all__ = ["OPERATIONS", "operation", "run"]
+__all__ = ["OPERATIONS", "operation", "populate", "run"]
 
 MOST_CLIENTS = 4
 MOST_SUBSCRIPTIONS = 4
@@ -192,11 +192,19 @@ def settle(world, random):
 # --- whole runs ---
 
 
+def populate(world, random):
+    """Two clients, and somebody who listens, before anything happens."""
+    for begin in (start_client, start_client, subscribe, subscribe):
+        world.step(begin, random)
+        world.pass_time(0.2)
+
+
 def run(seed, steps=30):
     """A world from its beginning to its end; the trace of it."""
     world = World(seed)
     random = Random(f"steps {seed}")
     try:
+        populate(world, random)
         for _ in range(steps):
             possible = [one for one in OPERATIONS if one.possible(world)]
             (chosen,) = random.choices(possible, [one.weight for one in possible])

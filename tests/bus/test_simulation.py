@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from simprocess import ADDRESS, Client, Watched
-from simsteps import OPERATIONS, run, start_client, subscribe
+from simsteps import OPERATIONS, populate, run
 from simulation import Violation, World
 
 import mycelium.bus.remote
@@ -60,9 +60,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self, seed, random):
         self.world = World(seed)
         self.failed = False
-        for operation in (start_client, start_client, subscribe, subscribe):
-            self.world.step(operation, random)
-            self.world.pass_time(0.2)
+        populate(self.world, random)
 
     def act(self, operation, random):
         try:
