@@ -22,9 +22,11 @@ from mycelium.bus.outbox import Outbox
 from mycelium.bus.subscription import LocalSubscription
 
 KEPT_SEEDS = [
-    914,  # a client that was closed while its `connect` timed out raised RuntimeError
+    902,  # a publish waited for ever for a bridge that was lost after its Goodbye
+    1860,  # a client that was closed while its `connect` timed out raised RuntimeError
 ]
-"""Each has failed once; beside it stands what it has found."""
+"""Each has failed once; beside it stands what it has found, which has a test of its own too: another operation, or
+another weight, makes another story of every seed."""
 
 
 # --- worlds ---
@@ -36,7 +38,7 @@ def test_what_once_failed_holds(seed):
 
 
 def test_the_promises_hold_in_many_worlds():
-    for seed in range(400):
+    for seed in range(250):
         run(seed)
 
 
