@@ -2,7 +2,8 @@
 
 An operation is a function `(world, random)` that gives what to write into the list of steps, with `@operation(weight)`
 before it and, where it is not always possible, `when=`. What takes time it hands to `actor.start(coroutine, most=…)`:
-the job has to be over in so many seconds. The seeded runs and the Hypothesis machine take up all `OPERATIONS`.
+the job has to be over in so many seconds, and may raise what is in `EXPECTED`. The seeded runs and the Hypothesis
+machine take up all `OPERATIONS`.
 """
 
 from random import Random

@@ -6,6 +6,7 @@ reliability.md has it. What a process does is in `simprocess`, the operations ar
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import logging
 from collections import deque
@@ -68,6 +69,8 @@ class World:
 
     def __init__(self, seed):
         self.seed = seed
+        self._collecting = gc.isenabled()
+        gc.disable()  # it comes when it likes, and what it finds may speak to the loop
         self.random = Random(f"world {seed}")
         self.loop = SimLoop()
         self.loop.thread_seconds = lambda: self.random.choice((0.0, 0.01, 0.3))
@@ -189,6 +192,8 @@ class World:
         propagate, level = self._log_state
         self._logger.propagate = propagate
         self._logger.setLevel(level)
+        if self._collecting:
+            gc.enable()
 
     # --- looking ---
 
