@@ -16,19 +16,28 @@ if TYPE_CHECKING:
     from mycelium.bus.delivery import Delivery
     from mycelium.bus.errors import (
         AuthError,
+        BackpressureTimeout,
         BindError,
         BufferFull,
         BusError,
         ClosedError,
+        ConfirmTimeout,
         ConnectError,
         ConnectionLost,
+        DrainingError,
+        DrainTimeout,
+        NoResponders,
+        NoSubscribers,
         QueueFull,
         Refused,
         SchemaMismatch,
         UsageError,
         VersionError,
+        WouldDeadlock,
     )
     from mycelium.bus.limits import Limits
+    from mycelium.bus.receipt import Receipt
+    from mycelium.bus.stats import SubscriptionStats
     from mycelium.compat import Report, check_compatibility
     from mycelium.errors import MyceliumError
     from mycelium.handle import Contracts, bind, load
@@ -57,19 +66,28 @@ _HOMES = {
     "mycelium.bus.delivery": ["Delivery"],
     "mycelium.bus.errors": [
         "AuthError",
+        "BackpressureTimeout",
         "BindError",
         "BufferFull",
         "BusError",
         "ClosedError",
+        "ConfirmTimeout",
         "ConnectError",
         "ConnectionLost",
+        "DrainTimeout",
+        "DrainingError",
+        "NoResponders",
+        "NoSubscribers",
         "QueueFull",
         "Refused",
         "SchemaMismatch",
         "UsageError",
         "VersionError",
+        "WouldDeadlock",
     ],
     "mycelium.bus.limits": ["Limits"],
+    "mycelium.bus.receipt": ["Receipt"],
+    "mycelium.bus.stats": ["SubscriptionStats"],
     "mycelium.compat": ["Report", "check_compatibility"],
     "mycelium.handle": ["Contracts", "bind", "load"],
     "mycelium.errors": ["MyceliumError"],
@@ -90,17 +108,19 @@ _HOMES = {
     "mycelium.schema.rules": ["rule"],
     "mycelium.wire.errors": ["DecodeError", "EncodeError", "ProtocolError"],
 }
-_SUBMODULES = frozenset({"events", "testing"})
+_SUBMODULES = frozenset({"events", "sync", "testing"})
 """What users write as `mycelium.events.SchemaChanged` without another import."""
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AuthError",
+    "BackpressureTimeout",
     "BindError",
     "Bridge",
     "BufferFull",
     "BusError",
     "ClosedError",
+    "ConfirmTimeout",
     "ConnectError",
     "ConnectionLost",
     "ContractError",
@@ -110,6 +130,8 @@ __all__ = [
     "Contracts",
     "DecodeError",
     "Delivery",
+    "DrainTimeout",
+    "DrainingError",
     "EncodeError",
     "Fault",
     "JsonError",
@@ -119,17 +141,22 @@ __all__ = [
     "MessageError",
     "MyceliumClient",
     "MyceliumError",
+    "NoResponders",
+    "NoSubscribers",
     "ProtocolError",
     "QueueFull",
+    "Receipt",
     "Refused",
     "Report",
     "RuleError",
     "Schema",
     "SchemaError",
     "SchemaMismatch",
+    "SubscriptionStats",
     "UnknownTypeError",
     "UsageError",
     "VersionError",
+    "WouldDeadlock",
     "__version__",
     "bind",
     "check_compatibility",

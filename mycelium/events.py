@@ -7,7 +7,22 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from mycelium.schema.compat.report import Report
 
-__all__ = ["Event", "SchemaChanged", "SchemaRefused"]
+__all__ = [
+    "Closed",
+    "Connected",
+    "Connecting",
+    "Disconnected",
+    "Draining",
+    "Event",
+    "Gap",
+    "HandlerFailing",
+    "PublishRefused",
+    "Reconnecting",
+    "Recovered",
+    "SchemaChanged",
+    "SchemaRefused",
+    "SlowConsumer",
+]
 
 
 @frozen
@@ -51,3 +66,138 @@ class SchemaRefused(Event):
     reasons: tuple[str, ...]
     report: "Report | None" = field(default=None, repr=False)
     clients: tuple[str, ...] = ()
+
+
+@frozen
+class Connecting(Event):
+    """A client asks a bridge in for the first time."""
+
+    url: str
+
+
+@frozen
+class Connected(Event):
+    """A client is in: subscribed to everything that it had, with nothing left in its send buffer from before.
+
+    Attributes:
+        url: Of the bridge.
+        session: The number that the bridge gave this connection.
+        epoch: How many connections the client has had with this one.
+    """
+
+    url: str
+    session: int
+    epoch: int
+
+
+@frozen
+class Disconnected(Event):
+    """The connection of a client is gone."""
+
+    reason: str
+
+
+@frozen
+class Reconnecting(Event):
+    """A client tries again.
+
+    Attributes:
+        attempt: From 1, since the connection was lost.
+        delay: Seconds until then.
+        reason: What went wrong last.
+    """
+
+    attempt: int
+    delay: float
+    reason: str
+
+
+@frozen
+class Draining(Event):
+    """A client, or a bus, takes nothing new, and finishes what it has."""
+
+
+@frozen
+class Closed(Event):
+    """It is over; no event comes after this one."""
+
+    reason: str
+
+
+@frozen
+class Gap(Event):
+    """A subscriber did not get everything.
+
+    Attributes:
+        types: Names of the messages that are missing, or may be.
+        count: How many; None where nobody can know, as after a reconnect.
+        reason: Why, as counters have it: `dropped_oldest`, `dropped_newest`, `memory`; or `reconnect`.
+        subscriber: The handler's name, or `an iterator`.
+    """
+
+    types: tuple[str, ...]
+    count: int | None
+    reason: str
+    subscriber: str
+
+
+@frozen
+class SlowConsumer(Event):
+    """A subscriber's queue is full, and its lag policy acts; told once, until `Recovered`.
+
+    Attributes:
+        subscriber: The handler's name, `an iterator`, or the client's name and the number of its subscription.
+        types: Names of the messages that it has subscribed to; empty for all.
+        on_lag: The policy.
+        queued: Messages that wait.
+    """
+
+    subscriber: str
+    types: tuple[str, ...]
+    on_lag: str
+    queued: int
+
+
+@frozen
+class Recovered(Event):
+    """The queue of a slow subscriber has been empty again.
+
+    Attributes:
+        subscriber: As in `SlowConsumer`.
+        types: The same.
+        dropped: Messages that it lost meanwhile.
+    """
+
+    subscriber: str
+    types: tuple[str, ...]
+    dropped: int
+
+
+@frozen
+class HandlerFailing(Event):
+    """A handler has raised a hundred times in a row; its subscription goes on.
+
+    Attributes:
+        handler: Its name.
+        failures: In a row.
+        error: The name of the last exception's class.
+    """
+
+    handler: str
+    failures: int
+    error: str
+
+
+@frozen
+class PublishRefused(Event):
+    """The bridge refused messages that nobody waits for a receipt of.
+
+    Attributes:
+        code: The wire protocol's error code.
+        name: Its name, as logs and metrics have it.
+        type_id: The type of the message, where the bridge said it.
+    """
+
+    code: int
+    name: str
+    type_id: int | None

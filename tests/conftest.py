@@ -9,7 +9,7 @@ import pytest
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 DEADLINE = 30.0
-"""Seconds that one asynchronous test may take; it is there for hangs, not for timing."""
+"""Seconds that one asynchronous test may take, a slow one ten times that; it is there for hangs, not for timing."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -18,18 +18,19 @@ def pytest_pyfunc_call(pyfuncitem):
     if not inspect.iscoroutinefunction(pyfuncitem.function):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    seconds = DEADLINE * (10 if pyfuncitem.get_closest_marker("slow") else 1)
     unhandled = []
     with asyncio.Runner(debug=True) as runner:
         runner.get_loop().set_exception_handler(lambda _, context: unhandled.append(context))
         # Debug mode would log each step that a busy machine makes slow.
         runner.get_loop().slow_callback_duration = DEADLINE
-        runner.run(_guarded(pyfuncitem.function(**arguments)))
+        runner.run(_guarded(pyfuncitem.function(**arguments), seconds))
     assert not unhandled, unhandled
     return True
 
 
-async def _guarded(test):
-    async with asyncio.timeout(DEADLINE):
+async def _guarded(test, seconds):
+    async with asyncio.timeout(seconds):
         await test
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert not left, f"tasks left behind: {left}"

@@ -1,23 +1,30 @@
 """Listeners, and the sessions of everybody who came through them."""
 
 import asyncio
+import contextlib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from threading import get_ident
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, final
+from typing import Any, Final, NamedTuple, Protocol, Self, final
 
 from mycelium.bus.errors import UsageError
-from mycelium.bus.limits import Limits
+from mycelium.bus.exchange import Exchange, Fate
+from mycelium.bus.intake import Intake
+from mycelium.bus.limits import Limits, affordable
+from mycelium.bus.listeners import Listeners
 from mycelium.bus.meeting import Acquaintances
 from mycelium.bus.negotiation import FULL_STANDING, Standing
+from mycelium.bus.pressure import Pressure
 from mycelium.bus.queries import Refusal, answer
 from mycelium.bus.reload import Change, Reloader
-from mycelium.bus.router import Router
 from mycelium.bus.session import Session
-from mycelium.bus.sockets import BACKLOG, UnixListener, open_tcp
+from mycelium.bus.stats import BusStats
 from mycelium.bus.tasks import Tasks
+from mycelium.bus.thread import check_thread
 from mycelium.bus.transport import SessionProtocol
 from mycelium.bus.tuning import READ_SIZE
-from mycelium.bus.urls import Address, parse_url
+from mycelium.bus.urls import parse_url
 from mycelium.handle import Contracts, core_protocol
 from mycelium.schema.document import document_bytes
 from mycelium.schema.model import Schema
@@ -25,8 +32,9 @@ from mycelium.schema.registry import Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import ErrorCode, ProtocolError
+from mycelium.wire.metadata import Metadata
 
-__all__ = ["Bridge", "Exchange"]
+__all__ = ["Bridge", "Closed", "Hub"]
 
 _TICK_SECONDS: Final = 0.25
 _TICKS_PER_HANDSHAKE: Final = 20
@@ -34,21 +42,22 @@ _TICKS_PER_HANDSHAKE: Final = 20
 _SWEEP_SECONDS: Final = 1.0
 """How often open sessions are looked at."""
 _GRACE_SECONDS: Final = 5.0
+_ANSWER_SECONDS: Final = 1.0
+"""How long a client may take to answer the Goodbye where it has not published."""
+_MOST_CLOSED: Final = 1000
 
 
-class Exchange(Protocol):
+class Hub(Protocol):
     """The bus that a bridge belongs to."""
 
-    router: Router
-    contracts: Contracts
+    exchange: Exchange
+
+    def stats(self) -> BusStats:
+        """The counters of everything."""
 
     @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:
         """Fields of the newest generation that must not decrease, by type id."""
-
-    @property
-    def registry(self) -> Registry[Codec]:
-        """The newest generation."""
 
     def next_session(self) -> int:
         """A number that no session of the bus has had."""
@@ -56,8 +65,21 @@ class Exchange(Protocol):
     def limit_payload(self, max_payload: int) -> None:
         """Publish nothing that is larger, in bytes."""
 
-    def publish_batch(self, batch: Batch, session: Session) -> None:
-        """Hand frames from a client to everybody who wants them."""
+
+class Closed(NamedTuple):
+    """A connection that was.
+
+    Attributes:
+        session: Its number.
+        client: The name that the client gave itself.
+        reason: Why it ended.
+        received: Messages that it had published.
+    """
+
+    session: int
+    client: str
+    reason: str
+    received: int
 
 
 @final
@@ -65,31 +87,34 @@ class Bridge:
     """Serves a bus to socket clients; an async context manager that listens inside its block.
 
     Args:
-        exchange: The bus.
+        hub: The bus.
         urls: Where to listen; port 0 means any free one.
         name: What clients are told.
         limits: What is taken from a client.
 
     Attributes:
         core: The core protocol.
+        exchange: Where messages are routed.
+        closed: The last thousand connections that are gone.
+        pressure: What is done about clients that do not read.
         reloader: What reads the contracts file again when a client asks for it.
     """
 
-    def __init__(
-        self, exchange: Exchange, urls: Sequence[str], name: str = "mycelium", limits: Limits | None = None
-    ) -> None:
+    def __init__(self, hub: Hub, urls: Sequence[str], name: str = "mycelium", limits: Limits | None = None) -> None:
         self.name = name
-        self.limits = limits or Limits()
+        self.limits = self._asked = limits or Limits()
         self.core = core_protocol()
-        self._exchange = exchange
+        self.exchange = hub.exchange
+        self.pressure = Pressure(hub.exchange.ledger)
+        self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
+        self._hub = hub
         self._wanted = [parse_url(url) for url in urls]
-        self._addresses: list[Address] = []
-        self._servers: list[asyncio.Server] = []
-        self._unix: list[UnixListener] = []
-        self._read_buffer = memoryview(bytearray(READ_SIZE))
+        read_buffer = memoryview(bytearray(READ_SIZE))
+        self._listeners = Listeners(lambda: SessionProtocol(self, read_buffer))
         self._protocols: dict[int, SessionProtocol] = {}
         self._handshaking: dict[int, SessionProtocol] = {}
         self._lagging: dict[int, Session] = {}
+        self._holding: dict[Intake, None] = {}
         self._document: tuple[Schema, bytes] | None = None
         self._acquaintances = Acquaintances()
         self._tasks = Tasks()
@@ -98,6 +123,7 @@ class Bridge:
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
         self._serving = False
+        self._thread: int | None = None
         self._changed = asyncio.Event()
         """Set when a session is gone or has said Goodbye."""
 
@@ -116,7 +142,7 @@ class Bridge:
     @property
     def urls(self) -> list[str]:
         """Where it listens, with the ports that it got."""
-        return [str(address) for address in self._addresses]
+        return [str(address) for address in self._listeners.addresses]
 
     @property
     def sessions(self) -> list[Session]:
@@ -128,47 +154,57 @@ class Bridge:
 
         Raises:
             BindError: One of them cannot be opened.
-            UsageError: It is serving already.
+            UsageError: It is serving already, or this is not the bus's thread.
         """
         if self._serving:
             raise UsageError("the bridge is serving already; make another one with bus.serve()")
         self._serving = True
+        self.limits = affordable(self._asked)
         try:
             for address in self._wanted:
-                await self._listen(address)
+                self._listeners.open(address)
+            self._hub.limit_payload(self.limits.max_payload)
         except BaseException:
             self._stop_listening()
             raise
-        self._exchange.limit_payload(self.limits.max_payload)
+        self._thread = get_ident()
         self.remember(self.registry.schema)
         loop = asyncio.get_running_loop()
-        on_change = self._exchange.contracts.on_change
+        on_change = self.exchange.contracts.on_change
         self._forget_changes = on_change(lambda change: loop.call_soon_threadsafe(self._on_change, change))
         self._tick()
 
-    async def close(self, grace: float = _GRACE_SECONDS) -> None:
+    async def close(self, grace: float = _GRACE_SECONDS, flush: float | None = None) -> None:
         """Stop listening, say Goodbye, send what is queued, and close. May be called twice.
 
-        Clients that have published may still publish until they answer the Goodbye.
+        What is still queued in the end is counted as dropped, `shutdown_deadline`.
 
         Args:
-            grace: Seconds for all of it; then what is left is cut off.
+            grace: Seconds during which clients that have published may still publish, until they answer the Goodbye.
+            flush: Seconds after that to send what is queued; None for what is left of the grace.
+
+        Raises:
+            UsageError: This is not the bridge's thread.
         """
+        check_thread(self._thread, "bridge")
         self._stop_listening()
         for protocol in list(self._protocols.values()):
             protocol.session.say_goodbye(ErrorCode.SHUTDOWN.reason)
-        try:
-            async with asyncio.timeout(grace):
-                await self._until(lambda: not any(one.received and not one.said_goodbye for one in self.sessions))
-                for session in self.sessions:
-                    session.finish()
-                await self._until(lambda: not self._protocols)
-        except TimeoutError:
-            self.abort()
-            await self._until(lambda: not self._protocols)
+        now = asyncio.get_running_loop().time()
+        end = now + grace
+        # The first message of a client may be on its way; whoever does not answer holds nobody up for long.
+        await self._until(lambda: all(one.said_goodbye for one in self.sessions), min(end, now + _ANSWER_SECONDS))
+        await self._until(lambda: not any(one.may_publish for one in self.sessions), end)
+        for session in self.sessions:
+            session.finish()
+        end = end if flush is None else asyncio.get_running_loop().time() + flush
+        await self._until(lambda: not self._protocols, end)
+        self.abort()
+        await self._until(lambda: not self._protocols)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        await self._listeners.close()
         await self._tasks.end()
 
     def abort(self) -> None:
@@ -176,12 +212,16 @@ class Bridge:
         for protocol in list(self._protocols.values()):
             protocol.abort(ErrorCode.SHUTDOWN.reason)
 
+    def stats(self) -> BusStats:
+        """The counters of the bus."""
+        return self._hub.stats()
+
     # --- contracts ---
 
     @property
     def contracts(self) -> Contracts:
         """The handle of the bus."""
-        return self._exchange.contracts
+        return self.exchange.contracts
 
     def remember(self, schema: Schema) -> None:
         """Know contracts of clients that may come, by their digest."""
@@ -257,19 +297,14 @@ class Bridge:
     # --- what protocols and sessions call ---
 
     @property
-    def router(self) -> Router:
-        """Where subscriptions are entered."""
-        return self._exchange.router
-
-    @property
     def registry(self) -> Registry[Codec]:
         """The newest generation."""
-        return self._exchange.registry
+        return self.exchange.registry
 
     @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:
         """Fields of the newest generation that must not decrease, by type id."""
-        return self._exchange.monotonic
+        return self._hub.monotonic
 
     def document(self) -> bytes:
         """The contracts document of the newest generation, written once for all who ask."""
@@ -280,8 +315,8 @@ class Bridge:
 
     def open_session(self, protocol: SessionProtocol, now: float) -> Session:
         """A session for an accepted connection."""
-        number = self._exchange.next_session()
-        session = Session(number, self, protocol.schedule, now)
+        number = self._hub.next_session()
+        session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now)
         self._protocols[number] = self._handshaking[number] = protocol
         if not self._serving:
             session.refuse(ErrorCode.SHUTDOWN, "the bridge is stopping")
@@ -295,15 +330,27 @@ class Bridge:
 
     def forget_session(self, protocol: SessionProtocol) -> None:
         """The connection is gone."""
-        number = protocol.session.number
+        session = protocol.session
+        number = session.number
+        self.closed.append(Closed(number, session.client, session.reason or "", session.intake.received))
+        self.exchange.sessions.pop(number, None)
         self._protocols.pop(number, None)
+        self.pressure.forget(number)
         self._handshaking.pop(number, None)
         self._lagging.pop(number, None)
         self._changed.set()
 
-    def publish_batch(self, batch: Batch, session: Session) -> None:
+    def publish_batch(self, batch: Batch, session: Session, deadline: float | None) -> list[Fate]:
         """Hand frames from a client to everybody who wants them."""
-        self._exchange.publish_batch(batch, session)
+        return self.exchange.publish_batch(batch, session, deadline)
+
+    def reply(self, frame: Batch, metadata: Metadata) -> bool:
+        """Hand a reply of a client to whoever waits for it."""
+        return self.exchange.reply(frame, metadata)
+
+    def holds(self, intake: Intake) -> None:
+        """Messages of a session wait for room; they are given up in time, also when the session is gone."""
+        self._holding[intake] = None
 
     def lags(self, session: Session) -> None:
         """Tell the client within a second what was dropped, should no message come that does."""
@@ -315,39 +362,19 @@ class Bridge:
 
     # --- inside ---
 
-    async def _listen(self, address: Address) -> None:
-        loop = asyncio.get_running_loop()
-
-        def make() -> SessionProtocol:
-            return SessionProtocol(self, self._read_buffer)
-
-        if address.scheme == "unix":
-            listener = UnixListener(address)
-            self._unix.append(listener)
-            self._servers.append(await loop.create_unix_server(make, sock=listener.socket, backlog=BACKLOG))
-            self._addresses.append(address)
-            return
-        opened = open_tcp(address)
-        port = opened[0].getsockname()[1]
-        self._servers += [await loop.create_server(make, sock=each, backlog=BACKLOG) for each in opened]
-        self._addresses.append(Address("tcp", host=address.host, port=port))
-
     def _stop_listening(self) -> None:
         self._serving = False
-        for listener in self._unix:
-            listener.close()
-        for server in self._servers:
-            server.close()
+        self._listeners.stop()
         if self._forget_changes is not None:
             self._forget_changes()
-        self._servers.clear()
-        self._unix.clear()
-        self._addresses.clear()
 
-    async def _until(self, holds: Callable[[], bool]) -> None:
-        while not holds():
-            self._changed.clear()
-            await self._changed.wait()
+    async def _until(self, holds: Callable[[], bool], end: float | None = None) -> None:
+        """Wait until something is so, or until the loop's clock shows a time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(end):
+                while not holds():
+                    self._changed.clear()
+                    await self._changed.wait()
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -361,6 +388,8 @@ class Bridge:
         lagging, self._lagging = self._lagging, {}
         for session in lagging.values():
             session.report_lag()
+        self._holding = {intake: None for intake in self._holding if intake.expire(now)}
+        self.pressure.look(now, self.sessions)
         if now >= self._next_sweep:
             self._next_sweep = now + _SWEEP_SECONDS
             for protocol in list(self._protocols.values()):

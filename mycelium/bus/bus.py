@@ -3,35 +3,40 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from threading import get_ident
-from typing import Final, final
+from typing import Final, TypeVar, Unpack, final
+
+from attrs import asdict
 
 from mycelium.bus.bridge import Bridge
-from mycelium.bus.delivery import LOCAL, Delivery
-from mycelium.bus.dispatch import Dispatcher, Turnstile
-from mycelium.bus.errors import ClosedError, UsageError
+from mycelium.bus.errors import ClosedError, DrainingError, DrainTimeout, NoResponders, UsageError
 from mycelium.bus.eventstream import Events, EventStream
-from mycelium.bus.handlers import HandlerFunction, describe
+from mycelium.bus.exchange import Exchange
+from mycelium.bus.handlers import Handler, HandlerFunction, describe
 from mycelium.bus.limits import Limits
-from mycelium.bus.publisher import Publisher
+from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, Options, SubscribeOptions, options_of
+from mycelium.bus.receipt import Receipt
 from mycelium.bus.reload import Change
+from mycelium.bus.replies import answering
 from mycelium.bus.router import Router
-from mycelium.bus.session import Session
+from mycelium.bus.routing import raise_for, receipt_of, refuse_deadlock, settled
+from mycelium.bus.stats import BusStats
 from mycelium.bus.stream import Stream
-from mycelium.bus.subscription import DEFAULT_QUEUE, LocalSubscription
-from mycelium.bus.topics import check_sizes, chosen_types, new_of_topic
+from mycelium.bus.subscription import LocalSubscription
+from mycelium.bus.thread import check_thread
+from mycelium.bus.topics import chosen_types, new_of_topic
+from mycelium.events import Closed, Draining
 from mycelium.handle import Contracts, Source, load
 from mycelium.schema.classes import M, Message
-from mycelium.schema.registry import Entry, Registry
-from mycelium.wire.buffer import Batch
-from mycelium.wire.codec import Codec
 
 __all__ = ["MessageBus"]
 
-_DRAIN_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 5.0
+_DRAIN_SECONDS: Final = 30.0
 _YIELD_AFTER: Final = 64
 """Messages that `publish` takes before other tasks get a turn."""
+F = TypeVar("F", bound=HandlerFunction)
 
 
 @final
@@ -44,53 +49,60 @@ class MessageBus:
 
     Args:
         contracts: What `mycelium.load` takes; None for the default contracts file.
+        block_timeout: Seconds that `publish` waits for room where a subscriber has the lag policy `block`.
+        max_memory: Bytes that queues of socket clients and last values may hold; None for half of what there is.
 
     Attributes:
         contracts: Where its message types are from.
-        router: Which socket clients want what.
+        exchange: Where messages are routed.
 
     Raises:
         ContractNotFound: There is no such file.
         ContractError: The file has faults.
     """
 
-    def __init__(self, contracts: Source | None = None) -> None:
+    def __init__(
+        self,
+        contracts: Source | None = None,
+        *,
+        block_timeout: float = DEFAULT_BLOCK_SECONDS,
+        max_memory: int | None = None,
+    ) -> None:
         self.contracts: Contracts = load(contracts)
-        self.router = Router()
         self._events = Events()
+        self.exchange = Exchange(self.contracts, self._events.tell, max_memory)
+        self._block_timeout = block_timeout
         self._forget_changes: Callable[[], None] | None = None
-        self._dispatcher = Dispatcher()
-        self._turnstile = Turnstile()
-        self._publisher = Publisher(self.contracts)
+        self._dispatcher = self.exchange.dispatcher
         self._session_numbers = itertools.count(1)
         self._thread: int | None = None
         """Of the event loop, known from the first subscription or listener on."""
         self._yield_countdown = _YIELD_AFTER
-        self._closing: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[DrainTimeout | None] | None = None
         self._closed = False
+        self._confirmed = 0
 
     def __repr__(self) -> str:
         return f"<MessageBus on {self.contracts.schema.source}, {len(self._dispatcher.subscriptions)} subscriptions>"
 
     @property
-    def registry(self) -> Registry[Codec]:
-        """Classes and codecs of the newest generation."""
-        return self.contracts.registry
-
-    @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:
         """Fields of the newest generation that must not decrease, by type id."""
-        return self._publisher.monotonic
+        return self.exchange.publisher.monotonic
 
-    # --- what users call ---
+    @property
+    def router(self) -> Router:
+        """Which socket clients want what."""
+        return self.exchange.router
+
+    # --- subscribing ---
 
     async def subscribe(
         self,
         handler: HandlerFunction,
         *types: type[Message],
         topic: str | None = None,
-        queue: int | None = None,
-        window: int | None = None,
+        **options: Unpack[SubscribeOptions],
     ) -> LocalSubscription:
         """Have a function called with each message of some types.
 
@@ -99,62 +111,137 @@ class MessageBus:
                 at a time; a sync one runs inside the publish.
             types: Message classes; none: what the handler's annotation says.
             topic: In place of types: every message of the topic.
-            queue: Messages that wait for an async handler, by default 8,192; over it the oldest is dropped.
-            window: Taken for the sake of code that runs on a client too; nothing is sent ahead inside a process.
+            options: See `SubscribeOptions`: `on_lag`, `queue`, `window`, `group`, `concurrency`, `no_echo`, `on_gap`,
+                `on_error`. Lag policies act where messages wait, so not on a sync handler, which never lags.
 
         Raises:
-            UsageError: It is not clear which types are meant, or the handler takes no message.
+            UsageError: It is not clear which types are meant, or the handler takes no message, or an option makes no
+                sense.
+            DrainingError: The bus is being drained.
             ClosedError: The bus is closed.
         """
-        return self._subscribe(handler, types, topic, queue, window)
+        return self._subscribe(describe(handler), handler, types, topic, options_of(**options))
 
-    def messages(
-        self,
-        *types: type[M],
-        topic: str | None = None,
-        queue: int | None = None,
-        window: int | None = None,
-    ) -> Stream[M]:
-        """Messages of some types as an async iterator; see `subscribe` for arguments and errors."""
+    def on(
+        self, *types: type[Message], topic: str | None = None, **options: Unpack[SubscribeOptions]
+    ) -> Callable[[F], F]:
+        """A decorator that subscribes a function; see `subscribe` for arguments and errors."""
+
+        def subscribing(function: F) -> F:
+            self._subscribe(describe(function), function, types, topic, options_of(**options))
+            return function
+
+        return subscribing
+
+    def reply(
+        self, *types: type[Message], topic: str | None = None, **options: Unpack[SubscribeOptions]
+    ) -> Callable[[F], F]:
+        """A decorator for a function that answers requests with the message that it returns; see `subscribe`."""
+
+        def subscribing(function: F) -> F:
+            self._subscribe(answering(function), function, types, topic, options_of(**options))
+            return function
+
+        return subscribing
+
+    def messages(self, *types: type[M], topic: str | None = None, **options: Unpack[SubscribeOptions]) -> Stream[M]:
+        """Messages of some types as an async iterator; see `subscribe` for arguments and errors.
+
+        With `gaps=True` it gives out each Gap in its place.
+        """
+        chosen = options_of(**options)
 
         async def begin() -> LocalSubscription:
-            return self._subscribe(None, types, topic, queue, window)
+            return self._subscribe(None, None, types, topic, chosen)
 
         return Stream(begin)
 
-    async def publish(self, message: Message) -> None:
-        """Publish to every subscriber.
+    # --- publishing ---
+
+    async def publish(self, message: Message, *, confirm: bool = False, mandatory: bool = False) -> Receipt | None:
+        """Publish to every subscriber; waits for room where one has the lag policy `block`.
+
+        Cancelled while it waits, the message stays with those who have taken it, and is given up at those who had no
+        room: the CancelledError carries a note that says so.
+
+        Args:
+            message: The message.
+            confirm: Return what became of it.
+            mandatory: Raise where nobody has subscribed; implies `confirm`.
+
+        Returns:
+            With `confirm` the receipt, else None.
 
         Raises:
             EncodeError: A value does not fit its type, or there are socket clients and the payload is larger than they
                 take.
             RuleError: A value breaks a rule.
+            QueueFull: A subscriber with the lag policy `reject` has no room. Others have the message.
+            BackpressureTimeout: One with `block` had no room in time. Others have the message.
+            WouldDeadlock: This is a handler, and the full queue is its own.
+            NoSubscribers: It is mandatory, and nobody has subscribed.
             UsageError: The message is not of this bus's contracts, or this is not the bus's thread.
             ClosedError: The bus is closed.
         """
-        self.publish_nowait(message)
+        self._admit()
+        refuse_deadlock(self._dispatcher, message)
+        deadline = asyncio.get_running_loop().time() + self._block_timeout
+        matched, troubles = self.exchange.publish(message, deadline)
+        if troubles:
+            await settled(self.exchange, troubles, self._block_timeout)
+            raise_for(matched, troubles, self._block_timeout)
         self._yield_countdown -= 1
         if self._yield_countdown == 0:  # a loop of publishes must not starve those who are to take them
             self._yield_countdown = _YIELD_AFTER
             await asyncio.sleep(0)
+        if not (confirm or mandatory):
+            return None
+        self._confirmed += 1
+        return receipt_of(self._confirmed, message, matched, troubles, mandatory=mandatory)
 
     def publish_nowait(self, message: Message) -> None:
-        """Publish without waiting; see `publish` for errors.
+        """Publish without waiting; see `publish` for further errors.
 
-        Sync handlers have run when it returns, unless it is called from inside a delivery.
+        Sync handlers have run when it returns, unless it is called from inside a delivery: then the message is queued
+        behind that, and a queue that is full is counted, but not raised.
+
+        Raises:
+            QueueFull: A subscriber with the lag policy `reject` or `block` has no room. Others have the message.
         """
-        if self._closing is not None:
-            self._refuse_if_closed(calling=self._dispatcher.is_calling)
-        if get_ident() != self._thread and self._thread is not None:
-            self._claim_thread()
-        publisher = self._publisher
-        entry = publisher.entry(message)
-        frame = publisher.encode(message, entry) if self.router.takers(entry.message.type_id) else None
-        if frame is None:
-            entry.codec.check(message)
-        if publisher.guard.fields:
-            publisher.guard.check(message)
-        self._turnstile.run(self._deliver, message, entry, frame)
+        self._admit()
+        matched, troubles = self.exchange.publish(message)
+        if troubles:
+            raise_for(matched, troubles, 0.0)
+
+    async def request(self, message: Message, reply: type[M], *, timeout: float = 2.0) -> M:
+        """Publish a request, and wait for the first reply.
+
+        Args:
+            message: The request.
+            reply: The type of the reply.
+            timeout: Seconds.
+
+        Raises:
+            NoResponders: Nobody has subscribed to the request.
+            TimeoutError: No reply came in time.
+            QueueFull: Nobody who has subscribed to it has room.
+            UsageError: The reply is of another type; and as for `publish`.
+            EncodeError: As for `publish`.
+            RuleError: As for `publish`.
+            ClosedError: The bus is closed.
+        """
+        self._admit()
+        type_id = self.exchange.publisher.entry(message).message.type_id
+
+        def send(correlation: bytes) -> None:
+            if not self.exchange.matched(type_id):
+                raise NoResponders(type(message).__name__)
+            deadline = asyncio.get_running_loop().time() + timeout
+            self.exchange.publish(message, deadline, correlation)
+
+        return await self.exchange.awaited.ask(send, reply, timeout)
+
+    # --- the rest of what users call ---
 
     def serve(self, *urls: str, name: str = "mycelium", limits: Limits | None = None) -> Bridge:
         """An async context manager that serves this bus to socket clients inside its block.
@@ -171,20 +258,52 @@ class MessageBus:
             raise UsageError('serve() needs an address; write serve("tcp://127.0.0.1:7777")')
         return Bridge(self, urls, name, limits)
 
-    async def close(self) -> None:
-        """Take nothing new and let handlers finish what they have, for at most 5 s; what they publish is delivered.
-
-        Never raises, may be called twice and from inside a handler.
-        """
-        self._dispatcher.excuse_caller()
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close(), name="mycelium bus closing")
-        await asyncio.shield(self._closing)
+    def stats(self) -> BusStats:
+        """The counters of everything as they stand; at every quiet moment they satisfy the law of conservation."""
+        exchange = self.exchange
+        return BusStats(
+            **asdict(exchange.stats(), recurse=False),
+            published=exchange.published,
+            subscriptions=exchange.subscriptions,
+            sessions=len(exchange.sessions),
+            replies=exchange.replies,
+            replies_dropped=dict(exchange.replies_dropped),
+            retained=len(exchange.retained),
+            memory_used=exchange.ledger.total,
+            memory_limit=exchange.ledger.limit,
+            blocked_seconds=exchange.blocked_seconds,
+        )
 
     def events(self) -> EventStream:
         """What happens from now on, as an async iterator of typed events; it ends when the bus is closed."""
         self._follow_changes()
         return self._events.stream()
+
+    async def drain(self, timeout: float = _DRAIN_SECONDS) -> None:
+        """Take nothing new, let handlers finish what they have, and close; what they publish meanwhile is delivered.
+
+        Those who call it at the same time share one end. May be called from inside a handler, which is not waited for.
+
+        Args:
+            timeout: Seconds.
+
+        Raises:
+            DrainTimeout: Handlers did not finish in time; the bus is closed all the same.
+            UsageError: This is not the bus's thread.
+        """
+        trouble = await self._end(timeout)
+        if trouble is not None:
+            raise trouble
+
+    async def close(self) -> None:
+        """Take nothing new and let handlers finish what they have, for at most 5 s; what they publish is delivered.
+
+        May be called twice and from inside a handler.
+
+        Raises:
+            UsageError: This is not the bus's thread.
+        """
+        await self._end(_CLOSE_SECONDS)
 
     # --- what bridges call ---
 
@@ -195,32 +314,35 @@ class MessageBus:
     def limit_payload(self, max_payload: int) -> None:
         """Publish nothing to socket clients that is larger, in bytes."""
         self._claim_thread()
-        self._publisher.max_payload = min(self._publisher.max_payload, max_payload)
-
-    def publish_batch(self, batch: Batch, session: Session) -> None:
-        """Hand frames from a client, which its session has checked, to everybody who wants them."""
-        self._turnstile.run(self._deliver_batch, batch, session)
+        publisher = self.exchange.publisher
+        publisher.max_payload = min(publisher.max_payload, max_payload)
 
     # --- inside ---
 
     def _subscribe(
         self,
-        handler: HandlerFunction | None,
-        types: Sequence[type[Message]],
+        handler: Handler | None,
+        function: HandlerFunction | None,
+        types: tuple[type[Message], ...],
         topic: str | None,
-        queue: int | None,
-        window: int | None,
+        options: Options,
     ) -> LocalSubscription:
-        self._refuse_if_closed()
-        check_sizes(queue=queue, window=window)
+        if self._closing is not None:
+            raise ClosedError(_OVER) if self._closed else DrainingError("the bus is being drained")
         self._claim_thread()
-        chosen = chosen_types(self.contracts, handler, tuple(types), topic)
-        described = None if handler is None else describe(handler)
-        limit = DEFAULT_QUEUE if queue is None else queue
-        subscription = LocalSubscription(chosen, described, limit, self._dispatcher.remove)
+        chosen = chosen_types(self.contracts, function, types, topic)
+        subscription = LocalSubscription(
+            chosen,
+            handler,
+            options,
+            on_close=self._dispatcher.remove,
+            tell=self._events.tell,
+            name_of=self.exchange.name_of,
+        )
         subscription.topic = topic
         if topic is not None:
             self._follow_changes()
+        self.exchange.remember(subscription, chosen)
         self._dispatcher.add(subscription)
         return subscription
 
@@ -235,49 +357,42 @@ class MessageBus:
         if change.event is not None:
             self._events.tell(change.event)
 
+    def _admit(self) -> None:
+        """Whether somebody may publish now. While the bus closes its own handlers still may."""
+        if self._closing is not None and (self._closed or not self._dispatcher.is_calling):
+            raise ClosedError(_OVER)
+        if get_ident() != self._thread and self._thread is not None:
+            self._claim_thread()
+
     def _claim_thread(self) -> None:
         if self._thread not in (None, get_ident()):
             raise UsageError("a bus belongs to one thread; use loop.call_soon_threadsafe(bus.publish_nowait, message)")
         self._thread = get_ident()
 
-    def _refuse_if_closed(self, *, calling: bool = False) -> None:
-        """While the bus closes its own handlers may still publish."""
-        if self._closing is not None and (self._closed or not calling):
-            raise ClosedError("the bus is closed; make a new one")
+    async def _end(self, timeout: float) -> DrainTimeout | None:
+        check_thread(self._thread, "bus")
+        self._dispatcher.excuse_caller()
+        if self._closing is None:
+            self._events.tell(Draining())
+            self._closing = asyncio.create_task(self._drain(timeout), name="mycelium bus closing")
+        return await asyncio.shield(self._closing)
 
-    def _deliver(self, message: Message, entry: Entry[Codec], frame: bytes | None) -> None:
-        """Hand a message to everybody; it has a frame if somebody outside wanted it when it was published."""
-        type_id = entry.message.type_id
-        takers = self.router.takers(type_id)
-        if takers:
-            if frame is None:  # they came while it waited
-                frame = self._publisher.encode(message, entry)
-            batch = Batch(frame, [type_id], [0, len(frame)])
-            for taker in takers:
-                taker.offer(batch)
-        self._dispatcher.deliver(type_id, message, LOCAL)
-
-    def _deliver_batch(self, batch: Batch, origin: Session) -> None:
-        for part, takers in self.router.runs(batch):
-            for taker in takers:
-                if not (taker.no_echo and taker.owner is origin.subscriptions):
-                    taker.offer(part)
-        if self._dispatcher.subscriptions:
-            for index, type_id in enumerate(batch.type_ids):
-                if self._dispatcher.interested(type_id):
-                    self._deliver_frame(type_id, batch.payload(index))
-
-    def _deliver_frame(self, type_id: int, payload: bytes) -> None:
-        tags: dict[int, bytes] = {}
-        message = self.registry.by_id[type_id].codec.decode(payload, tags)  # its session has verified it
-        self._dispatcher.deliver(type_id, message, Delivery.of(tags) if tags else LOCAL)
-
-    async def _close(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_SECONDS):
+    async def _drain(self, timeout: float) -> DrainTimeout | None:
+        trouble = None
+        try:
+            async with asyncio.timeout(timeout):
                 await self._dispatcher.idle()
+        except TimeoutError:
+            trouble = DrainTimeout(self._dispatcher.unhandled, 0)
         self._closed = True
-        await self._dispatcher.end()
+        self.exchange.awaited.refuse_all(ClosedError(_OVER))
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._dispatcher.end()
+        self._events.tell(Closed("closed"))
         self._events.close()
         if self._forget_changes is not None:
             self._forget_changes()
+        return trouble
+
+
+_OVER: Final = "the bus is closed; make a new one"

@@ -12,6 +12,8 @@ from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Final, Self, final
 
+from attrs import evolve
+
 from mycelium.bus.accord import Accord, own_contracts
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.errors import BufferFull, ClosedError, ConnectError, ConnectionLost, Refused, UsageError, refusal
@@ -20,12 +22,14 @@ from mycelium.bus.handlers import HandlerFunction, describe
 from mycelium.bus.heartbeat import DEFAULT_HEARTBEAT_MS
 from mycelium.bus.inbox import Inbox
 from mycelium.bus.link import TURN_BYTES, Link
+from mycelium.bus.options import options_of
 from mycelium.bus.publisher import Publisher
 from mycelium.bus.requests import Answer
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.tasks import Tasks
-from mycelium.bus.topics import check_sizes, chosen_types
+from mycelium.bus.thread import check_thread
+from mycelium.bus.topics import chosen_types
 from mycelium.bus.urls import default_url, parse_url
 from mycelium.handle import Contracts, Source, core_protocol
 from mycelium.schema.classes import M, Message
@@ -167,8 +171,10 @@ class MyceliumClient:
         """Wait until the connection is gone; the reason why.
 
         Raises:
+            UsageError: This is not the client's thread.
             ClosedError: It was never connected.
         """
+        check_thread(self._thread, "client")
         if self._conversation is None:
             raise ClosedError("not connected; call `await client.connect(url)` first")
         return await asyncio.shield(self._conversation.lost)
@@ -176,8 +182,12 @@ class MyceliumClient:
     async def close(self) -> None:
         """Let handlers finish what they have, send what they publish meanwhile, say Goodbye; at most 5 s in all.
 
-        Never raises, may be called twice and from inside a handler.
+        May be called twice and from inside a handler.
+
+        Raises:
+            UsageError: This is not the client's thread.
         """
+        check_thread(self._thread, "client")
         self._inbox.dispatcher.excuse_caller()
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name=f"mycelium client {self.name} closing")
@@ -343,7 +353,7 @@ class MyceliumClient:
         if self._conversation is None or self._conversation.welcome is None:
             raise ClosedError("not connected; call `await client.connect(url)` first")
         if threading.get_ident() != self._thread:
-            raise UsageError("a client belongs to one thread; use asyncio.run_coroutine_threadsafe from others")
+            check_thread(self._thread, "client")
         return self._conversation
 
     def _way_out(self) -> tuple[Link, Publisher]:
@@ -361,11 +371,13 @@ class MyceliumClient:
     ) -> LocalSubscription:
         self._refuse_if_closed()
         self._way_out()
-        check_sizes(queue=queue, window=window)
+        options = options_of(queue=queue, window=window)
         chosen = chosen_types(self.types, handler, types, topic)
         described = None if handler is None else describe(handler)
         # The queue here is bounded by the windows of its types: the bridge sends no more than that ahead.
-        subscription = LocalSubscription(chosen, described, sys.maxsize, self._inbox.leave)
+        subscription = LocalSubscription(
+            chosen, described, evolve(options, queue=sys.maxsize), on_close=self._inbox.leave
+        )
         subscription.topic = topic
         try:
             await self._answered(self._inbox.add(subscription, window, queue))

@@ -164,7 +164,7 @@ class Conversation:
         """End the connection now, whatever is unsent, if it has not ended yet."""
         if self._link is None:
             self._lose(reason)
-        else:
+        elif not self.lost.done():
             self._link.abort(reason)
 
     async def part(self, seconds: float = _PART_SECONDS) -> None:
@@ -188,9 +188,10 @@ class Conversation:
 
     async def ended(self) -> None:
         """Wait until nothing of the conversation is left, after `part` or `abort`."""
-        await asyncio.wait([self.lost])
-        if self._keeper is not None and self._keeper is not asyncio.current_task():
-            await asyncio.wait([self._keeper])
+        ours = asyncio.current_task()
+        waited = [one for one in (self.lost, self._keeper) if one is not None and one is not ours and not one.done()]
+        if waited:  # what is done already may be of a loop that is closed
+            await asyncio.wait(waited)
 
     async def _keep(self, link: Link) -> None:
         """Watch the clock while connected. A loop that shuts down cancels this task: then the client parts properly."""

@@ -1,7 +1,12 @@
 """What a handler can know about a message beside its fields."""
 
-from attrs import frozen
+import time
+from collections.abc import Callable
 
+from attrs import evolve, field, frozen
+
+from mycelium.bus.errors import UsageError
+from mycelium.schema.classes import Message
 from mycelium.wire.metadata import Metadata
 
 __all__ = ["LOCAL", "Delivery"]
@@ -11,7 +16,7 @@ __all__ = ["LOCAL", "Delivery"]
 class Delivery:
     """The context of one delivered message, for handlers that take a second parameter.
 
-    Over a socket everything but `retained` is None unless the publisher asked for it to be sent along.
+    Over a socket `publisher`, `sequence` and `published_at` are None unless the publisher's client stamps its messages.
     """
 
     publisher: int | None = None
@@ -24,13 +29,41 @@ class Delivery:
     """W3C trace context, 26 bytes: version u8, trace id 16, parent span id 8, flags u8."""
     retained: bool = False
     """Whether this is a last value from before the subscription."""
+    send_reply: Callable[[Message], object] | None = field(default=None, eq=False, repr=False)
+    """Sends an answer to whoever asked; None for a message that is no request."""
+
+    @property
+    def is_request(self) -> bool:
+        """Whether somebody waits for a reply."""
+        return self.send_reply is not None
+
+    async def reply(self, message: Message) -> None:
+        """Answer a request. The requester takes the first answer; one that comes too late is dropped and counted.
+
+        Raises:
+            UsageError: The message was no request.
+            EncodeError: A value does not fit its type.
+            RuleError: A value breaks a rule.
+            ConnectionLost: The connection to the bridge is gone.
+        """
+        if self.send_reply is None:
+            raise UsageError("nobody waits for a reply to this message; it was published, not requested")
+        self.send_reply(message)
+
+    def as_retained(self) -> "Delivery":
+        """The same of a last value; nobody waits for a reply to it."""
+        return evolve(self, retained=True, send_reply=None)
 
     @classmethod
-    def of(cls, tags: dict[int, bytes]) -> "Delivery":
+    def now(cls, publisher: int, sequence: int, send_reply: Callable[[Message], object] | None = None) -> "Delivery":
+        """The context of a message that is published in this process at this moment."""
+        return cls(publisher, sequence, time.time_ns(), send_reply=send_reply)
+
+    @classmethod
+    def of(cls, metadata: Metadata, send_reply: Callable[[Message], object] | None = None) -> "Delivery":
         """The context that a payload's envelope metadata describes."""
-        metadata = Metadata.from_tags(tags)
         session, sequence = metadata.origin or (None, None)
-        return cls(session, sequence, metadata.published_at, metadata.trace)
+        return cls(session, sequence, metadata.published_at, metadata.trace, send_reply=send_reply)
 
 
 LOCAL = Delivery()

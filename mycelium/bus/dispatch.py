@@ -3,14 +3,19 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias, final
 
 from mycelium.bus.delivery import Delivery
-from mycelium.bus.subscription import Done, LocalSubscription, calling_subscription
+from mycelium.bus.groups import Groups
+from mycelium.bus.holds import Hold
+from mycelium.bus.lag import DropReason
+from mycelium.bus.localqueue import Done
+from mycelium.bus.stats import SubscriptionStats, Totals
+from mycelium.bus.subscription import LocalSubscription, calling_subscription
 from mycelium.schema.classes import Message
 
-__all__ = ["Dispatcher", "Turnstile"]
+__all__ = ["Dispatcher", "Turnstile", "after"]
 
 _log = logging.getLogger("mycelium.bus")
 _Routes: TypeAlias = dict[int, tuple[LocalSubscription, ...]]
@@ -21,13 +26,22 @@ _NOBODY: Final[tuple[LocalSubscription, ...]] = ()
 class Dispatcher:
     """Type id -> the subscriptions of this process.
 
+    Args:
+        groups: Where those that share their messages are entered; whoever routes asks there whose turn it is.
+
     Attributes:
         subscriptions: Those that have not ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, groups: Groups[Any]) -> None:
         self.subscriptions: set[LocalSubscription] = set()
+        self._groups = groups
         self._routes: _Routes = {}
+        self._curious: set[int] = set()
+        """Types with a handler that takes a Delivery."""
+        self._echoless = False
+        """Whether somebody leaves out what is published here."""
+        self._ended = Totals()
         self._finishing: set[LocalSubscription] = set()
         """Ended, but with a message in the handler."""
 
@@ -37,19 +51,21 @@ class Dispatcher:
     def add(self, subscription: LocalSubscription) -> None:
         """From now on the subscription gets its messages."""
         self.subscriptions.add(subscription)
-        for type_id in subscription.type_ids:
-            self._routes[type_id] = (*self._routes.get(type_id, _NOBODY), subscription)
+        self._enter(subscription, subscription.type_ids)
 
     def extend(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
         """From now on it gets messages of these types too."""
-        for type_id in type_ids - subscription.type_ids:
-            self._routes[type_id] = (*self._routes.get(type_id, _NOBODY), subscription)
+        new = type_ids - subscription.type_ids
         subscription.type_ids |= type_ids
+        self._enter(subscription, new)
 
     def remove(self, subscription: LocalSubscription) -> None:
         """From now on it gets none."""
         self.subscriptions.discard(subscription)
-        self._finishing = {one for one in (*self._finishing, subscription) if one.busy}
+        self._let_finish(subscription)
+        if subscription.group is not None:
+            self._groups.remove(subscription)
+            return
         for type_id in subscription.type_ids:
             left = tuple(one for one in self._routes.get(type_id, _NOBODY) if one is not subscription)
             if left:
@@ -57,22 +73,92 @@ class Dispatcher:
             else:
                 self._routes.pop(type_id, None)
 
-    def interested(self, type_id: int) -> tuple[LocalSubscription, ...]:
-        """The subscriptions to a type."""
+    def takers(self, type_id: int) -> tuple[LocalSubscription, ...]:
+        """The subscriptions to a type, but for those of groups."""
         return self._routes.get(type_id, _NOBODY)
 
-    def deliver(self, type_id: int, message: Message, delivery: Delivery, done: Done | None = None) -> None:
-        """Offer a message to everybody who subscribed to its type; `done` is called once, when all are done with it."""
-        takers = self._routes.get(type_id, _NOBODY)
-        if done is not None and len(takers) != 1:
-            done = _after(len(takers), done)
-        for taker in takers:
-            taker.offer(message, delivery, done)
+    def is_curious(self, type_id: int) -> bool:
+        """Whether somebody wants to know more of a message of the type than its fields."""
+        return type_id in self._curious
 
-    def missed(self, type_id: int, reason: str, count: int) -> None:
-        """Tell everybody who subscribed to a type that messages of it were dropped before they came here."""
-        for taker in self.interested(type_id):
-            taker.missed(reason, count)
+    def interested(self, type_id: int) -> list[LocalSubscription]:
+        """All subscriptions to a type."""
+        return [one for one in self.subscriptions if one.wants(type_id)]
+
+    def deliver(
+        self,
+        type_id: int,
+        message: Message,
+        delivery: Delivery,
+        done: Done | None = None,
+        deadline: float | None = None,
+        *,
+        own: bool = False,
+    ) -> list[DropReason | Hold]:
+        """Offer a message to everybody who subscribed to its type.
+
+        Args:
+            type_id: Its type.
+            message: The message.
+            delivery: Its context.
+            done: Called once, when all are done with it.
+            deadline: Until when its publisher waits for room under `block`; None for one that does not wait.
+            own: Whether it was published here, so that `no_echo` leaves it out.
+
+        Returns:
+            Of the subscriptions that have not taken it what became of it.
+        """
+        takers = self._routes.get(type_id, _NOBODY)
+        if own and self._echoless:
+            takers = self._echoed(takers)
+        if done is not None and len(takers) != 1:
+            done = after(len(takers), done)
+        troubles = []
+        for taker in takers:
+            outcome = taker.offer(message, delivery, done, deadline)
+            if outcome is not None:
+                troubles.append(outcome)
+        return troubles
+
+    def count(self, type_id: int) -> int:
+        """How many would be offered a message that is published here, but for those of groups."""
+        takers = self._routes.get(type_id, _NOBODY)
+        return len(self._echoed(takers) if self._echoless else takers)
+
+    @property
+    def unhandled(self) -> int:
+        """Messages that handlers still have."""
+        return sum(one.load for one in (*self.subscriptions, *self._finishing) if one.busy)
+
+    def stats(self) -> Iterator[SubscriptionStats]:
+        """Of every subscription that has a message to handle or may get one, and of those that have ended."""
+        self._let_finish()
+        yield self._ended.with_live(())
+        for one in (*self.subscriptions, *self._finishing):
+            yield one.stats()
+
+    def _let_finish(self, *more: LocalSubscription) -> None:
+        """Count those in that have ended and have nothing in the handler any more."""
+        for one in (*self._finishing, *more):
+            if one.busy:
+                self._finishing.add(one)
+            else:
+                self._finishing.discard(one)
+                self._ended.add(one.stats())
+
+    @staticmethod
+    def _echoed(takers: tuple[LocalSubscription, ...]) -> tuple[LocalSubscription, ...]:
+        return tuple(one for one in takers if not one.options.no_echo)
+
+    def _enter(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
+        if subscription.handler is not None and subscription.handler.takes_delivery:
+            self._curious |= type_ids
+        self._echoless |= subscription.options.no_echo
+        if subscription.group is not None:
+            self._groups.add(subscription)
+            return
+        for type_id in type_ids:
+            self._routes[type_id] = (*self._routes.get(type_id, _NOBODY), subscription)
 
     # --- the end ---
 
@@ -104,10 +190,10 @@ class Dispatcher:
         stopping = [asyncio.ensure_future(each.stop()) for each in self._finishing if not each.excused]
         if stopping:
             await asyncio.wait(stopping)
-        self._finishing.clear()
+        self._let_finish()
 
 
-def _after(count: int, done: Done) -> Done | None:
+def after(count: int, done: Done) -> Done | None:
     """A function to be called `count` times; the last call is passed on."""
     if count == 0:
         done()
@@ -128,20 +214,20 @@ class Turnstile:
     """Lets one delivery through at a time: what is published from inside one is queued behind it."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._inside = False
 
     def __repr__(self) -> str:
         return f"<Turnstile {'busy' if self._inside else 'free'}, {len(self._waiting)} waiting>"
 
-    def run(self, step: Callable[..., None], *args: Any) -> None:
-        """Run a step now, or after the one that is running and those that wait."""
+    def run(self, step: Callable[..., Any], *args: Any) -> Any:
+        """Run a step now, and give what it gives; or after the one that is running and those that wait."""
         if self._inside:
             self._waiting.append((step, args))
-            return
+            return None
         self._inside = True
         try:
-            step(*args)
+            return step(*args)
         finally:
             try:
                 self._run_waiting()

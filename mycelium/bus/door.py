@@ -14,7 +14,7 @@ from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError, ErrorCode
 from mycelium.wire.metadata import Metadata
 
-__all__ = ["Door", "Objection"]
+__all__ = ["Door", "Letter", "Objection"]
 
 
 @frozen
@@ -34,6 +34,19 @@ class Objection:
     code: ErrorCode
     problem: str
     excused: bool = False
+
+
+@frozen
+class Letter:
+    """A frame for one session alone, or one that asks for such: a reply, or a request.
+
+    Attributes:
+        index: Its place in the batch.
+        metadata: Of the frame.
+    """
+
+    index: int
+    metadata: Metadata
 
 
 @final
@@ -59,8 +72,8 @@ class Door:
     def __repr__(self) -> str:
         return f"<Door of session {self._session}>"
 
-    def objections(self, batch: Batch, entries: Mapping[int, Entry[Codec]]) -> Iterator[Objection]:
-        """What is wrong with the frames of a batch, in their order; nothing for those that may pass.
+    def notes(self, batch: Batch, entries: Mapping[int, Entry[Codec]]) -> Iterator[Objection | Letter]:
+        """What is to be said of the frames of a batch, in their order; nothing of those that may just pass.
 
         It looks no further than it is asked to: who stops asking has not had the rest checked.
 
@@ -77,7 +90,8 @@ class Door:
             payload = batch.payload(index)
             try:
                 tags = entry.codec.verify(payload)
-                lie = self._lie_in(tags) if tags else None
+                metadata = Metadata.from_tags(tags) if tags else None
+                lie = None if metadata is None else self._lie_in(metadata)
                 if lie is None and type_id in guarded:
                     self.guard.check(entry.codec.decode(payload))
             except (DecodeError, RuleError) as error:
@@ -86,6 +100,8 @@ class Door:
             else:
                 if lie is not None:
                     yield Objection(index, type_id, ErrorCode.DENIED, lie)
+                elif metadata is not None and (metadata.reply_to is not None or metadata.deliver_to is not None):
+                    yield Letter(index, metadata)
 
     def _no_entry(self, index: int, type_id: int, *, known: bool) -> Objection:
         if known:
@@ -102,13 +118,12 @@ class Door:
             return False
         return {one.tag: one.rules for one in own.fields} != {one.tag: one.rules for one in message.fields}
 
-    def _lie_in(self, tags: Mapping[int, bytes]) -> str | None:
-        """What a client says of itself must be true; replies are not asked for yet, so none may be sent."""
-        metadata = Metadata.from_tags(tags)
+    def _lie_in(self, metadata: Metadata) -> str | None:
+        """What a client says of itself must be true, and a request or reply needs the id that ties them."""
         origin = self._session if metadata.origin is None else metadata.origin[0]
         reply_to = self._session if metadata.reply_to is None else metadata.reply_to
         if origin != self._session or reply_to != self._session:
             return f"the metadata names another session than this one, {self._session}"
-        if metadata.deliver_to is not None:
-            return "nobody has asked for this reply"
+        if metadata.correlation is None and (metadata.reply_to is not None or metadata.deliver_to is not None):
+            return "a request or reply without a correlation id"
         return None

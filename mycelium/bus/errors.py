@@ -6,8 +6,15 @@ BusError
 ├── ConnectError                no bridge there, or it did not answer
 ├── ConnectionLost              the connection ended under a call
 ├── ClosedError                 the bus or client is closed
+│   └── DrainingError           it is being drained
+├── DrainTimeout                a drain took too long; everything is closed
 ├── QueueFull                   a subscriber's queue refuses the message
 │   └── BufferFull              the send buffer does
+├── BackpressureTimeout         a subscriber's queue had no room in time
+├── WouldDeadlock               a handler publishes into its own full queue
+├── NoSubscribers               nobody got a message that somebody must get
+├── NoResponders                nobody is there to answer a request
+├── ConfirmTimeout              no receipt came in time
 └── Refused                     the bridge said no
     ├── SchemaMismatch          contracts that cannot talk to each other
     ├── AuthError               who you are, or may not do
@@ -21,17 +28,24 @@ from mycelium.wire.errors import ErrorCode
 
 __all__ = [
     "AuthError",
+    "BackpressureTimeout",
     "BindError",
     "BufferFull",
     "BusError",
     "ClosedError",
+    "ConfirmTimeout",
     "ConnectError",
     "ConnectionLost",
+    "DrainTimeout",
+    "DrainingError",
+    "NoResponders",
+    "NoSubscribers",
     "QueueFull",
     "Refused",
     "SchemaMismatch",
     "UsageError",
     "VersionError",
+    "WouldDeadlock",
     "refusal",
 ]
 
@@ -82,6 +96,94 @@ class ConnectionLost(BusError):
 
 class ClosedError(BusError):
     """Used after it was closed, or before it was connected."""
+
+
+class DrainingError(ClosedError):
+    """Used while it is being drained, for something that is not taken any more."""
+
+
+class DrainTimeout(BusError, TimeoutError):
+    """Handlers, or the bridge, did not finish in time; everything is closed now.
+
+    Attributes:
+        undelivered: Messages that waited for handlers.
+        unconfirmed: Published messages that the bridge has not confirmed, or that were not sent.
+    """
+
+    def __init__(self, undelivered: int, unconfirmed: int) -> None:
+        super().__init__(undelivered, unconfirmed)
+        self.undelivered = undelivered
+        self.unconfirmed = unconfirmed
+
+    def __str__(self) -> str:
+        return (
+            f"not drained in time: {self.undelivered} messages not handled, {self.unconfirmed} not confirmed; "
+            "give it a longer timeout, or look for a handler that does not return"
+        )
+
+
+class BackpressureTimeout(BusError, TimeoutError):
+    """A subscriber with the lag policy `block` had no room in time.
+
+    Attributes:
+        enqueued: How many subscriptions have taken the message.
+    """
+
+    def __init__(self, seconds: float, enqueued: int = 0) -> None:
+        super().__init__(seconds, enqueued)
+        self.seconds = seconds
+        self.enqueued = enqueued
+
+    def __str__(self) -> str:
+        return f"a subscriber had no room within {self.seconds:g} s; {self.enqueued} others have the message"
+
+
+class WouldDeadlock(BusError):
+    """A handler publishes into its own full queue, and would wait for itself."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return (
+            f"a handler of {self.message} waits for room in its own queue of {self.message}; "
+            "publish from a task of its own, or subscribe with another lag policy"
+        )
+
+
+class NoSubscribers(BusError):
+    """Nobody has subscribed to a message that was published with `mandatory=True`."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"nobody has subscribed to {self.message}"
+
+
+class NoResponders(BusError):
+    """Nobody has subscribed to a request."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"nobody answers {self.message}; no handler has subscribed to it"
+
+
+class ConfirmTimeout(BusError, TimeoutError):
+    """No receipt came in time: whether the message was routed is unknown."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message, seconds)
+        self.message = message
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"no receipt for {self.message} within {self.seconds:g} s; whether it was routed is unknown"
 
 
 class QueueFull(BusError):

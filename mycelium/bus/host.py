@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mycelium.bus.exchange import Exchange, Fate
 from mycelium.bus.limits import Limits
-from mycelium.bus.router import Router
 from mycelium.schema.registry import Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.connection import Core
+from mycelium.wire.metadata import Metadata
 
 if TYPE_CHECKING:
+    from mycelium.bus.intake import Intake
     from mycelium.bus.session import Session
 
 __all__ = ["Host"]
@@ -24,15 +26,21 @@ class Host(Protocol):
     limits: Limits
 
     @property
-    def router(self) -> Router:
-        """Where subscriptions are entered."""
+    def exchange(self) -> Exchange:
+        """Where messages are routed."""
 
     @property
     def registry(self) -> Registry[Codec]:
         """The newest generation."""
 
-    def publish_batch(self, batch: Batch, session: "Session") -> None:
-        """Hand checked frames to everybody who wants them."""
+    def publish_batch(self, batch: Batch, session: Any, deadline: float | None) -> list[Fate]:
+        """Hand checked frames to everybody who wants them; what became of them."""
+
+    def reply(self, frame: Batch, metadata: Metadata) -> bool:
+        """Hand a reply to whoever waits for it; False if nobody has asked for it."""
+
+    def holds(self, intake: "Intake") -> None:
+        """Have `expire` called now and then until nothing waits for room any more."""
 
     def lags(self, session: "Session") -> None:
         """Have `report_lag` called soon."""

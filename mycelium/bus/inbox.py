@@ -11,6 +11,7 @@ from mycelium.bus.conversation import Conversation
 from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.dispatch import Dispatcher
 from mycelium.bus.errors import ConnectionLost
+from mycelium.bus.groups import Groups
 from mycelium.bus.interest import Credit, Interest, Wish
 from mycelium.bus.lag import DropReason
 from mycelium.bus.requests import Answer
@@ -22,6 +23,7 @@ from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.connection import Core
 from mycelium.wire.errors import DecodeError
+from mycelium.wire.metadata import Metadata
 
 __all__ = ["Inbox"]
 
@@ -44,7 +46,8 @@ class Inbox:
     """
 
     def __init__(self, core: Core) -> None:
-        self.dispatcher = Dispatcher()
+        self.groups: Groups[LocalSubscription] = Groups()
+        self.dispatcher = Dispatcher(self.groups)
         self.skipped = 0
         self._core = core
         self._interest = Interest()
@@ -113,7 +116,7 @@ class Inbox:
             tags: dict[int, bytes] = {}
             try:
                 message = self._decoded(entry, registry, batch.payload(index), tags)
-                delivery = Delivery.of(tags) if tags else LOCAL
+                delivery = Delivery.of(Metadata.from_tags(tags)) if tags else LOCAL
             except DecodeError as error:
                 self._skip(error, credit)
             else:
@@ -136,12 +139,14 @@ class Inbox:
 
     def lagged(self, notice: Any, registry: Registry[Codec]) -> None:
         """Count what the bridge has dropped, with every handler that did not get it."""
-        known = {one.value: one.reason for one in DropReason}
-        reason = known.get(notice.reason, f"reason_{notice.reason}")
-        self.dispatcher.missed(notice.type_id, reason, notice.dropped)
+        reason = DropReason(notice.reason)
+        for subscription in self.dispatcher.interested(notice.type_id):
+            subscription.missed(notice.type_id, reason, notice.dropped)
         entry = registry.by_id.get(notice.type_id)
         name = f"type id {notice.type_id}" if entry is None else entry.message.name
-        self._warn(f"lag {name}", f"too slow: the bridge has dropped {notice.dropped} messages of {name} ({reason})")
+        self._warn(
+            f"lag {name}", f"too slow: the bridge has dropped {notice.dropped} messages of {name} ({reason.reason})"
+        )
 
     def settle(self) -> None:
         """Give back the credit that no full batch has given back yet."""

@@ -1,19 +1,51 @@
 """What happens to a subscription whose queue is full: policies and reasons, by their numbers on the wire."""
 
+from collections.abc import Mapping
 from enum import IntEnum
+from types import MappingProxyType
+from typing import Final
 
-__all__ = ["DropReason", "Lag"]
+from mycelium.bus.errors import UsageError
+from mycelium.wire.errors import ErrorCode
+
+__all__ = ["REASON_CODES", "REPORTED", "DropReason", "Lag"]
 
 
 class Lag(IntEnum):
-    """Lag policies by their number in Subscribe."""
+    """Lag policies by their number in Subscribe; the names in lower case are what users write."""
 
     DROP_OLDEST = 0
+    """The head of the queue makes room."""
     DROP_NEWEST = 1
+    """The new message is dropped."""
     LATEST = 2
+    """At any time at most one message of a type, or of a key, waits: a newer one takes its place."""
     BLOCK = 3
+    """The publisher waits for room."""
     REJECT = 4
+    """The publisher is refused."""
     DISCONNECT = 5
+    """The subscriber is sent away."""
+
+    @property
+    def word(self) -> str:
+        """What users write."""
+        return self.name.lower()
+
+    @classmethod
+    def of(cls, word: str) -> "Lag":
+        """The policy of a word.
+
+        Raises:
+            UsageError: There is none.
+        """
+        found = _BY_WORD.get(word)
+        if found is None:
+            raise UsageError(f"no lag policy {word!r}; there are {', '.join(_BY_WORD)}")
+        return found
+
+
+_BY_WORD: Final[Mapping[str, Lag]] = MappingProxyType({one.word: one for one in Lag})
 
 
 class DropReason(IntEnum):
@@ -35,3 +67,14 @@ class DropReason(IntEnum):
     def reason(self) -> str:
         """The name in counters."""
         return self.name.lower()
+
+
+REPORTED: Final = frozenset(
+    one.reason for one in (DropReason.DROPPED_OLDEST, DropReason.DROPPED_NEWEST, DropReason.MEMORY)
+)
+"""Reasons that a subscriber is told of by a Gap; of others the publisher was told, or nothing is missing."""
+
+REASON_CODES: Final[Mapping[DropReason, ErrorCode]] = MappingProxyType(
+    {DropReason.REJECTED: ErrorCode.QUEUE_FULL, DropReason.BLOCK_TIMEOUT: ErrorCode.BACKPRESSURE_TIMEOUT}
+)
+"""What the publisher is told of a message that was not taken; of others it is not."""

@@ -1,18 +1,24 @@
 """What a bridge takes from clients, in figures (reliability, "Limits")."""
 
+import logging
+import resource
 from typing import Any, Final
 
 import attrs
 from attrs import frozen
 
 from mycelium.bus.errors import UsageError
-from mycelium.bus.subscription import DEFAULT_QUEUE
+from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, DEFAULT_QUEUE
 from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HANDSHAKE_MAX_FRAME, HARD_MAX_PAYLOAD
 
-__all__ = ["Limits"]
+__all__ = ["Limits", "affordable"]
 
+_MIB: Final = 1024 * 1024
+_log = logging.getLogger("mycelium.bridge")
 _LEAST: Final = {"max_payload": HANDSHAKE_MAX_FRAME}
 _MOST: Final = {"max_payload": HARD_MAX_PAYLOAD}
+_SPARE_FILES: Final = 64
+"""Files that the rest of the process may need."""
 
 
 def _sensible(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -34,6 +40,13 @@ class Limits:
         subscriptions: Of one connection.
         types: Type ids over all subscriptions of one connection.
         queue: Messages that may wait for a subscription.
+        queue_bytes: Bytes that may.
+        block_seconds: How long a message waits for room under the lag policy `block`.
+        outbound_bytes: That may wait for a client that does not read, at any moment.
+        outbound_soft_bytes: The same, for longer than `outbound_soft_seconds`.
+        outbound_soft_seconds: See above.
+        stall_seconds: How long a client may read nothing while something waits for it.
+        unsent_seconds: How old the oldest unsent byte may be.
 
     Raises:
         UsageError: A limit that nobody could keep.
@@ -46,3 +59,21 @@ class Limits:
     subscriptions: int = attrs.field(default=1024, validator=_sensible)
     types: int = attrs.field(default=65_536, validator=_sensible)
     queue: int = attrs.field(default=DEFAULT_QUEUE, validator=_sensible)
+    queue_bytes: int = attrs.field(default=8 * _MIB, validator=_sensible)
+    block_seconds: float = attrs.field(default=DEFAULT_BLOCK_SECONDS, validator=_sensible)
+    outbound_bytes: int = attrs.field(default=32 * _MIB, validator=_sensible)
+    outbound_soft_bytes: int = attrs.field(default=8 * _MIB, validator=_sensible)
+    outbound_soft_seconds: float = attrs.field(default=60.0, validator=_sensible)
+    stall_seconds: float = attrs.field(default=10.0, validator=_sensible)
+    unsent_seconds: float = attrs.field(default=60.0, validator=_sensible)
+
+
+def affordable(limits: Limits) -> Limits:
+    """The limits, with no more connections than this process may have files open."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = max(files - _SPARE_FILES, 1)
+    if files == resource.RLIM_INFINITY or limits.connections <= room:
+        return limits
+    text = "this process may open %d files, so it takes %d connections, not %d; raise its limit (ulimit -n) for more"
+    _log.warning(text, files, room, limits.connections)
+    return attrs.evolve(limits, connections=room)

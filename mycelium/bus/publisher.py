@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping
 from typing import Final, final
 
+from attrs import evolve
+
 from mycelium.bus.errors import UsageError
 from mycelium.bus.monotonic import MonotonicGuard, monotonic_fields
 from mycelium.handle import Contracts
@@ -69,8 +71,13 @@ class Publisher:
             self._registry = registry
             self.guard.fields = monotonic_fields(registry.schema)
 
-    def encode(self, message: Message, entry: Entry[Codec]) -> bytes:
+    def encode(self, message: Message, entry: Entry[Codec], extra: Metadata | None = None) -> bytes:
         """The frame of a message, its rules checked but for `monotonic`.
+
+        Args:
+            message: The message.
+            entry: Of its type.
+            extra: Metadata that goes along.
 
         Raises:
             EncodeError: A value does not fit its type, or the payload is too large.
@@ -82,7 +89,10 @@ class Publisher:
             codec.check_rules(message)
         if self._stamp is not None:
             origin = (self._stamp, self._published + 1)
-            payload += Metadata(published_at=time.time_ns(), origin=origin).encode()
+            stamp = Metadata(published_at=time.time_ns(), origin=origin)
+            extra = stamp if extra is None else evolve(extra, published_at=stamp.published_at, origin=origin)
+        if extra is not None:
+            payload += extra.encode()
         if len(payload) > self.max_payload:
             problem = f"a payload of {len(payload)} bytes; the other side takes at most {self.max_payload}"
             raise EncodeError(entry.message.name, None, problem)

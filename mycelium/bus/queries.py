@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Refusal", "answer"]
 
+_ROWS: Final = 500
+"""Subscriptions in one body."""
 Body: TypeAlias = dict[str, Any]
 Ask: TypeAlias = "Callable[[Bridge, Body], Awaitable[list[Body]]]"
 
@@ -90,6 +92,25 @@ async def _info(bridge: "Bridge", _: Body) -> list[Body]:
     ]
 
 
+async def _stats(bridge: "Bridge", _: Body) -> list[Body]:
+    """One body with the counters of the bus, then some with those of each socket subscription."""
+    rows = [
+        {
+            "session": session.number,
+            "client": session.client,
+            "subscription": one.number,
+            "types": sorted(one.type_ids),
+            "on_lag": None if one.on_lag is None else one.on_lag.word,
+            "group": one.group,
+            **asdict(one.outbox.stats()),
+        }
+        for session in bridge.sessions
+        for one in session.subscriptions
+    ]
+    chunks = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
+    return [asdict(bridge.stats()), *({"subscriptions": chunk} for chunk in chunks)]
+
+
 async def _sessions(bridge: "Bridge", _: Body) -> list[Body]:
     """One body with the sessions, then one for each contracts document that they go by."""
     rows, documents = [], {}
@@ -102,7 +123,7 @@ async def _sessions(bridge: "Bridge", _: Body) -> list[Body]:
     own = bridge.registry.schema
     documents[own.digest] = own
     return [
-        {"sessions": rows, "digest": own.digest},
+        {"sessions": rows, "digest": own.digest, "closed": [one._asdict() for one in bridge.closed]},
         *({"digest": digest, "contracts": document(schema)} for digest, schema in documents.items()),
     ]
 
@@ -131,6 +152,7 @@ async def _reload(bridge: "Bridge", options: Body) -> list[Body]:
 
 _QUERIES: Final[Mapping[str, _Query]] = {
     "info": _Query(_info),
+    "stats": _Query(_stats),
     "sessions": _Query(_sessions, trusted=True),
     "reload": _Query(_reload, trusted=True),
 }

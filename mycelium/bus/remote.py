@@ -1,20 +1,45 @@
 """The subscriptions of one client at the bridge: who wants what, and whose turn it is to send."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeAlias, final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, final
 
-from mycelium.bus.lag import Lag
+from mycelium.bus.catalog import Catalog
+from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.limits import Limits
+from mycelium.bus.localqueue import Outcome
 from mycelium.bus.outbox import Outbox
-from mycelium.bus.router import Router
+from mycelium.events import Recovered, SlowConsumer
 from mycelium.wire.buffer import Batch
 from mycelium.wire.errors import ErrorCode
 
-__all__ = ["Refusal", "RemoteSubscription", "RemoteSubscriptions"]
+if TYPE_CHECKING:
+    from mycelium.bus.exchange import Exchange
+
+__all__ = ["Refusal", "RemoteSubscription", "RemoteSubscriptions", "Subscriber"]
 
 _SLICE: Final = 64 * 1024
 """Bytes that a subscription may send before it is the next one's turn."""
+_POLICIES: Final = frozenset(Lag)
 Refusal: TypeAlias = tuple[ErrorCode, str]
+
+
+class Subscriber(Protocol):
+    """Whose subscriptions these are."""
+
+    client: str
+
+    def ready(self) -> None:
+        """Something can be sent."""
+
+    def lags(self) -> None:
+        """Messages were dropped, of which the client is to be told."""
+
+    def too_slow(self, problem: str) -> None:
+        """The client has to go."""
+
+    def warn(self, reason: str, text: str) -> None:
+        """Log, within limits."""
 
 
 @final
@@ -26,7 +51,9 @@ class RemoteSubscription:
         number: What the client calls it.
         type_ids: Empty for every type that no other subscription of the connection names.
         outbox: What waits for it.
+        on_lag: The policy; None for what each message's contract says.
         no_echo: Whether the connection's own messages are left out.
+        group: Who shares its messages; None for nobody.
     """
 
     def __init__(
@@ -36,13 +63,17 @@ class RemoteSubscription:
         type_ids: frozenset[int],
         outbox: Outbox,
         *,
+        on_lag: Lag | None = None,
         no_echo: bool = False,
+        group: str | None = None,
     ) -> None:
         self.owner = owner
         self.number = number
         self.type_ids = type_ids
         self.outbox = outbox
+        self.on_lag = on_lag
         self.no_echo = no_echo
+        self.group = group
 
     def __repr__(self) -> str:
         return f"<RemoteSubscription {self.number} to {sorted(self.type_ids) or 'all types'}, {self.outbox!r}>"
@@ -53,12 +84,48 @@ class RemoteSubscription:
             return type_id in self.type_ids
         return not self.owner.names(type_id)
 
-    def offer(self, batch: Batch) -> None:
-        """Queue a batch and have it sent soon."""
-        if self.owner.blocked:
-            self.outbox.put_fitting(batch, self.owner.blocked)
-        else:
-            self.outbox.put(batch)
+    @property
+    def load(self) -> int:
+        """Messages that it has still to handle."""
+        return self.outbox.queued + self.outbox.out
+
+    def takes_runs(self, run: Batch) -> bool:
+        """Whether `put` serves: each message of the run falls under `drop_oldest`, and nothing stands in its way."""
+        if self.on_lag is None:
+            policies = self.owner.catalog.policies
+            if policies and not policies.keys().isdisjoint(run.type_ids):
+                return False
+        elif self.on_lag is not Lag.DROP_OLDEST:
+            return False
+        return not self.owner.blocked and not self.outbox.holding
+
+    def put(self, run: Batch) -> None:
+        """Queue a run that `takes_runs` has agreed to, and have it sent soon."""
+        self.outbox.put(run)
+        self.owner.changed(self)
+
+    def offer(self, frame: Batch, deadline: float | None) -> Outcome:
+        """Queue one message and have it sent soon, or do what the lag policy says.
+
+        Args:
+            frame: A batch of one.
+            deadline: Until when its publisher waits for room; None for one that does not wait.
+        """
+        type_id = frame.type_ids[0]
+        if type_id in self.owner.blocked:
+            return self.outbox.refuse(type_id, DropReason.SCHEMA)
+        catalog = self.owner.catalog
+        lag = catalog.policies.get(type_id, Lag.DROP_OLDEST) if self.on_lag is None else self.on_lag
+        slot = catalog.slot(type_id, frame.payload(0)) if lag is Lag.LATEST else None
+        outcome = self.outbox.put_one(frame, lag, slot, deadline)
+        self.owner.changed(self)
+        if outcome is DropReason.DISCONNECTED:
+            self.owner.give_up(self)
+        return outcome
+
+    def relieve(self, most_bytes: int) -> None:
+        """Lose the oldest messages because memory is short."""
+        self.outbox.relieve(most_bytes)
         self.owner.changed(self)
 
 
@@ -67,22 +134,19 @@ class RemoteSubscriptions:
     """Number -> subscription of one connection.
 
     Args:
-        router: Where they are entered.
+        exchange: Where they are entered.
         limits: How many there may be.
-        on_ready: Called when something can be sent.
-        on_lag: Called when messages were dropped.
+        session: Who is told.
 
     Attributes:
         blocked: Types that the client does not read as they are written now.
     """
 
-    def __init__(
-        self, router: Router, limits: Limits, on_ready: Callable[[], None], on_lag: Callable[[], None]
-    ) -> None:
-        self._router = router
+    def __init__(self, exchange: "Exchange", limits: Limits, session: Subscriber) -> None:
+        self._exchange = exchange
+        self._router = exchange.router
         self._limits = limits
-        self._on_ready = on_ready
-        self._on_lag = on_lag
+        self._session = session
         self.blocked: frozenset[int] = frozenset()
         self._by_number: dict[int, RemoteSubscription] = {}
         self._number_of: dict[int, int] = {}
@@ -102,6 +166,20 @@ class RemoteSubscriptions:
         """Whether a subscription names the type."""
         return type_id in self._number_of
 
+    @property
+    def catalog(self) -> Catalog:
+        """What the newest contracts say of each message."""
+        return self._exchange.catalog
+
+    @property
+    def sendable_bytes(self) -> int:
+        """Bytes that only the socket keeps from being sent."""
+        return sum(one.outbox.sendable_bytes for one in self._by_number.values())
+
+    def give_up(self, subscription: RemoteSubscription) -> None:
+        """The lag policy says that the client has to go."""
+        self._session.too_slow(f"the queue of subscription {subscription.number} is full")
+
     # --- requests ---
 
     def problem_with(self, wish: Any) -> Refusal | None:
@@ -112,23 +190,40 @@ class RemoteSubscriptions:
                 return problem
         return None
 
-    def put(self, wish: Any) -> None:
-        """Carry out a Subscribe: a new subscription, or other types and options for an old one."""
+    def put(self, wish: Any) -> tuple[RemoteSubscription, int]:
+        """Carry out a Subscribe: a new subscription, or other types and options for an old one.
+
+        Returns:
+            The subscription, and how many last values were waiting for it before.
+        """
         limit = min(wish.queue or self._limits.queue, self._limits.queue)
         type_ids = frozenset(wish.type_ids)
         replaced = self._remove(wish.subscription)
-        outbox = Outbox(limit, wish.window) if replaced is None else replaced.outbox
-        if replaced is not None:
-            outbox.replace(limit, wish.window, lambda type_id: not type_ids or type_id in type_ids)
-        made = RemoteSubscription(self, wish.subscription, type_ids, outbox, no_echo=bool(wish.no_echo))
+        before = 0 if replaced is None else replaced.outbox.remembered
+        outbox = self._outbox(wish.subscription, limit, wish.window) if replaced is None else replaced.outbox
+        made = RemoteSubscription(
+            self,
+            wish.subscription,
+            type_ids,
+            outbox,
+            on_lag=None if wish.on_lag is None else Lag(wish.on_lag),
+            no_echo=bool(wish.no_echo),
+            group=wish.group,
+        )
+        had = (lambda _: False) if replaced is None else self._wanted(replaced)
         self._by_number[made.number] = made
         self._number_of.update(dict.fromkeys(type_ids, made.number))
+        if replaced is not None:
+            outbox.replace(limit, wish.window, lambda type_id: not type_ids or type_id in type_ids)
         self._router.add(made)
+        last = self._exchange.retained.of(lambda type_id: made.wants(type_id) and not had(type_id))
+        outbox.remember([value.frame for value in last if value.type_id not in self.blocked])
         self.changed(made)
+        return made, before
 
     def drop(self, number: int) -> None:
         """Carry out an Unsubscribe; nothing of the number is sent any more."""
-        self._remove(number)
+        self._end(number, DropReason.DISCONNECTED, handled=True)
 
     def add_credit(self, number: int, messages: int) -> None:
         """Carry out a Credit; a number that is not known may have crossed its Unsubscribe."""
@@ -137,10 +232,15 @@ class RemoteSubscriptions:
             subscription.outbox.add_credit(messages)
             self.changed(subscription)
 
-    def clear(self) -> None:
-        """End all."""
+    def clear(self, reason: DropReason, *, handled: bool) -> None:
+        """End all.
+
+        Args:
+            reason: Why what waits is dropped.
+            handled: Whether the client handles what it has been sent, though it does not say so any more.
+        """
         for number in list(self._by_number):
-            self._remove(number)
+            self._end(number, reason, handled=handled)
 
     # --- sending ---
 
@@ -154,9 +254,9 @@ class RemoteSubscriptions:
         outbox = subscription.outbox
         if outbox.ready:
             self._turns[subscription] = None
-            self._on_ready()
-        if outbox.lagging:
-            self._on_lag()
+            self._session.ready()
+        if outbox.losses.untold:
+            self._session.lags()
 
     def take(self, most_bytes: int) -> tuple[RemoteSubscription, Batch] | None:
         """The next messages to send, and whose they are: each subscription in its turn."""
@@ -178,6 +278,39 @@ class RemoteSubscriptions:
 
     # --- inside ---
 
+    def _outbox(self, number: int, limit: int, window: int | None) -> Outbox:
+        return Outbox(limit, window, self._limits.queue_bytes, self._exchange.ledger, partial(self._on_slow, number))
+
+    def _on_slow(self, number: int) -> None:
+        """A queue is full for the first time, or has been empty again."""
+        one = self._by_number.get(number)
+        if one is None:
+            return
+        subscriber, outbox = f"{self._session.client}#{number}", one.outbox
+        types = tuple(map(self.catalog.name, sorted(one.type_ids)))
+        if outbox.is_slow:
+            lag = (one.on_lag or Lag.DROP_OLDEST).word
+            self._session.warn(ErrorCode.SLOW_CONSUMER.reason, f"subscription {number} is full, and {lag} acts")
+            self._exchange.tell(SlowConsumer(subscriber, types, lag, outbox.queued))
+        else:
+            self._exchange.tell(Recovered(subscriber, types, outbox.losses.episode))
+
+    @staticmethod
+    def _wanted(subscription: RemoteSubscription) -> Callable[[int], bool]:
+        """What it wants now, whatever becomes of its connection's other subscriptions."""
+        names = subscription.owner.named()
+        return lambda type_id: type_id in subscription.type_ids if subscription.type_ids else type_id not in names
+
+    def named(self) -> frozenset[int]:
+        """Types that subscriptions name."""
+        return frozenset(self._number_of)
+
+    def _end(self, number: int, reason: DropReason, *, handled: bool) -> None:
+        subscription = self._remove(number)
+        if subscription is not None:
+            subscription.outbox.clear(reason, handled=handled)
+            self._exchange.totals.add(subscription.outbox.stats())
+
     def _remove(self, number: int) -> RemoteSubscription | None:
         subscription = self._by_number.pop(number, None)
         if subscription is not None:
@@ -197,10 +330,10 @@ class RemoteSubscriptions:
         return None
 
     def _problem_with_options(self, wish: Any) -> Refusal | None:
-        if wish.on_lag is not None and wish.on_lag != Lag.DROP_OLDEST:
-            return ErrorCode.PROTOCOL, f"on_lag {wish.on_lag} is not supported yet; leave it out for drop_oldest"
-        if wish.group is not None:
-            return ErrorCode.PROTOCOL, "groups are not supported yet"
+        if wish.on_lag is not None and wish.on_lag not in _POLICIES:
+            return ErrorCode.PROTOCOL, f"no lag policy has the number {wish.on_lag}; there are 0 to {max(_POLICIES)}"
+        if wish.group == "":
+            return ErrorCode.PROTOCOL, "a group without a name; leave it out for none"
         if wish.window == 0 or wish.queue == 0:
             return ErrorCode.PROTOCOL, "a window or queue of 0 messages delivers nothing; leave it out for the default"
         return None

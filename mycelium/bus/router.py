@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
+from mycelium.bus.groups import Groups
 from mycelium.wire.buffer import Batch
 
 if TYPE_CHECKING:
@@ -16,9 +17,14 @@ _Takers: TypeAlias = "tuple[RemoteSubscription, ...]"
 
 @final
 class Router:
-    """Which socket subscriptions get a type."""
+    """Which socket subscriptions get a type.
 
-    def __init__(self) -> None:
+    Args:
+        groups: Where those that share their messages are entered; whoever routes asks there whose turn it is.
+    """
+
+    def __init__(self, groups: Groups[Any]) -> None:
+        self._groups = groups
         self._named: dict[int, dict[RemoteSubscription, None]] = {}
         self._wild: dict[RemoteSubscription, None] = {}
         self._takers: dict[int, _Takers] = {}
@@ -30,24 +36,30 @@ class Router:
 
     def add(self, subscription: "RemoteSubscription") -> None:
         """From now on it is asked."""
+        self._forget_takers()
+        if subscription.group is not None:
+            self._groups.add(subscription)
+            return
         for type_id in subscription.type_ids:
             self._named.setdefault(type_id, {})[subscription] = None
         if not subscription.type_ids:
             self._wild[subscription] = None
-        self._forget_takers()
 
     def remove(self, subscription: "RemoteSubscription") -> None:
         """From now on it is not."""
+        self._forget_takers()
+        if subscription.group is not None:
+            self._groups.remove(subscription)
+            return
         for type_id in subscription.type_ids:
             subscribers = self._named.get(type_id, {})
             subscribers.pop(subscription, None)
             if not subscribers:
                 self._named.pop(type_id, None)
         self._wild.pop(subscription, None)
-        self._forget_takers()
 
     def takers(self, type_id: int) -> _Takers:
-        """The subscriptions that get a type."""
+        """The subscriptions that get a type, but for those of groups."""
         takers = self._takers.get(type_id)
         if takers is None:
             wild = (one for one in self._wild if one.wants(type_id))
@@ -55,21 +67,20 @@ class Router:
             takers = self._takers[type_id] = self._same.setdefault(takers, takers)
         return takers
 
-    def runs(self, batch: Batch) -> Iterator[tuple[Batch, _Takers]]:
-        """Runs of consecutive frames with the same takers, in order; frames that nobody takes are left out."""
+    def runs(self, batch: Batch) -> Iterator[tuple[int, int, _Takers]]:
+        """Runs of consecutive frames with the same takers, in order, as start, stop and takers; there may be none."""
         by_type = {type_id: self.takers(type_id) for type_id in set(batch.type_ids)}
         if len(set(map(id, by_type.values()))) == 1:
-            takers = by_type[batch.type_ids[0]]
-            if takers:
-                yield batch.compact(), takers
+            yield 0, len(batch), by_type[batch.type_ids[0]]
             return
         start = 0
         for takers, run in groupby(map(by_type.__getitem__, batch.type_ids)):
             stop = start + sum(1 for _ in run)
-            if takers:
-                yield batch.part(start, stop).compact(), takers
+            yield start, stop, takers
             start = stop
 
     def _forget_takers(self) -> None:
+        """What anybody gets may be another now: a subscription to all depends on what its connection names."""
         self._takers.clear()
         self._same.clear()
+        self._groups.changed()

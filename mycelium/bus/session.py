@@ -11,13 +11,16 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, final
 
-from mycelium.bus.budget import ErrorBudget, LogLimit
-from mycelium.bus.door import Door, Objection
+from mycelium.bus.asks import Asks
+from mycelium.bus.budget import LogLimit
+from mycelium.bus.door import Door
 from mycelium.bus.heartbeat import Due, Heartbeat, clamp_interval
 from mycelium.bus.host import Host
+from mycelium.bus.intake import Intake
 from mycelium.bus.lag import DropReason
 from mycelium.bus.monotonic import MonotonicGuard
 from mycelium.bus.negotiation import Standing
+from mycelium.bus.outgoing import Outgoing
 from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
 from mycelium.bus.terms import Terms
 from mycelium.schema.model import Schema
@@ -30,13 +33,14 @@ from mycelium.wire.state import Role, State, is_fatal
 __all__ = ["Session"]
 
 _log = logging.getLogger("mycelium.bridge")
-_WRITE_SIZE: Final = 256 * 1024
-"""Bytes that are given to the socket at once."""
 _MOST_ANSWERS: Final = 1024 * 1024
-"""Bytes of core messages that may wait for a client that does not read."""
+"""Bytes that may wait for a client that asks for more."""
 _MOST_SHOWN: Final = 128
 """Characters of a peer's text that are repeated to people."""
 _CLIENT, _EOF = "client", "eof"  # close reasons beside the names of error codes
+_DROPPED: Final = {ErrorCode.SHUTDOWN.reason: DropReason.SHUTDOWN_DEADLINE}
+_ORDERLY: Final = frozenset({_CLIENT, *_DROPPED})
+"""Ends that were agreed on: what was sent before counts as delivered."""
 
 
 @final
@@ -52,30 +56,32 @@ class Session:
     Attributes:
         client: The name that the client gave itself, cut and escaped.
         reason: Why the session ended or is about to; None while it lives.
-        received: Frames that were let in.
-        refused: Frames that were not.
+        now: When the session last looked at the clock.
         said_goodbye: Whether the client has nothing more to say.
         terms: The contracts that it goes by.
         subscriptions: Of this connection.
+        intake: What becomes of its messages.
+        asks: Requests of the client that got no reply yet.
+        outgoing: What is sent.
     """
 
     def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float) -> None:
         self.number = number
         self.client = ""
         self.reason: str | None = None
-        self.received = self.refused = 0
         self.said_goodbye = False
-        self.subscriptions = RemoteSubscriptions(host.router, host.limits, notify, lambda: host.lags(self))
+        self.asks = Asks()
+        self.subscriptions = RemoteSubscriptions(host.exchange, host.limits, self)
         self._host = host
         self._notify = notify
-        self._now = now
+        self.now = now
         self._deadline = now + host.limits.handshake_seconds
         self._connection = Connection(Role.BRIDGE, host.core, host.limits.max_payload)
-        self._control = bytearray()
+        self.outgoing = Outgoing(host.limits, self.subscriptions, self._lagged)
         self._door = Door(number, MonotonicGuard(host.monotonic))
         self.terms = Terms(host.core, self._door, self.subscriptions)
+        self.intake = Intake(self, host, self._door, self.terms)
         self._heartbeat: Heartbeat | None = None
-        self._budget: ErrorBudget | None = None
         self._lines: LogLimit | None = None
         self._parting: str | None = None
         self._finishing = False
@@ -92,6 +98,11 @@ class Session:
         return self._connection.state is State.OPEN and self.reason is None
 
     @property
+    def may_publish(self) -> bool:
+        """Whether the client has published, and not said that there will be no more."""
+        return self.intake.received > 0 and not self.said_goodbye
+
+    @property
     def is_over(self) -> bool:
         """Whether the socket is to be closed once the output is out."""
         return self.reason is not None
@@ -100,7 +111,7 @@ class Session:
         """Take what the socket gave; empty for the end of the stream."""
         if self.is_over:
             return
-        self._now = now
+        self.now = now
         if self._heartbeat is not None:
             self._heartbeat.heard(now)
         self._connection.receive_data(data)
@@ -118,7 +129,7 @@ class Session:
 
     def tick(self, now: float) -> None:
         """Look at the clock: handshake deadline and heartbeat. To be called about once a second."""
-        self._now = now
+        self.now = now
         if self.is_over:
             return
         if self._heartbeat is None:
@@ -128,7 +139,7 @@ class Session:
             return
         match self._heartbeat.check(now):
             case Due.PING:
-                self._say(self._host.core.Ping(nonce=0))
+                self.say(self._host.core.Ping(nonce=0))
             case Due.DEAD:
                 self.refuse(ErrorCode.HEARTBEAT, "nothing heard for three heartbeats")
             case Due.NOTHING:
@@ -138,34 +149,29 @@ class Session:
         """Tell the client of drops that no message has told of yet."""
         if not self.is_over:
             for subscription in self.subscriptions:
-                self._control += self._lagged(subscription)
+                self.outgoing.say(self._lagged(subscription))
             self._notify()
+
+    def watch(self, now: float, unsent: int) -> None:
+        """Look at a socket that takes nothing more for now: its peer may have to go; see `Outgoing.watch`."""
+        problem = self.outgoing.watch(now, unsent)
+        if problem is not None:
+            self.too_slow(problem)
 
     def take_output(self, now: float) -> bytes:
         """The next bytes for the socket; empty when there is nothing to send now."""
-        pieces = [bytes(self._control)]
-        size = len(self._control)
-        self._control.clear()
-        while size < _WRITE_SIZE and (taken := self.subscriptions.take(_WRITE_SIZE - size)) is not None:
-            subscription, batch = taken
-            pieces += [self._lagged(subscription), batch.to_bytes()]
-            size += batch.size
-        output = b"".join(pieces)
+        self.intake.say_receipts()
+        output = self.outgoing.take()
         if output and self._heartbeat is not None:
             self._heartbeat.said(now)
         self._end_if_finished()
         return output
 
-    @property
-    def waiting(self) -> bool:
-        """Whether there is something that could be sent now."""
-        return bool(self._control) or self.subscriptions.ready
-
     # --- contracts ---
 
     def need_contracts(self) -> None:
         """Ask the client for its contracts document."""
-        self._say(self.terms.need_contracts())
+        self.say(self.terms.need_contracts())
 
     def welcome(self, hello: Any, contracts: Schema | None) -> None:
         """Let the client in.
@@ -180,19 +186,19 @@ class Session:
         welcome = self.terms.welcome(
             hello, contracts, host.registry.schema, host.document(), heartbeat_ms=heartbeat_ms, **facts
         )
-        self._heartbeat = Heartbeat(heartbeat_ms / 1000, self._now)
-        self._say(welcome)
+        self._heartbeat = Heartbeat(heartbeat_ms / 1000, self.now)
+        self.say(welcome)
 
     def schema_changed(self) -> None:
         """Tell the client that the bridge has other contracts now; one that follows gets them."""
         self._door.guard.fields = self._host.monotonic
-        self._say(self.terms.changed(self._host.registry.schema, self._host.document()))
+        self.say(self.terms.changed(self._host.registry.schema, self._host.document()))
 
     def stand(self, standing: Standing) -> None:
         """Take types from the client that it and the bridge write differently now."""
         told = self.terms.stand(standing)
         if told is not None:
-            self._say(told)
+            self.say(told)
 
     # --- the end ---
 
@@ -200,7 +206,7 @@ class Session:
         """Tell the client that the bridge is going; what is queued is still sent. A handshake just ends."""
         if self._parting is None:
             self._parting = reason
-            self._say(self._host.core.Goodbye(reason=reason))
+            self.say(self._host.core.Goodbye(reason=reason))
         if self._heartbeat is None:
             self.end(reason)
 
@@ -219,52 +225,46 @@ class Session:
             return
         self.reason = reason
         self._connection.close()
-        self.subscriptions.clear()
+        self.subscriptions.clear(_DROPPED.get(reason, DropReason.DISCONNECTED), handled=reason in _ORDERLY)
         self._notify()
+
+    # --- what subscriptions and other sessions call ---
+
+    def ready(self) -> None:
+        """Something can be sent."""
+        self._notify()
+
+    def lags(self) -> None:
+        """Messages were dropped; the client is told before the next one, or within a second."""
+        self._host.lags(self)
+
+    def too_slow(self, problem: str) -> None:
+        """The client does not keep up, and has to go."""
+        self.refuse(ErrorCode.SLOW_CONSUMER, problem)
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send a reply, which passes no queue and no credit."""
+        if not self.is_over:
+            self.outgoing.say(frame)
+            self._notify()
+            self._limit_control(self._host.limits.outbound_bytes)
+
+    def pause(self, *, paused: bool) -> None:
+        """Ask the client to publish nothing because memory is short, or to go on."""
+        if self.is_open:
+            reason = "memory" if paused else "there is memory again"
+            self.say(self._host.core.Flow(type_ids=[], paused=paused, reason=reason))
 
     def _end_if_finished(self) -> None:
         if self._finishing and not self.is_over and self.subscriptions.queued == 0:
             self.end(self._parting or _CLIENT)
 
-    # --- application frames ---
-
     def _receive(self, event: Event) -> None:
         if isinstance(event, Batch):
-            self._receive_batch(event)
+            if not self._finishing:  # the grace is over, and with it what is taken
+                self.intake.receive(event)
         else:
             self._ANSWERS[type(event).__name__](self, event)
-
-    def _receive_batch(self, batch: Batch) -> None:
-        """Check each frame; hand on the good ones, in runs as long as they come."""
-        start = 0
-        for objection in self._door.objections(batch, self._host.registry.by_id):
-            self._publish(batch, start, objection.index)
-            start = objection.index + 1
-            self._refuse(objection)
-            if self.is_over:
-                return
-        self._publish(batch, start, len(batch))
-
-    def _publish(self, batch: Batch, start: int, stop: int) -> None:
-        if start < stop and not self.is_over:
-            self.received += stop - start
-            self._host.publish_batch(batch if stop - start == len(batch) else batch.part(start, stop), self)
-
-    def _refuse(self, objection: Objection) -> None:
-        self.refused += 1
-        if objection.excused:
-            told = self.terms.excuse(objection, self._now)
-            if told is not None:
-                self._say(told)
-            return
-        self._warn(objection.code.reason, f"type id {objection.type_id}")
-        if self._budget is None:
-            self._budget = ErrorBudget()
-        if self._budget.spend(self._now):
-            error = self._host.core.Error
-            self._say(error(code=objection.code, message=objection.problem, type_id=objection.type_id, fatal=False))
-        else:
-            self.refuse(ErrorCode.LIMIT, f"over {self._budget.most} errors in {self._budget.seconds:g} s")
 
     # --- core messages ---
 
@@ -282,18 +282,21 @@ class Session:
         if problem is not None:
             self.answer_no(wish.request, *problem)
             return
-        self.subscriptions.put(wish)
-        self._say(self._host.core.Ack(request=wish.request))
+        subscription, before = self.subscriptions.put(wish)
+        self.say(self._host.core.Ack(request=wish.request))
+        last = subscription.outbox.remembered
+        if last or before:
+            self.say(self._host.core.Retained(subscription=subscription.number, messages=last))
 
     def _on_unsubscribe(self, wish: Any) -> None:
         self.subscriptions.drop(wish.subscription)
-        self._say(self._host.core.Ack(request=wish.request))
+        self.say(self._host.core.Ack(request=wish.request))
 
     def _on_credit(self, credit: Any) -> None:
         self.subscriptions.add_credit(credit.subscription, credit.messages)
 
     def _on_ping(self, ping: Any) -> None:
-        self._say(self._host.core.Pong(nonce=ping.nonce))
+        self.say(self._host.core.Pong(nonce=ping.nonce))
 
     def _on_pong(self, _: Any) -> None:
         """It was heard, which is all that it is for."""
@@ -310,12 +313,12 @@ class Session:
             self._host.parted(self)
 
     def _on_error(self, error: Any) -> None:
-        self._warn("error", f"code {error.code}: {_for_people(error.message)}")
+        self.warn("error", f"code {error.code}: {_for_people(error.message)}")
         if is_fatal(error):
             self.end(_CLIENT)
 
     def _on_query(self, query: Any) -> None:
-        if len(self._control) > _MOST_ANSWERS:
+        if len(self.outgoing) > _MOST_ANSWERS:
             self.answer_no(query.request, ErrorCode.LIMIT, "answers are waiting that the client has not read")
         else:
             self._host.query(self, query)
@@ -325,15 +328,11 @@ class Session:
         if self.is_open:
             for left, body in zip(range(len(bodies))[::-1], bodies, strict=True):
                 made = self._host.core.Answer(request=request, body=body, more=True if left else None)
-                self._control += self._connection.send(made)
+                self.outgoing.say(self._connection.send(made))
             self._notify()
 
-    def _not_yet(self, message: Any) -> None:
-        name = type(message).__name__
-        request = getattr(message, "request", None)
-        if request is None:
-            raise ProtocolError(ErrorCode.PROTOCOL, f"{name} is not supported yet")
-        self.answer_no(request, ErrorCode.PROTOCOL, f"{name} is not supported yet")
+    def _on_confirm(self, confirm: Any) -> None:
+        self.intake.receipts.enabled = confirm.enabled
 
     _ANSWERS: ClassVar[Mapping[str, Callable[["Session", Any], None]]] = {
         "Hello": _on_hello,
@@ -344,52 +343,53 @@ class Session:
         "Pong": _on_pong,
         "Goodbye": _on_goodbye,
         "Error": _on_error,
-        "Confirm": _not_yet,
+        "Confirm": _on_confirm,
         "Query": _on_query,
     }
 
     # --- saying ---
 
-    def _say(self, message: Any) -> None:
+    def say(self, message: Any) -> None:
         """Put a core message in front of everything that is queued."""
-        if self.is_over:
-            return
-        if len(self._control) > _MOST_ANSWERS:
-            self._control.clear()
-            self.refuse(ErrorCode.SLOW_CONSUMER, f"over {_MOST_ANSWERS} bytes of answers that the client does not read")
-            return
-        self._control += self._connection.send(message)
-        self._notify()
+        if not self.is_over:
+            self.outgoing.say(self._connection.send(message))
+            self._notify()
+            self._limit_control(self._host.limits.outbound_bytes)
+
+    def _limit_control(self, most: int) -> None:
+        if len(self.outgoing) > most:
+            self.outgoing.clear()
+            self.too_slow(f"over {most} bytes of answers that the client does not read")
 
     def _lagged(self, subscription: RemoteSubscription) -> bytes:
         """What was dropped of a subscription, as far as it was not told yet."""
         lagged = self._host.core.Lagged
         told = (
-            lagged(subscription=subscription.number, type_id=type_id, dropped=count, reason=DropReason.DROPPED_OLDEST)
-            for type_id, count in subscription.outbox.take_lagged()
+            lagged(subscription=subscription.number, type_id=type_id, dropped=count, reason=reason)
+            for type_id, reason, count in subscription.outbox.losses.take_untold()
         )
         return b"".join(map(self._connection.send, told))
 
     def answer_no(self, request: int, code: ErrorCode, problem: str) -> None:
         """Refuse a request."""
-        self._say(self._host.core.Error(code=code, message=problem, request=request, fatal=False))
+        self.say(self._host.core.Error(code=code, message=problem, request=request, fatal=False))
 
     def _fail(self, error: ProtocolError) -> None:
         if self.is_over:
             return
-        self._control += self._connection.fail(error)
-        self._warn(error.code.reason, _for_people(error.problem))
+        self.outgoing.say(self._connection.fail(error))
+        self.warn(error.code.reason, _for_people(error.problem))
         self.end(error.code.reason)
 
     def _fail_inside(self) -> None:
         _log.exception("session %d of %s ends by a fault of the bridge", self.number, self.client or "?")
         self._fail(ProtocolError(ErrorCode.INTERNAL, "a fault of the bridge's own; its log has more"))
 
-    def _warn(self, reason: str, text: str) -> None:
+    def warn(self, reason: str, text: str) -> None:
         """One line of log per reason and second."""
         if self._lines is None:
             self._lines = LogLimit()
-        held = self._lines.admit(reason, self._now)
+        held = self._lines.admit(reason, self.now)
         if held is not None:
             more = f" (and {held} more before)" if held else ""
             _log.warning("client %s, session %d: %s: %s%s", self.client or "?", self.number, reason, text, more)

@@ -1,10 +1,12 @@
-"""What became of the messages of a subscription."""
+"""What became of messages: of one subscription, and of all that a bus has had."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import final
 
 from attrs import field, frozen
 
-__all__ = ["SubscriptionStats"]
+__all__ = ["BusStats", "SubscriptionStats", "Totals"]
 
 
 @frozen
@@ -25,3 +27,60 @@ class SubscriptionStats:
     def balanced(self) -> bool:
         """Whether every message is accounted for."""
         return self.matched == self.delivered + sum(self.dropped.values()) + self.queued + self.in_flight
+
+
+@frozen
+class BusStats(SubscriptionStats):
+    """The sums over all subscriptions of a bus, those that have ended included, and what else it has counted."""
+
+    published: int = 0
+    """Messages, those of socket clients included."""
+    subscriptions: int = 0
+    """That there are now, here and of socket clients."""
+    sessions: int = 0
+    """Socket clients that are connected now."""
+    replies: int = 0
+    """Answers to requests that were handed on; they pass no queue, and are counted apart."""
+    replies_dropped: Mapping[str, int] = field(factory=dict)
+    """Answers that were not, by reason: `late`, and `disconnected` where the requester is gone."""
+    retained: int = 0
+    """Last values that are kept."""
+    memory_used: int = 0
+    """Bytes that queues, unsent bytes and last values hold."""
+    memory_limit: int = 0
+    """The ceiling of that."""
+    blocked_seconds: float = 0.0
+    """How long publishers have waited under `block`, all together."""
+
+
+@final
+class Totals:
+    """The sums over subscriptions that have ended."""
+
+    def __init__(self) -> None:
+        self._matched = self._delivered = 0
+        self._dropped: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<Totals of {self._matched} messages>"
+
+    def add(self, stats: SubscriptionStats) -> None:
+        """A subscription has ended; what still waited will not be handled."""
+        self._matched += stats.matched
+        self._delivered += stats.delivered
+        self._dropped.update(stats.dropped)
+        left = stats.queued + stats.in_flight
+        if left:
+            self._dropped["disconnected"] += left
+
+    def with_live(self, live: Iterable[SubscriptionStats]) -> SubscriptionStats:
+        """The sums with those of subscriptions that go on."""
+        matched, delivered, dropped = self._matched, self._delivered, Counter(self._dropped)
+        queued = in_flight = 0
+        for one in live:
+            matched += one.matched
+            delivered += one.delivered
+            queued += one.queued
+            in_flight += one.in_flight
+            dropped.update(one.dropped)
+        return SubscriptionStats(matched, delivered, dict(dropped), queued, in_flight)

@@ -2,36 +2,39 @@
 
 import asyncio
 import contextlib
-import inspect
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
+from threading import get_ident
 from typing import Any, Final, TypeAlias, final
 
 from mycelium.bus.delivery import Delivery
-from mycelium.bus.errors import BusError, ClosedError, UsageError
+from mycelium.bus.errors import BusError, ClosedError, Refused
+from mycelium.bus.gaps import Gaps
 from mycelium.bus.handlers import Handler
+from mycelium.bus.keys import lag_of
+from mycelium.bus.lag import DropReason, Lag
+from mycelium.bus.localqueue import Done, Entry, LocalQueue, Outcome
+from mycelium.bus.options import DEFAULT_QUEUE, Options
 from mycelium.bus.stats import SubscriptionStats
+from mycelium.bus.thread import check_thread
+from mycelium.bus.worker import Worker, guarded
+from mycelium.events import Event, Gap, Recovered, SlowConsumer
 from mycelium.schema.classes import Message
+from mycelium.wire.errors import ErrorCode
 
-__all__ = ["DEFAULT_QUEUE", "Done", "LocalSubscription", "OnClose", "calling_subscription"]
+__all__ = ["LocalSubscription", "OnClose", "calling_subscription"]
 
 _log = logging.getLogger("mycelium.bus")
-DEFAULT_QUEUE: Final = 8192
-"""Messages that wait for a subscriber before the lag policy acts."""
 _YIELD_AFTER: Final = 64
 """Messages that a subscriber takes before other tasks get a turn, should it never wait itself."""
 _FINISH_SECONDS: Final = 5.0
 """How long a handler may go on with its message once its subscription has ended."""
-_CANCEL_SECONDS: Final = 1.0
-"""How long it may take to notice that it is cancelled."""
 
-Done: TypeAlias = Callable[[], None]
-"""Called once when the subscription is done with a message; what credit is counted by."""
 OnClose: TypeAlias = Callable[["LocalSubscription"], Sequence["asyncio.Future[Any]"] | None]
 """Called once when a subscription ends; `unsubscribe` waits for what it gives back."""
-_Item: TypeAlias = tuple[Message, Delivery, Done | None]
+Tell: TypeAlias = Callable[[Event], None]
 
 _calling: "ContextVar[LocalSubscription | None]" = ContextVar("mycelium_subscription", default=None)
 
@@ -45,99 +48,185 @@ def calling_subscription() -> "LocalSubscription | None":
 class LocalSubscription:
     """A handler or an iterator, its queue and its counters.
 
-    A sync handler runs inside `offer`. An async handler runs in a task, one message at a time; the task lives as long
-    as there are messages. Without a handler messages wait for `next`. The queue holds `limit` messages; when it is full
-    the oldest is dropped.
+    A sync handler runs inside `offer`, an async one in tasks of a worker. Without a handler messages wait for `next`.
+
+    Args:
+        type_ids: What it is subscribed to.
+        handler: What is called; None for an iterator.
+        options: What the subscriber has asked for.
+        on_close: See `OnClose`.
+        tell: Where events go.
+        name_of: The name of a type id, for events.
 
     Attributes:
-        type_ids: What it is subscribed to.
+        type_ids: See above.
+        handler: See above.
+        options: See above.
         closed: Whether it has ended.
+        topic: What it follows; types that come to it are added.
     """
 
     def __init__(
-        self, type_ids: frozenset[int], handler: Handler | None, limit: int, on_close: OnClose | None = None
+        self,
+        type_ids: frozenset[int],
+        handler: Handler | None,
+        options: Options = Options(),  # noqa: B008  it is frozen
+        *,
+        on_close: OnClose | None = None,
+        tell: Tell | None = None,
+        name_of: Callable[[int], str] = str,
     ) -> None:
         self.type_ids = type_ids
         self.handler = handler
-        self.limit = limit
+        self.options = options
         self.closed = False
         self.topic: str | None = None
         self._on_close = on_close
+        self._is_sync = handler is not None and not handler.is_async
+        self._tell = tell or (lambda _: None)
+        self._name_of = name_of
+        self._thread = get_ident()
         self._leaving: Sequence[asyncio.Future[Any]] = ()
         self._ended_by: BusError | None = None
-        self._queue: deque[_Item] = deque()
+        self._queue = LocalQueue(options.queue or DEFAULT_QUEUE, self._on_slow)
+        self._retained: deque[Entry] = deque()
+        """Last values from before the subscription; they come first, and wait outside the queue."""
+        self._gaps = Gaps(self._queue.losses, self._gap_of, self._report_gap)
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._given = 0
-        self._task: asyncio.Task[None] | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._excused = False
-        self._slow = False
-        # What a handler finds in context variables is what was there at `subscribe`, whoever publishes.
-        self._context = copy_context()
-        self._context.run(_calling.set, self)
-        self._matched = self._delivered = self._in_flight = 0
-        self._dropped: Counter[str] = Counter()
+        context = copy_context()
+        context.run(_calling.set, self)
+        self._worker = (
+            None
+            if handler is None
+            else Worker(handler, options, take=self._take, finish=self._finish, tell=self._tell, context=context)
+        )
+        self._matched = self._delivered = 0
 
     def __repr__(self) -> str:
-        what = self.handler.name if self.handler else "iterator"
         state = "closed" if self.closed else f"{len(self._queue)} queued"
-        return f"<Subscription of {what} to {sorted(self.type_ids)}, {state}>"
+        return f"<Subscription of {self.name} to {sorted(self.type_ids)}, {state}>"
+
+    @property
+    def name(self) -> str:
+        """The handler's, for people."""
+        return "an iterator" if self.handler is None else self.handler.name
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Names of what it is subscribed to."""
+        return tuple(map(self._name_of, sorted(self.type_ids)))
 
     # --- messages ---
 
-    def offer(self, message: Message, delivery: Delivery, done: Done | None = None) -> None:
-        """Take a message: run the sync handler now, or put it into the queue. After the end nothing is taken."""
+    def offer(
+        self, message: Message, delivery: Delivery, done: Done | None = None, deadline: float | None = None
+    ) -> Outcome:
+        """Take a message: run the sync handler now, or put it into the queue. After the end nothing is taken.
+
+        Args:
+            message: The message.
+            delivery: Its context.
+            done: Called once when the subscription is done with it.
+            deadline: Until when its publisher waits for room under `block`; None for one that does not wait.
+        """
         if self.closed:
             if done is not None:
                 done()
-            return
+            return None
         self._matched += 1
-        handler = self.handler
-        if handler is not None and not handler.is_async:
-            self._run_sync(handler, message, delivery, done)
-            return
-        queue = self._queue
-        if not queue:
-            self._slow = False
-        elif len(queue) >= self.limit:
-            self._overflow()
-        queue.append((message, delivery, done))
-        if handler is None:
-            if self._waiters:
-                self._wake()
-        elif self._task is None:
-            self._start(handler)
+        if self._is_sync and self._worker is not None:
+            self._worker.run_sync(message, delivery, done)
+            return None
+        lag = self.options.on_lag
+        if lag is None:
+            lag = lag_of(message.__mycelium__.message)
+        outcome = self._queue.put(message, delivery, done, lag, deadline)
+        if outcome is not None:
+            self._gaps.schedule()
+            if outcome is DropReason.DISCONNECTED:
+                self.close(Refused(ErrorCode.SLOW_CONSUMER, "the queue is full, and the lag policy is disconnect"))
+        self._advance()
+        return outcome
 
-    def missed(self, reason: str, count: int) -> None:
+    def offer_retained(self, message: Message, delivery: Delivery) -> None:
+        """Take a last value from before the subscription; it comes before everything that is queued."""
+        if self._is_sync and self._worker is not None:
+            self._matched += 1
+            self._worker.run_sync(message, delivery, None)
+        else:
+            self._retained.append(Entry(message, delivery, None))
+            self._advance()
+
+    def missed(self, type_id: int, reason: DropReason, count: int) -> None:
         """Count messages that were dropped before they came here."""
         self._matched += count
-        self._dropped[reason] += count
+        self._queue.losses.count(type_id, reason, count)
+        if not self.busy and not len(self._queue):
+            self._gaps.tell()
+        else:
+            self._gaps.schedule()
 
-    async def next(self, timeout: float | None = None) -> Message:
-        """Take one message from the queue; a timeout or a cancelled call takes none.
+    def interrupted(self) -> None:
+        """The connection was gone for a while: nobody knows what was missed."""
+        self._report_gap(Gap(self.types, None, "reconnect", self.name))
+
+    async def next(self, timeout: float | None = None) -> Message | Gap:
+        """Take one message from the queue; a timeout or a cancelled call takes none. With `gaps` it may be a Gap.
 
         Raises:
             TimeoutError: Nothing came within `timeout` seconds.
             ClosedError: The subscription has ended, and everything that it got has been given out.
-            ConnectionLost: The same, because the connection to the bridge is gone.
+            ConnectionLost: The same, because the connection to the bridge is gone for good.
+            Refused: The same, because it was too slow under the lag policy `disconnect`.
+            UsageError: This is not the subscription's thread.
         """
+        check_thread(self._thread, "subscription")
         self._given += 1
         if self._given % _YIELD_AFTER == 0:
             await asyncio.sleep(0)
-        if not self._queue:
+        if not self._ready:
             async with asyncio.timeout(timeout):
-                while not self._queue:
+                while not self._ready:
                     if self.closed:
                         raise self._ended_by or ClosedError("the subscription has ended; nothing more comes")
                     await self._arrival()
-        message, _, done = self._queue.popleft()
-        self._finish(done)
-        return message
+        self._gaps.tell()
+        if self._gaps.inline:
+            return self._gaps.inline.popleft()
+        entry = self._pop({})
+        assert entry is not None  # noqa: S101  it is ready, and nothing was awaited since
+        self._finish(entry.done)
+        return entry.message
 
     def stats(self) -> SubscriptionStats:
         """The counters as they stand."""
-        return SubscriptionStats(self._matched, self._delivered, dict(self._dropped), len(self._queue), self._in_flight)
+        losses = self._queue.losses.by_reason
+        return SubscriptionStats(self._matched, self._delivered, dict(losses), len(self._queue), self._in_flight)
+
+    @property
+    def group(self) -> str | None:
+        """Who shares its messages; None for nobody."""
+        return self.options.group
+
+    def wants(self, type_id: int) -> bool:
+        """Whether a message of the type fits."""
+        return type_id in self.type_ids
+
+    @property
+    def load(self) -> int:
+        """Messages that it has still to handle; who has the least is the next of a group."""
+        return len(self._queue) + len(self._retained) + self._in_flight
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a publisher would have to wait for room."""
+        return len(self._queue) >= self._queue.limit
+
+    def expire(self, now: float) -> bool:
+        """Give up what has waited for room for too long; whether more waits."""
+        self._queue.expire(now)
+        return self._queue.holding
 
     # --- the end ---
 
@@ -145,14 +234,18 @@ class LocalSubscription:
         """End the subscription: nothing new is taken, and what waits for a handler is dropped. May be called twice.
 
         The handler may finish the message that it has, for at most 5 s, unless this is called from inside it.
+
+        Raises:
+            UsageError: This is not the subscription's thread.
         """
+        check_thread(self._thread, "subscription")
         self.close()
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=_FINISH_SECONDS)
-        if self._task is not None and calling_subscription() is not self:
+        if leaving := [one for one in self._leaving if not one.done()]:
+            await asyncio.wait(leaving, timeout=_FINISH_SECONDS)
+        if self.busy and calling_subscription() is not self:
             try:
                 async with asyncio.timeout(_FINISH_SECONDS):
-                    await self._idle.wait()
+                    await self.idle()
             except TimeoutError:
                 await self.stop()
 
@@ -167,88 +260,69 @@ class LocalSubscription:
         self.closed = True
         self._ended_by = reason
         if self.handler is not None:
-            while self._queue:
-                self._drop_oldest("disconnected")
+            self._retained.clear()
+            self._queue.clear(DropReason.DISCONNECTED)
+        self._gaps.tell()
+        self._gaps.close()
         if self._on_close is not None:
             self._leaving = self._on_close(self) or ()
         for _ in range(len(self._waiters)):
             self._wake()
 
     async def stop(self) -> None:
-        """Cancel a handler that is still running."""
-        task = self._task
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task], timeout=_CANCEL_SECONDS)
+        """Cancel handlers that are still running."""
+        if self._worker is not None:
+            await self._worker.stop()
 
     @property
     def busy(self) -> bool:
         """Whether a handler is running that the end has to wait for."""
-        return not self._idle.is_set()
+        return self._worker is not None and self._worker.busy
 
     async def idle(self) -> None:
         """Wait until the handler is done with everything that is queued."""
-        await self._idle.wait()
+        if self._worker is not None:
+            await self._worker.idle()
 
     def excuse(self) -> None:
         """Wait for this handler no more: it is itself waiting for the end of the bus or client."""
-        self._excused = True
-        self._idle.set()
+        if self._worker is not None:
+            self._worker.excuse()
 
     @property
     def excused(self) -> bool:
         """Whether the end goes on without this handler."""
-        return self._excused
+        return self._worker is not None and self._worker.excused
 
     # --- inside ---
 
-    def _run_sync(self, handler: Handler, message: Message, delivery: Delivery, done: Done | None) -> None:
-        self._in_flight += 1
-        try:
-            result = handler.function(message, delivery) if handler.takes_delivery else handler.function(message)
-            if result is not None:
-                _refuse_coroutine(handler, result)
-        except (Exception, asyncio.CancelledError):  # noqa: BLE001  whatever it raises, its subscription lives
-            _log.exception("handler %s failed on a %s", handler.name, type(message).__name__)
-        finally:
-            self._in_flight -= 1
-            self._finish(done)
+    @property
+    def _ready(self) -> bool:
+        return len(self._queue) > 0 or bool(self._retained) or bool(self._gaps.inline)
 
-    def _start(self, handler: Handler) -> None:
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._work(handler), name=f"mycelium {handler.name}", context=self._context)
-        self._task.add_done_callback(self._worked)
-        if not self._excused:
-            self._idle.clear()
+    @property
+    def _in_flight(self) -> int:
+        return 0 if self._worker is None else self._worker.in_flight
 
-    async def _work(self, handler: Handler) -> None:
-        count = 0
-        while self._queue:
-            await self._run_async(handler, *self._queue.popleft())
-            count += 1
-            if count % _YIELD_AFTER == 0:
-                await asyncio.sleep(0)
-        self._task = None  # before anything else can run: the next message starts another one
-        self._idle.set()
+    def _advance(self) -> None:
+        """Something waits: for the iterator, or for a handler that may be free."""
+        if self._worker is not None:
+            self._worker.advance()
+        elif self._waiters:
+            self._wake()
 
-    def _worked(self, task: "asyncio.Task[None]") -> None:
-        if self._task is task:  # it was cancelled, perhaps before it began
-            self._task = None
-            self._idle.set()
+    def _take(self, busy: Mapping[Hashable, int]) -> Entry | None:
+        """The next message for the handler, which is told of gaps before it."""
+        entry = self._pop(busy)
+        if entry is not None:
+            self._gaps.tell()
+        return entry
 
-    async def _run_async(self, handler: Handler, message: Message, delivery: Delivery, done: Done | None) -> None:
-        self._in_flight += 1
-        try:
-            await handler.call(message, delivery)
-        except asyncio.CancelledError:
-            if _is_cancelled():
-                raise
-            _log.exception("handler %s failed on a %s", handler.name, type(message).__name__)
-        except Exception:  # noqa: BLE001  whatever it raises, its subscription lives
-            _log.exception("handler %s failed on a %s", handler.name, type(message).__name__)
-        finally:
-            self._in_flight -= 1
-            self._finish(done)
+    def _pop(self, busy: Mapping[Hashable, int]) -> Entry | None:
+        if self._retained:
+            self._matched += 1
+            return self._retained.popleft()
+        return self._queue.pop_free(busy) if busy else self._queue.pop()
 
     async def _arrival(self) -> None:
         """Wait for a message or the end."""
@@ -276,30 +350,25 @@ class LocalSubscription:
         if done is not None:
             done()
 
-    def _overflow(self) -> None:
-        """Make room by the lag policy; said once, until the queue has been empty again."""
-        self._drop_oldest()
-        if not self._slow:
-            self._slow = True
-            what = self.handler.name if self.handler else "an iterator"
-            _log.warning("%s is too slow: over %d messages wait, so the oldest are dropped", what, self.limit)
+    # --- gaps and episodes ---
 
-    def _drop_oldest(self, reason: str = "dropped_oldest") -> None:
-        _, _, done = self._queue.popleft()
-        self._dropped[reason] += 1
-        if done is not None:
-            done()
+    def _gap_of(self, lost: Iterable[tuple[int, DropReason, int]]) -> list[Gap]:
+        return [Gap((self._name_of(type_id),), count, reason.reason, self.name) for type_id, reason, count in lost]
 
+    def _report_gap(self, gap: Gap) -> None:
+        if self.options.gaps:
+            self._gaps.inline.append(gap)
+            self._wake()
+        if self.options.on_gap is not None:
+            guarded(f"on_gap of {self.name}", self.options.on_gap, gap)
+        self._tell(gap)
 
-def _is_cancelled() -> bool:
-    """Whether the running task is meant, and not something that its handler was waiting for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _refuse_coroutine(handler: Handler, result: object) -> None:
-    if inspect.iscoroutine(result):
-        result.close()
-        raise UsageError(
-            f"{handler.name} is no async function but gave a coroutine; write `async def`, or await it there"
-        )
+    def _on_slow(self) -> None:
+        """The queue is full for the first time, or has been empty again."""
+        queue = self._queue
+        if queue.is_slow:
+            lag = self.options.on_lag or Lag.DROP_OLDEST
+            _log.warning("%s is too slow: %d messages wait, and %s acts", self.name, len(queue), lag.word)
+            self._tell(SlowConsumer(self.name, self.types, lag.word, len(queue)))
+        else:
+            self._tell(Recovered(self.name, self.types, queue.losses.episode))

@@ -8,7 +8,7 @@ from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry
 from mycelium.wire.codec import Codec
 
-__all__ = ["check_sizes", "chosen_types", "new_of_topic", "type_id_of"]
+__all__ = ["chosen_types", "new_of_topic", "type_id_of"]
 
 
 def chosen_types(
@@ -35,17 +35,6 @@ def new_of_topic(contracts: Contracts, subscription: LocalSubscription) -> froze
     """Type ids that have come to the topic of a subscription since it was made; none for one without a topic."""
     messages = contracts.schema.by_topic.get(subscription.topic or "", ())
     return frozenset(message.type_id for message in messages) - subscription.type_ids
-
-
-def check_sizes(**sizes: int | None) -> None:
-    """Whether sizes that a caller gave make sense; None is for the default.
-
-    Raises:
-        UsageError: One is under 1.
-    """
-    for name, size in sizes.items():
-        if size is not None and size < 1:
-            raise UsageError(f"a {name} of {size} messages lets none through; give at least 1")
 
 
 def type_id_of(contracts: Contracts, cls: object) -> int:

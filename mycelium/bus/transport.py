@@ -94,10 +94,13 @@ class SessionProtocol(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The socket takes no more for now: what comes waits in the queues."""
         self._paused = True
+        self._bridge.pressure.stuck(self, stuck=True)
 
     def resume_writing(self) -> None:
         """It takes more."""
         self._paused = False
+        self._bridge.pressure.stuck(self, stuck=False)
+        self.session.outgoing.moves()
         self.schedule()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  a reset is an end like any other
@@ -119,6 +122,15 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self.session.end(reason)
         self._ended = True
         self._transport.abort()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the socket was given and the kernel has not taken."""
+        return self._transport.get_write_buffer_size()
+
+    def watch(self, now: float) -> None:
+        """Look at a socket that takes no more for now: its peer may have to go."""
+        self._guarded(self.session.watch, now, self.unsent)
 
     def tick(self, now: float) -> None:
         """Look at the clock. What goes wrong with one session keeps no other from being looked at."""
@@ -145,7 +157,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
                 self._transport.write(data)
         if session.is_over:
             self._end()
-        elif session.waiting and not self._paused:
+        elif session.outgoing.waiting and not self._paused:
             self.schedule()
 
     def _end(self) -> None:

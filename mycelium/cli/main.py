@@ -20,6 +20,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "serve": ("mycelium.cli.serve", "run a bridge"),
     "pub": ("mycelium.cli.pub", "publish messages"),
     "sub": ("mycelium.cli.sub", "subscribe, and print what comes"),
+    "req": ("mycelium.cli.req", "send a request, and print the reply"),
     "ping": ("mycelium.cli.ping", "measure round trips to a bridge"),
     "encode": ("mycelium.cli.encode", "JSON to bytes"),
     "decode": ("mycelium.cli.decode", "bytes to JSON, or explained byte by byte"),

@@ -4,7 +4,7 @@ import argparse
 import re
 from typing import Final, TypeAlias
 
-__all__ = ["Commands", "add_contracts", "add_url", "duration", "new_command", "positive"]
+__all__ = ["Commands", "add_contracts", "add_url", "duration", "new_command", "positive", "size"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  it has no public name
 """What a parser for a command is added to."""
@@ -14,6 +14,8 @@ _SWITCHES: Final = {
     **dict.fromkeys(("on", "yes", "true", "1"), True),
     **dict.fromkeys(("off", "no", "false", "0"), False),
 }
+_SIZE_UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_SIZE: Final = re.compile(r"(\d+)(?:([KMGkmg])(?:i?[Bb])?)?")
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)?")
 
 
@@ -23,6 +25,14 @@ def duration(text: str) -> float:
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 250ms, 5s or 2m")
     return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def size(text: str) -> int:
+    """Bytes of `512MiB`, `2GiB` or a plain number of bytes."""
+    found = _SIZE.fullmatch(text)
+    if found is None or int(found[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 512MiB, 2GiB or bytes")
+    return int(found[1]) * _SIZE_UNITS[(found[2] or "").lower()]
 
 
 def positive(text: str) -> int:

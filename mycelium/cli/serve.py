@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from mycelium.cli.options import Commands, duration, new_command, on_or_off, positive, reload_policy
+from mycelium.cli.options import Commands, duration, new_command, on_or_off, positive, reload_policy, size
 from mycelium.cli.settings import Resolved, Setting, add_settings, resolve
 
 __all__ = ["add_parser"]
@@ -30,7 +30,17 @@ _SETTINGS: Final = (
     Setting("max-connections", positive, 10_000, "connections at the same time", "N"),
     Setting("max-queue", positive, 8192, "messages that may wait for a subscription", "N"),
     Setting("handshake-timeout", duration, 5.0, "time for a whole handshake", "S"),
-    Setting("grace", duration, 10.0, "time for clients to finish when the bridge stops", "S"),
+    Setting(
+        "max-memory",
+        size,
+        None,
+        "bytes that queues, unsent bytes and last values may hold",
+        "SIZE",
+        shown="half of what there is",
+    ),
+    Setting("block-timeout", duration, 5.0, "how long a message waits for room under the lag policy block", "S"),
+    Setting("grace", duration, 10.0, "time for clients to finish publishing when the bridge stops", "S"),
+    Setting("flush-timeout", duration, 30.0, "time to send what is queued after that", "S"),
 )
 
 
@@ -78,7 +88,7 @@ def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> in
     origin = "command line" if args.contracts else PATH_VARIABLE if os.environ.get(PATH_VARIABLE) else "nearest file"
     print(f"contracts = {args.contracts or find()}    # {origin}")
     for name, each in settings.items():
-        value = " ".join(each.value) if isinstance(each.value, list) else each.value
+        value = " ".join(each.value) if isinstance(each.value, list) else "auto" if each.value is None else each.value
         print(f"{name} = {value}    # {each.origin}")
     return 0
 
@@ -91,14 +101,16 @@ async def _serve(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     if not args.insecure:
         for url in settings["listen"]:
             refuse_exposed(url)
-    bus = MessageBus(None if args.contracts is None else Path(args.contracts))
+    source = None if args.contracts is None else Path(args.contracts)
+    bus = MessageBus(source, block_timeout=settings["block-timeout"], max_memory=settings["max-memory"])
     limits = Limits(
         max_payload=settings["max-payload"],
         handshake_seconds=settings["handshake-timeout"],
         queue=settings["max-queue"],
         connections=settings["max-connections"],
+        block_seconds=settings["block-timeout"],
     )
     bridge = bus.serve(*settings["listen"], name=settings["name"], limits=limits)
     policy = settings["reload-policy"] if settings["reload"] else None
-    await Serving(bus, bridge, policy, settings["grace"]).run()
+    await Serving(bus, bridge, policy, settings["grace"], settings["flush-timeout"]).run()
     return 0

@@ -26,6 +26,7 @@ from mycelium.schema.printable import printable
 
 __all__ = ["Serving", "refuse_exposed"]
 
+_MIB: Final = 1024 * 1024
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -56,13 +57,17 @@ class Serving:
         bus: What is served.
         bridge: How.
         policy: What an edit of the contracts must keep; None to leave edits alone.
-        grace: Seconds that clients have to finish.
+        grace: Seconds that clients have to finish publishing.
+        flush: Seconds to send what is queued after that.
     """
 
-    def __init__(self, bus: MessageBus, bridge: Bridge, policy: ReloadPolicy | None, grace: float) -> None:
+    def __init__(
+        self, bus: MessageBus, bridge: Bridge, policy: ReloadPolicy | None, grace: float, flush: float
+    ) -> None:
         self._bus = bus
         self._bridge = bridge
         self._grace = grace
+        self._flush = flush
         self._follow = policy is not None
         self._reloader = Reloader(bus.contracts, policy or "full")
         self._stop = asyncio.Event()
@@ -87,11 +92,12 @@ class Serving:
             self._tasks.start(self._reloader.run())
         self._welcome()
         await self._stop.wait()
-        say(f"stopping: {len(self._bridge.sessions)} connections have up to {self._grace:g} s; again to stop at once")
+        count = len(self._bridge.sessions)
+        say(f"stopping: {count} connections have up to {self._grace + self._flush:g} s; again to stop at once")
         self._on_signals(self._bridge.abort)
         forget()
         await self._tasks.end()
-        await self._bridge.close(self._grace)
+        await self._bridge.close(self._grace, self._flush)
         await self._bus.close()
         say("stopped")
 
@@ -117,6 +123,7 @@ class Serving:
         facts = f"schema {schema.id:#010x} version {schema.version}, {len(schema.messages)} messages"
         followed = f"; edits are applied if they keep {self._reloader.policy} compatibility" if self._follow else ""
         say(f"{schema.source}: {facts}{followed}")
+        say(f"queues may hold up to {self._bus.stats().memory_limit // _MIB} MiB")
         for url in self._bridge.urls:
             say(f"listening on {url}")
 

@@ -23,6 +23,7 @@ class Setting:
         help: One line.
         metavar: How the help calls the value.
         many: Whether it may be given more than once; in the environment separated by spaces.
+        shown: How the help calls the default, where that says more than its value.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Setting:
     help: str
     metavar: str = ""
     many: bool = False
+    shown: str = ""
 
     @property
     def variable(self) -> str:
@@ -49,7 +51,7 @@ class Resolved:
 def add_settings(parser: argparse.ArgumentParser, settings: Sequence[Setting]) -> None:
     """An option for each setting."""
     for one in settings:
-        shown = " ".join(one.default) if one.many else one.default
+        shown = one.shown or (" ".join(one.default) if one.many else one.default)
         if isinstance(one.default, bool):
             action = argparse.BooleanOptionalAction
             parser.add_argument(f"--{one.name}", action=action, default=None, help=one.help)

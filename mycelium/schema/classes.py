@@ -113,7 +113,7 @@ class Message:
             raise FrozenInstanceError
 
     def __hash__(self) -> int:
-        return hash((type(self), *(_frozen(getattr(self, name)) for name in self.__hashed__)))
+        return hash((type(self), *(frozen_value(getattr(self, name)) for name in self.__hashed__)))
 
     def __repr__(self) -> str:
         model = self.__mycelium__.message
@@ -132,12 +132,12 @@ class Message:
         return self.__mycelium__.reduce(self)
 
 
-def _frozen(value: Any) -> Any:
+def frozen_value(value: Any) -> Any:
     """A hashable stand-in that is equal for equal values."""
     if isinstance(value, list):
-        return tuple(map(_frozen, value))
+        return tuple(map(frozen_value, value))
     if isinstance(value, dict):
-        return frozenset((key, _frozen(each)) for key, each in value.items())
+        return frozenset((key, frozen_value(each)) for key, each in value.items())
     return value
 
 

@@ -297,11 +297,11 @@ async def test_drops_at_the_bridge_are_visible_at_the_client(contracts, caplog):
             await client.flush()
         gate.set()
         await until(lambda: len(got) == 3)
-        await until(lambda: subscription.stats().dropped)
+        await until(lambda: subscription.stats().dropped == {"dropped_oldest": 7})
         assert got == [0, 8, 9]
         assert (subscription.stats().matched, subscription.stats().dropped) == (10, {"dropped_oldest": 7})
         assert subscription.stats().balanced
-    assert "dropped 7 messages of CounterUpdate (dropped_oldest)" in caplog.text
+    assert "messages of CounterUpdate (dropped_oldest)" in caplog.text
 
 
 async def test_lag_is_told_within_a_second_when_nothing_else_comes(contracts):
@@ -442,7 +442,7 @@ async def test_p14_a_payload_over_the_bridges_limit_is_refused_before_it_is_sent
                 await until(lambda: len(got) == 2)
             await client.flush()
             (session,) = bridge.sessions
-            assert (session.received, session.reason) == (int(over <= 0), None)
+            assert (session.intake.received, session.reason) == (int(over <= 0), None)
 
 
 async def test_p14_a_raw_peer_over_the_limit_is_ended(contracts):
@@ -710,7 +710,7 @@ async def test_messages_are_checked_before_they_are_sent_with_the_same_errors_as
             errors.append((type(caught.value), str(caught.value)))
         assert errors[0] == errors[1]
         await client.flush()
-        assert bridge.sessions[0].received == 0
+        assert bridge.sessions[0].intake.received == 0
 
 
 async def test_messages_of_the_bridge_that_cannot_be_read_are_skipped_and_counted_without_their_values(

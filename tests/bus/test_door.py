@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import random
-import re
 import resource
 import time
 
 import pytest
+from invariants import bystanders, reasons
 from peers import CORE, SECONDS, Peer, open_socket, peer_at, serving, until
 
 import mycelium
@@ -15,40 +15,6 @@ from mycelium.wire.frames import encode_frame
 
 PING = encode_frame(1010, bytes.fromhex("0100 02000000 6869"))
 HELLO = CORE.encode(CORE.Hello(protocol=1, client="peer"))
-
-
-@contextlib.asynccontextmanager
-async def bystanders(contracts, url):
-    """A publisher and a subscriber that talk all the while; nothing of it is lost, doubled or out of order (I3)."""
-    got, sent, stop = [], 0, asyncio.Event()
-    async with mycelium.connect(url, contracts) as publisher, mycelium.connect(url, contracts) as subscriber:
-        await subscriber.subscribe(lambda message: got.append(message.counter_id), contracts.CounterUpdate)
-
-        async def talk():
-            nonlocal sent
-            while not stop.is_set():
-                await publisher.publish(contracts.CounterUpdate(sent, 0, 0))
-                sent += 1
-                await asyncio.sleep(0)
-
-        talking = asyncio.ensure_future(talk())
-        await until(lambda: len(got) > 10)
-        try:
-            yield
-            heard = len(got)
-            await until(lambda: len(got) > heard + 10)
-        finally:
-            stop.set()
-            await talking
-        await publisher.flush()
-        await until(lambda: len(got) == sent)
-        assert got == list(range(sent))
-
-
-def reasons(caplog):
-    """Why connections were ended, of which there is one for each (I7)."""
-    found = (re.search(r"session \d+: (\w+): (?!type id)", record.getMessage()) for record in caplog.records)
-    return [match[1] for match in found if match]
 
 
 # --- A: framing ---
@@ -151,7 +117,7 @@ async def test_p06_unknown_types_are_told_and_counted_and_the_101st_ends_the_con
         (error,) = await peer.barrier()
         assert (error.code, error.type_id, error.fatal) == (8, 4242, False)
         (session,) = [one for one in bridge.sessions if one.client == "peer"]
-        assert session.refused == 1
+        assert session.intake.refused == 1
         peer.send(encode_frame(4242, b"") * 99)
         assert len(await peer.barrier()) == 99
         peer.send(encode_frame(4242, b""))
@@ -451,18 +417,3 @@ async def test_a_client_that_reads_nothing_is_bounded_and_the_others_go_on(contr
             assert subscription.outbox.queued <= 100
             assert subscription.outbox.stats().balanced
             stuck.writer.transport.abort()
-
-
-async def test_p35_many_come_and_go_and_leave_nothing(contracts):
-    asyncio.get_running_loop().set_debug(False)
-    async with serving(contracts) as (bus, bridge):
-
-        async def visit():
-            async with peer_at(bridge.urls[0]) as peer:
-                await peer.subscribe(1, [1010])
-
-        for _ in range(5):
-            await asyncio.gather(*(visit() for _ in range(50)))
-        await until(lambda: not bridge.sessions)
-        assert bus.router.takers(1010) == ()
-        assert (bridge._protocols, bridge._handshaking, bridge._lagging) == ({}, {}, {})

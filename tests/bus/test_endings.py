@@ -378,7 +378,7 @@ async def test_a_fault_of_the_bridge_ends_that_session_alone(contracts, caplog, 
     real = getattr(mycelium.bus.session.Session, fault)
 
     def broken(session, now):
-        if session.client == "victim" and session.received:
+        if session.client == "victim" and session.intake.received:
             raise TypeError("injected")
         return real(session, now)
 

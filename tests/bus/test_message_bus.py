@@ -11,6 +11,7 @@ from peers import SECONDS, until
 
 import mycelium
 from mycelium import ClosedError, Delivery, EncodeError, MessageBus, RuleError, UsageError
+from mycelium.bus.options import Options
 from mycelium.bus.subscription import LocalSubscription
 
 
@@ -70,7 +71,8 @@ async def test_types_come_from_the_annotation(bus, types):
 
     await bus.subscribe(handler)
     bus.publish_nowait(types.Pong(value="x"))
-    assert got == [(types.Pong(value="x"), Delivery())]
+    ((message, delivery),) = got
+    assert (message, delivery.publisher, delivery.sequence, delivery.retained) == (types.Pong(value="x"), 0, 1, False)
 
 
 async def test_order_holds_over_all_types_also_for_a_publish_from_inside_a_delivery(bus, types):
@@ -666,13 +668,13 @@ async def test_a_subscription_says_what_it_is(bus, types):
     assert repr(subscription).endswith("on_ping to [1010], 0 queued>")
     await subscription.unsubscribe()
     assert repr(subscription).endswith("on_ping to [1010], closed>")
-    assert repr(LocalSubscription(frozenset([1]), None, 1)) == "<Subscription of iterator to [1], 0 queued>"
+    assert repr(LocalSubscription(frozenset([1]), None)) == "<Subscription of an iterator to [1], 0 queued>"
 
 
 async def test_done_is_called_once_for_each_message_whatever_becomes_of_it(types, caplog):
     caplog.set_level(logging.CRITICAL)
     done = []
-    subscription = LocalSubscription(frozenset([1010]), None, 2)
+    subscription = LocalSubscription(frozenset([1010]), None, Options(queue=2))
     for number in range(5):
         subscription.offer(types.Ping(value=str(number)), Delivery(), lambda number=number: done.append(number))
     assert done == [0, 1, 2]
@@ -690,6 +692,6 @@ async def test_an_overflow_is_said_once_until_the_queue_has_been_empty_again(con
         for episode in (1, 2):
             for number in range(10):
                 bus.publish_nowait(contracts.Ping(str(number)))
-            assert caplog.text.count("an iterator is too slow: over 2 messages wait") == episode
+            assert caplog.text.count("an iterator is too slow: 2 messages wait, and drop_oldest acts") == episode
             assert [(await stream.next(1)).value, (await stream.next(1)).value] == ["8", "9"]
     await bus.close()

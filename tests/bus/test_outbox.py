@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from peers import batch_of
 
+from mycelium.bus.lag import DropReason
 from mycelium.bus.outbox import Outbox
 from mycelium.wire.frames import HEADER
 
@@ -61,9 +62,10 @@ def test_a_single_message_is_kept_however_large():
 def test_what_is_dropped_is_told_by_type_and_once():
     outbox = Outbox(limit=1)
     outbox.put(batch_of((1000, b""), (1001, b""), (1000, b""), (1000, b"")))
-    assert outbox.lagging
-    assert outbox.take_lagged() == [(1000, 2), (1001, 1)]
-    assert (outbox.take_lagged(), outbox.lagging) == ([], False)
+    assert outbox.losses.untold
+    oldest = DropReason.DROPPED_OLDEST
+    assert outbox.losses.take_untold() == [(1000, oldest, 2), (1001, oldest, 1)]
+    assert (outbox.losses.take_untold(), outbox.losses.untold) == ([], False)
 
 
 def test_credit_bounds_what_is_out():
@@ -230,7 +232,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.lagged)
     @rule()
     def tell(self):
-        assert dict(self.outbox.take_lagged()) == self.lagged
+        assert {type_id: count for type_id, _, count in self.outbox.losses.take_untold()} == self.lagged
         self.lagged = {}
 
     @invariant()
@@ -241,7 +243,7 @@ class OutboxMachine(RuleBasedStateMachine):
         assert (stats.queued, sum(stats.dropped.values())) == (len(self.queue), self.lost)
         assert self.outbox.queued_bytes == sum(HEADER.size + size for _, size in self.queue)
         assert self.outbox.ready == (bool(self.queue) and self.credit != 0)
-        assert self.outbox.lagging == bool(self.lagged)
+        assert self.outbox.losses.untold == bool(self.lagged)
 
 
 OutboxMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)

@@ -63,7 +63,7 @@ async def test_reload_reads_the_file_again_and_force_goes_around_the_policy(file
 async def test_what_is_no_query_is_refused_and_the_client_goes_on(file):
     bus = mycelium.MessageBus(file)
     async with bus.serve("tcp://127.0.0.1:0") as bridge, mycelium.connect(bridge.urls[0], TEXT) as client:
-        with pytest.raises(mycelium.Refused, match="no query 'nonsense'; there are info, sessions, reload"):
+        with pytest.raises(mycelium.Refused, match="no query 'nonsense'; there are info, stats, sessions, reload"):
             await client.query("nonsense")
         await client.flush()
         answer, _ = client._connected().query("info", b"[")

@@ -1,6 +1,7 @@
 """A byte stream cut anywhere gives the same frames, for bytes in proportion to what has arrived."""
 
 import itertools
+import time
 import tracemalloc
 
 import pytest
@@ -57,6 +58,13 @@ def test_p01_a_stream_cut_in_two_anywhere_gives_the_same_frames():
 
 def test_p02_a_stream_byte_by_byte_gives_the_same_frames():
     assert fed([STREAM[at : at + 1] for at in range(len(STREAM))]) == (FRAMES, 0)
+
+
+def test_p02_a_large_frame_that_drips_in_is_not_copied_for_each_byte():
+    frame = encode_frame(1010, bytes(300_000))
+    start = time.process_time()
+    assert fed(frame[at : at + 1] for at in range(len(frame))) == ([frame], 0)
+    assert time.process_time() - start < 3  # copied each time it would be 45 GB
 
 
 def test_p03_ten_thousand_frames_in_one_piece_come_out_in_their_order():

@@ -61,7 +61,7 @@ def judged(codec, payload, metadata):
 
 @SLOW_TO_DRAW
 @given(st.data())
-def test_any_message_survives_and_canonical_bytes_stay_as_they_are(data):
+def test_p13_any_message_survives_and_canonical_bytes_stay_as_they_are(data):
     drawn = data.draw(worlds())
     name = data.draw(message_names(drawn))
     codec = drawn.codec(name)
@@ -78,7 +78,7 @@ def test_any_message_survives_and_canonical_bytes_stay_as_they_are(data):
 
 @SLOW_TO_DRAW
 @given(st.data())
-def test_fast_path_verify_and_general_walk_agree_on_any_bytes(data):
+def test_p12_fast_path_verify_and_general_walk_agree_on_any_bytes(data):
     drawn = data.draw(worlds(rules=True))
     name = data.draw(message_names(drawn))
     codec = drawn.codec(name)
@@ -608,7 +608,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_payload_makes_nothing_big_of_something_small(name):
+def test_p12_a_hostile_payload_makes_nothing_big_of_something_small(name):
     fields = {
         "raw": {"type": "bytes"},
         "strings": {"type": "Vec<String>"},

@@ -1,0 +1,394 @@
+"""Where messages are routed: from publishers here and behind sockets to every subscription that they fit."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
+
+from mycelium.bus.catalog import Catalog
+from mycelium.bus.delivery import LOCAL, Delivery
+from mycelium.bus.dispatch import Dispatcher, Turnstile
+from mycelium.bus.groups import Groups
+from mycelium.bus.holds import Hold
+from mycelium.bus.keys import key_of
+from mycelium.bus.lag import DropReason
+from mycelium.bus.ledger import Ledger, available_memory
+from mycelium.bus.publisher import Publisher
+from mycelium.bus.replies import Awaited
+from mycelium.bus.retained import LastValue, Retained
+from mycelium.bus.router import Router
+from mycelium.bus.stats import SubscriptionStats, Totals
+from mycelium.bus.subscription import LocalSubscription
+from mycelium.events import Event
+from mycelium.handle import Contracts
+from mycelium.schema.classes import Message
+from mycelium.schema.registry import Entry, Registry
+from mycelium.wire.buffer import Batch
+from mycelium.wire.codec import Codec
+from mycelium.wire.metadata import Metadata
+
+if TYPE_CHECKING:
+    from mycelium.bus.remote import RemoteSubscription
+    from mycelium.bus.session import Session
+
+__all__ = ["BRIDGE", "Exchange", "Fate", "Trouble"]
+
+BRIDGE: Final = 0
+"""The session number of the bridge's own process."""
+_RELIEF_BYTES: Final = 64 * 1024
+Trouble: TypeAlias = DropReason | Hold
+Published: TypeAlias = tuple[int, list[Trouble]]
+"""How many subscriptions a message fits, and what became of it where it was not taken at once."""
+_QUEUED: Final[Published] = (0, [])
+
+
+class Fate(NamedTuple):
+    """What became of consecutive frames of a batch, all alike.
+
+    Attributes:
+        start: Index of the first one.
+        stop: Index behind the last one.
+        matched: Subscriptions that each of them fitted.
+        troubles: Of those that have not taken it, what became of it.
+    """
+
+    start: int
+    stop: int
+    matched: int
+    troubles: tuple[Trouble, ...] = ()
+
+
+class _Parcel(NamedTuple):
+    """A message in both its forms, for members of a group here or behind a socket."""
+
+    frame: Batch
+    message: Message
+    delivery: Delivery
+    deadline: float | None
+
+
+@final
+class Exchange:
+    """Routes messages of one bus.
+
+    Args:
+        contracts: Where its message types are from.
+        tell: Where events go.
+        max_memory: Bytes that queues and last values may hold; None for half of what there is.
+
+    Attributes:
+        contracts: See above.
+        router: Subscriptions of socket clients.
+        dispatcher: Subscriptions of this process.
+        groups: Those of both that share their messages.
+        publisher: What is checked of messages that are published here.
+        retained: Last values.
+        ledger: The memory that all this holds.
+        awaited: Requests of this process.
+        sessions: Socket clients by number.
+        totals: Of subscriptions of clients that have ended.
+        published: Messages so far.
+        replies: Answers that were handed on.
+        replies_dropped: Those that were not, by reason.
+        blocked_seconds: How long publishers have waited for room.
+    """
+
+    def __init__(
+        self, contracts: Contracts, tell: Callable[[Event], None] = lambda _: None, max_memory: int | None = None
+    ) -> None:
+        self.contracts = contracts
+        self.tell = tell
+        self.groups: Groups[Any] = Groups()
+        self.router = Router(self.groups)
+        self.dispatcher = Dispatcher(self.groups)
+        self.publisher = Publisher(contracts)
+        self.ledger = Ledger(available_memory() // 2 if max_memory is None else max_memory)
+        self.retained = Retained(self.ledger)
+        self.awaited = Awaited()
+        self.sessions: dict[int, Session] = {}
+        self.totals = Totals()
+        self.published = self.replies = 0
+        self.replies_dropped: Counter[str] = Counter()
+        self.blocked_seconds = 0.0
+        self._catalog = Catalog(contracts.registry)
+        self._turnstile = Turnstile()
+
+    def __repr__(self) -> str:
+        return f"<Exchange on {self.contracts!r}>"
+
+    @property
+    def registry(self) -> Registry[Codec]:
+        """Classes and codecs of the newest generation."""
+        return self.contracts.registry
+
+    @property
+    def catalog(self) -> Catalog:
+        """What the newest generation says of each message."""
+        if self._catalog.registry is not self.contracts.registry:
+            self._catalog = Catalog(self.contracts.registry)
+        return self._catalog
+
+    def name_of(self, type_id: int) -> str:
+        """The name of a message, for people."""
+        return self.catalog.name(type_id)
+
+    def matched(self, type_id: int) -> int:
+        """Subscriptions that a message of this process fits now; a group counts as one."""
+        turns = self.groups.of(type_id) if self.groups else ()
+        grouped = sum(one.any(_is_echoless) for one in turns)
+        return self.dispatcher.count(type_id) + len(self.router.takers(type_id)) + grouped
+
+    # --- messages of this process ---
+
+    def publish(self, message: Message, deadline: float | None = None, ask: bytes | None = None) -> Published:
+        """Hand a message to everybody whom it fits.
+
+        Args:
+            message: The message.
+            deadline: Until when its publisher waits for room; None for one that does not wait.
+            ask: The correlation id of a request.
+
+        Returns:
+            How many subscriptions it fits, and of those that have not taken it what became of it; nothing from inside a
+            delivery, behind which it is queued.
+
+        Raises:
+            UsageError: It is no type of these contracts.
+            EncodeError: A value does not fit its type, or somebody wants its frame and that is too large.
+            RuleError: A value breaks a rule.
+        """
+        publisher = self.publisher
+        entry = publisher.entry(message)
+        frame = self._frame(message, entry, ask) if self._needs_frame(entry.message.type_id) else None
+        if frame is None:
+            entry.codec.check(message)
+        if publisher.guard.fields:
+            publisher.guard.check(message)
+        return self._turnstile.run(self._deliver, message, entry, frame, deadline, ask) or _QUEUED
+
+    def _needs_frame(self, type_id: int) -> bool:
+        if self.router.takers(type_id) or type_id in self.catalog.retained:
+            return True
+        return bool(self.groups) and bool(self.groups.of(type_id))
+
+    def _frame(self, message: Message, entry: Entry[Codec], ask: bytes | None) -> bytes:
+        extra = None if ask is None else Metadata(correlation=ask, reply_to=BRIDGE)
+        return self.publisher.encode(message, entry, extra)
+
+    def _deliver(
+        self, message: Message, entry: Entry[Codec], frame: bytes | None, deadline: float | None, ask: bytes | None
+    ) -> Published:
+        """Hand a message on; it has a frame if somebody wanted that when it was published."""
+        self.published += 1
+        type_id = entry.message.type_id
+        matched = self.dispatcher.count(type_id)
+        troubles: list[Trouble] = []
+        delivery = self._delivery(type_id, ask)
+        if frame is not None or self._needs_frame(type_id):
+            if frame is None:  # they came while it waited
+                frame = self._frame(message, entry, ask)
+            batch = Batch(frame, [type_id], [0, len(frame)])
+            takers = self.router.takers(type_id)
+            for taker in takers:
+                _note(troubles, taker.offer(batch, deadline))
+            if type_id in self.catalog.retained:
+                self._retain(message, batch if ask is None else _batch(self._frame(message, entry, None), type_id))
+            parcel = _Parcel(batch, message, delivery, deadline)
+            matched += len(takers) + self._offer_to_groups(parcel, _is_echoless, troubles)
+        troubles += self.dispatcher.deliver(type_id, message, delivery, None, deadline, own=True)
+        return matched, troubles
+
+    def _delivery(self, type_id: int, ask: bytes | None) -> Delivery:
+        if ask is None and not self.dispatcher.is_curious(type_id):
+            return LOCAL
+        answer = None if ask is None else partial(self.awaited.answer, ask)
+        return Delivery.now(BRIDGE, self.published, answer)
+
+    def _retain(self, message: Message, frame: Batch) -> None:
+        slot = frame.type_ids[0], key_of(message)
+        self.retained.keep(slot, LastValue(frame.type_ids[0], frame, message))
+
+    # --- frames of socket clients ---
+
+    def publish_batch(self, batch: Batch, origin: "Session", deadline: float | None) -> list[Fate]:
+        """Hand frames from a client, which its session has checked, to everybody whom they fit.
+
+        Args:
+            batch: The frames.
+            origin: The client.
+            deadline: Until when they may wait for room under `block`; None where too much waits already.
+        """
+        fates: list[Fate] = self._turnstile.run(self._deliver_batch, batch, origin, deadline) or []
+        if self.ledger.is_over:
+            self._relieve()
+        return fates
+
+    def _deliver_batch(self, batch: Batch, origin: "Session", deadline: float | None) -> list[Fate]:
+        self.published += len(batch)
+        fates: list[Fate] = []
+        for start, stop, takers in self.router.runs(batch):
+            run = (batch if stop - start == len(batch) else batch.part(start, stop)).compact()
+            matched = 0
+            singly: list[RemoteSubscription] = []
+            for taker in takers:
+                if taker.no_echo and taker.owner is origin.subscriptions:
+                    continue
+                matched += 1
+                if taker.takes_runs(run):
+                    taker.put(run)
+                else:
+                    singly.append(taker)
+            if not singly and not self._has_more(run):
+                fates.append(Fate(start, stop, matched))
+                continue
+            for index in range(start, stop):
+                frame = run.part(index - start, index - start + 1).compact()
+                troubles: list[Trouble] = []
+                for taker in singly:
+                    _note(troubles, taker.offer(frame, deadline))
+                more = self._deliver_rest(frame, origin, deadline, troubles)
+                fates.append(Fate(index, index + 1, matched + more, tuple(troubles)))
+        return fates
+
+    def _has_more(self, run: Batch) -> bool:
+        """Whether somebody beside socket subscriptions of their own cares for the frames of a run."""
+        if not (self.dispatcher.subscriptions or self.groups or self.catalog.retained):
+            return False
+        return any(
+            type_id in self.catalog.retained or self.dispatcher.takers(type_id) or self.groups.of(type_id)
+            for type_id in set(run.type_ids)
+        )
+
+    def _deliver_rest(self, frame: Batch, origin: "Session", deadline: float | None, troubles: list[Trouble]) -> int:
+        """Hand one frame to handlers here and to groups, and keep it if it is to be retained; how many it fits."""
+        type_id = frame.type_ids[0]
+        retain = type_id in self.catalog.retained
+        locals_ = self.dispatcher.takers(type_id)
+        turns = self.groups.of(type_id)
+        if not (retain or locals_ or turns):
+            return 0
+        tags: dict[int, bytes] = {}
+        message = self.registry.by_id[type_id].codec.decode(frame.payload(0), tags)  # its session has verified it
+        metadata = Metadata.from_tags(tags)
+        delivery = self._delivery_of(metadata)
+        if retain:
+            asks = metadata.reply_to is not None
+            plain = _batch(self.publisher.encode(message, self.registry.by_id[type_id]), type_id) if asks else frame
+            self._retain(message, plain)
+        troubles += self.dispatcher.deliver(type_id, message, delivery, None, deadline)
+        parcel = _Parcel(frame, message, delivery, deadline)
+        return len(locals_) + self._offer_to_groups(parcel, partial(_is_own, origin), troubles)
+
+    def _delivery_of(self, metadata: Metadata) -> Delivery:
+        if metadata.reply_to is None or metadata.correlation is None:
+            return Delivery.of(metadata)
+        return Delivery.of(metadata, partial(self._answer, metadata.reply_to, metadata.correlation))
+
+    # --- groups ---
+
+    def _offer_to_groups(self, parcel: "_Parcel", skip: Callable[[Any], bool], troubles: list[Trouble]) -> int:
+        """One of each group gets the message; how many groups there are."""
+        matched = 0
+        for turns in self.groups.of(parcel.frame.type_ids[0]) if self.groups else ():
+            member = turns.pick(skip)
+            if member is None:
+                continue
+            matched += 1
+            if isinstance(member, LocalSubscription):
+                _note(troubles, member.offer(parcel.message, parcel.delivery, None, parcel.deadline))
+            else:
+                _note(troubles, member.offer(parcel.frame, parcel.deadline))
+        return matched
+
+    # --- replies ---
+
+    def reply(self, frame: Batch, metadata: Metadata) -> bool:
+        """Hand a reply of a client to the only one who waits for it; False if nobody has asked for it."""
+        correlation, deliver_to = metadata.correlation, metadata.deliver_to
+        if correlation is None or deliver_to is None:
+            return False
+        if deliver_to == BRIDGE:
+            entry = self.registry.by_id[frame.type_ids[0]]
+            self._count_reply(taken=self.awaited.answer(correlation, entry.codec.decode(frame.payload(0))))
+            return True
+        session = self.sessions.get(deliver_to)
+        if session is None or not session.is_open:
+            self.replies_dropped[DropReason.DISCONNECTED.reason] += 1
+            return True
+        if not session.asks.close(correlation):
+            return False
+        self.replies += 1
+        session.send_frame(frame.to_bytes())
+        return True
+
+    def _answer(self, session_number: int, correlation: bytes, message: Message) -> None:
+        """A handler of this process answers a client's request."""
+        session = self.sessions.get(session_number)
+        entry = self.publisher.entry(message)
+        frame = self.publisher.encode(message, entry, Metadata(correlation=correlation, deliver_to=session_number))
+        if session is None or not session.is_open:
+            self.replies_dropped[DropReason.DISCONNECTED.reason] += 1
+        elif session.asks.close(correlation):
+            self.replies += 1
+            session.send_frame(frame)
+        else:
+            self._count_reply(taken=False)
+
+    def _count_reply(self, *, taken: bool) -> None:
+        if taken:
+            self.replies += 1
+        else:
+            self.replies_dropped["late"] += 1
+
+    # --- last values ---
+
+    def remember(self, subscription: LocalSubscription, type_ids: Iterable[int]) -> None:
+        """Give a new subscription of this process the last values of these types."""
+        wanted = frozenset(type_ids)
+        for value in list(self.retained.of(wanted.__contains__)):
+            tags: dict[int, bytes] = {}
+            codec = self.registry.by_id[value.type_id].codec
+            message = codec.decode(value.frame.payload(0), tags) if value.message is None else value.message
+            subscription.offer_retained(message, Delivery.of(Metadata.from_tags(tags)).as_retained())
+
+    # --- memory ---
+
+    def _relieve(self) -> None:
+        """Too much memory is held: whoever holds most loses its oldest, until it is enough."""
+        ledger = self.ledger
+        while ledger.is_over:
+            holders = [one for session in self.sessions.values() for one in session.subscriptions]
+            most = max(holders, key=lambda one: one.outbox.queued_bytes, default=None)
+            if most is None or not most.outbox.queued_bytes:
+                return
+            most.relieve(_RELIEF_BYTES)
+
+    # --- figures ---
+
+    def stats(self) -> SubscriptionStats:
+        """The sums over all subscriptions."""
+        remote = (one.outbox.stats() for session in self.sessions.values() for one in session.subscriptions)
+        return self.totals.with_live((*remote, *self.dispatcher.stats()))
+
+    @property
+    def subscriptions(self) -> int:
+        """How many there are."""
+        return len(self.dispatcher.subscriptions) + sum(len(one.subscriptions) for one in self.sessions.values())
+
+
+def _note(troubles: list[Trouble], outcome: Trouble | None) -> None:
+    if outcome is not None:
+        troubles.append(outcome)
+
+
+def _batch(frame: bytes, type_id: int) -> Batch:
+    return Batch(frame, [type_id], [0, len(frame)])
+
+
+def _is_echoless(member: Any) -> bool:
+    """Of a message that is published here: whether it is this process's own, and it leaves those out."""
+    return isinstance(member, LocalSubscription) and member.options.no_echo
+
+
+def _is_own(origin: "Session", member: Any) -> bool:
+    return not isinstance(member, LocalSubscription) and member.no_echo and member.owner is origin.subscriptions

@@ -1,0 +1,116 @@
+"""Messages that wait under `block` for room in a queue, and what became of them."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar, final
+
+from mycelium.bus.lag import DropReason
+
+__all__ = ["Hold", "Holds"]
+
+T = TypeVar("T")
+
+
+@final
+class Hold:
+    """One message that waits for room in one queue.
+
+    Attributes:
+        type_id: Its type.
+        deadline: When it is given up, in seconds of a monotonic clock.
+        is_decided: Whether it has been taken, or dropped.
+        outcome: Why it was dropped; None while it waits, and when it was taken.
+        queue: Where it waits.
+    """
+
+    __slots__ = ("_drop", "_listeners", "deadline", "is_decided", "outcome", "queue", "type_id")
+
+    def __init__(
+        self, queue: "Holds[Any]", type_id: int, deadline: float, drop: Callable[["Hold", DropReason], None]
+    ) -> None:
+        self.queue = queue
+        self.type_id = type_id
+        self.deadline = deadline
+        self.is_decided = False
+        self.outcome: DropReason | None = None
+        self._drop = drop
+        self._listeners: list[Callable[[], None]] = []
+
+    def __repr__(self) -> str:
+        return f"<Hold of type {self.type_id}, {'decided' if self.is_decided else 'waiting'}>"
+
+    def when_decided(self, listener: Callable[[], None]) -> None:
+        """Have a function called when it is taken or dropped; at once if it is already."""
+        if self.is_decided:
+            listener()
+        else:
+            self._listeners.append(listener)
+
+    def decide(self, outcome: DropReason | None = None) -> None:
+        """It has been taken (None), or dropped."""
+        self.is_decided, self.outcome = True, outcome
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener()
+
+    def give_up(self, reason: DropReason = DropReason.BLOCK_TIMEOUT) -> None:
+        """Wait no longer, unless it is decided already."""
+        if not self.is_decided:
+            self._drop(self, reason)
+            self.decide(reason)
+
+
+@final
+class Holds(Generic[T]):
+    """What waits for one queue, first come first served."""
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[Hold, T] = OrderedDict()
+        self._when_low: list[Callable[[], None]] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._waiting.values())
+
+    def __repr__(self) -> str:
+        return f"<Holds, {len(self)} waiting>"
+
+    def add(self, type_id: int, deadline: float, item: T, drop: Callable[[Hold, DropReason, T], None]) -> Hold:
+        """Have a message wait; `drop` is called if it is given up."""
+
+        def dropped(hold: Hold, reason: DropReason) -> None:
+            del self._waiting[hold]
+            drop(hold, reason, item)
+
+        hold = Hold(self, type_id, deadline, dropped)
+        self._waiting[hold] = item
+        return hold
+
+    def take(self) -> tuple[Hold, T]:
+        """The one that has waited longest; whoever takes it decides it."""
+        return self._waiting.popitem(last=False)
+
+    def expire(self, now: float) -> None:
+        """Give up those whose time is over."""
+        self._give_up([hold for hold in self._waiting if hold.deadline <= now], DropReason.BLOCK_TIMEOUT)
+
+    def give_up_all(self, reason: DropReason) -> None:
+        """Give up every one."""
+        self._give_up(list(self._waiting), reason)
+
+    def when_low(self, listener: Callable[[], None]) -> None:
+        """Have a function called once, when the queue is half empty: so much room is worth asking for more."""
+        self._when_low.append(listener)
+
+    def look(self, queued: int, limit: int) -> None:
+        """Call those who wait for a queue that is half empty, if it is."""
+        if self._when_low and queued <= limit // 2:
+            listeners, self._when_low = self._when_low, []
+            for listener in listeners:
+                listener()
+
+    def _give_up(self, holds: list[Hold], reason: DropReason) -> None:
+        for hold in holds:
+            hold.give_up(reason)

@@ -1,0 +1,241 @@
+"""What becomes of a client's messages: checked at the door, routed, answered with receipts and errors."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Protocol, final
+
+from mycelium.bus.asks import Asks
+from mycelium.bus.budget import ErrorBudget, LogLimit
+from mycelium.bus.door import Door, Letter, Objection
+from mycelium.bus.exchange import Fate
+from mycelium.bus.flow import HELD_BYTES, FlowControl
+from mycelium.bus.holds import Hold
+from mycelium.bus.host import Host
+from mycelium.bus.receipts import Decision, Receipts, decision_of
+from mycelium.bus.terms import Terms
+from mycelium.wire.buffer import Batch
+from mycelium.wire.errors import ErrorCode
+from mycelium.wire.metadata import Metadata
+
+__all__ = ["Intake", "Publishing"]
+
+_FULL: Final = {
+    ErrorCode.QUEUE_FULL: "a subscriber's queue is full, and its lag policy refuses more",
+    ErrorCode.BACKPRESSURE_TIMEOUT: "a subscriber had no room in time",
+}
+
+
+class Publishing(Protocol):
+    """The session whose messages these are."""
+
+    number: int
+    asks: Asks
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is taken."""
+
+    @property
+    def now(self) -> float:
+        """Seconds of a monotonic clock."""
+
+    def say(self, message: Any) -> None:
+        """Send a core message."""
+
+    def refuse(self, code: ErrorCode, problem: str) -> None:
+        """End the session."""
+
+    def warn(self, reason: str, text: str) -> None:
+        """Log, within limits."""
+
+
+@final
+class Intake:
+    """Of one session.
+
+    Args:
+        session: See above.
+        host: The bridge.
+        door: What each message has to pass.
+        terms: The contracts that the session goes by.
+
+    Attributes:
+        received: Messages that were let in.
+        refused: Those that were not.
+        receipts: Answers to confirmed messages.
+        flow: What the client is asked not to publish.
+    """
+
+    def __init__(self, session: Publishing, host: Host, door: Door, terms: Terms) -> None:
+        self.received = self.refused = 0
+        self.receipts = Receipts()
+        self.flow = FlowControl(self._say_flow)
+        self._session = session
+        self._host = host
+        self._door = door
+        self._terms = terms
+        self._budget: ErrorBudget | None = None
+        self._told: LogLimit | None = None
+
+    def __repr__(self) -> str:
+        return f"<Intake, {self.received} received, {self.refused} refused>"
+
+    def receive(self, batch: Batch) -> None:
+        """Check each frame; hand on the good ones, in runs as long as they come."""
+        start = 0
+        for note in self._door.notes(batch, self._host.registry.by_id):
+            self._publish(batch, start, note.index)
+            start = note.index + 1
+            if isinstance(note, Objection):
+                self._object(note)
+            else:
+                self._pass_on(batch.part(note.index, start), note)
+            if self._session.is_over:
+                return
+        self._publish(batch, start, len(batch))
+        self.say_receipts()
+
+    def expire(self, now: float) -> bool:
+        """Give up what has waited for room for too long; whether more waits."""
+        self.flow.expire(now)
+        self.say_receipts()
+        return self.flow.holding
+
+    def say_receipts(self) -> None:
+        """Tell the client what has been decided."""
+        for one in self.receipts.take():
+            receipt = self._host.core.Receipt(
+                first=one.first,
+                last=one.last,
+                matched=one.matched,
+                enqueued=one.enqueued,
+                dropped=one.dropped,
+                code=one.code,
+            )
+            self._session.say(receipt)
+
+    # --- good frames ---
+
+    def _publish(self, batch: Batch, start: int, stop: int) -> None:
+        if start < stop and not self._session.is_over:
+            self._route(batch if stop - start == len(batch) else batch.part(start, stop))
+
+    def _route(self, batch: Batch) -> list[Fate]:
+        self.received += len(batch)
+        patient = self.flow.held_bytes < HELD_BYTES
+        deadline = self._session.now + self._host.limits.block_seconds if patient else None
+        first = self.receipts.number(len(batch))
+        fates = self._host.publish_batch(batch, self._session, deadline)
+        for fate in fates:
+            if fate.troubles:
+                self._settle(batch, fate, first)
+            elif first:
+                self.receipts.decide(Decision(first + fate.start, first + fate.stop - 1, fate.matched))
+        return fates
+
+    def _settle(self, batch: Batch, fate: Fate, first: int) -> None:
+        """One message was not taken by everybody: wait for those that have to decide, and tell the publisher."""
+        holds = [one for one in fate.troubles if isinstance(one, Hold)]
+        settled = partial(self._settled, batch.type_ids[fate.start], fate, first)
+        if not holds:
+            settled()
+            return
+        countdown = _Countdown(len(holds), settled)
+        for hold in holds:
+            self.flow.hold(hold, batch.bounds[fate.stop] - batch.bounds[fate.start], lambda: self._session.now)
+            hold.when_decided(countdown)
+        self._host.holds(self)
+
+    def _settled(self, type_id: int, fate: Fate, first: int) -> None:
+        number = first + fate.start if first else 0
+        decision = decision_of(number, number, fate.matched, fate.troubles)
+        if decision.code is not None:
+            self._say_error(decision.code, _FULL[decision.code], type_id, number)
+        if first:
+            self.receipts.decide(decision)
+
+    # --- letters ---
+
+    def _pass_on(self, frame: Batch, letter: Letter) -> None:
+        if letter.metadata.deliver_to is not None:
+            self._reply(frame, letter.metadata)
+        else:
+            self._ask(frame, letter.metadata)
+
+    def _reply(self, frame: Batch, metadata: Metadata) -> None:
+        number = self.receipts.number(1)
+        if not self._host.reply(frame, metadata):
+            problem = "nobody waits for this reply: it was not asked for, or somebody was faster"
+            self._refuse(Objection(0, frame.type_ids[0], ErrorCode.DENIED, problem), number)
+            return
+        self.received += 1
+        if number:
+            self.receipts.decide(Decision(number, number, 1))
+
+    def _ask(self, frame: Batch, metadata: Metadata) -> None:
+        assert metadata.correlation is not None  # noqa: S101  the door has seen to it
+        self._session.asks.open(metadata.correlation)
+        fates = self._route(frame)
+        if not any(fate.matched for fate in fates):
+            self._session.asks.close(metadata.correlation)
+            self._session.say(self._host.core.NoResponders(correlation=metadata.correlation))
+
+    # --- bad frames ---
+
+    def _object(self, objection: Objection) -> None:
+        self._refuse(objection, self.receipts.number(1))
+
+    def _refuse(self, objection: Objection, number: int) -> None:
+        """A frame is not let in: the client is told, and sent away if it goes on so."""
+        self.refused += 1
+        if objection.excused:
+            told = self._terms.excuse(objection, self._session.now)
+            if told is not None:
+                self._session.say(told)
+        else:
+            self._session.warn(objection.code.reason, f"type id {objection.type_id}")
+            if self._budget is None:
+                self._budget = ErrorBudget()
+            if not self._budget.spend(self._session.now):
+                problem = f"over {self._budget.most} errors in {self._budget.seconds:g} s"
+                self._session.refuse(ErrorCode.LIMIT, problem)
+                return
+            error = self._host.core.Error
+            sequence = number or None
+            self._session.say(
+                error(
+                    code=objection.code,
+                    message=objection.problem,
+                    type_id=objection.type_id,
+                    fatal=False,
+                    sequence=sequence,
+                )
+            )
+        if number:
+            self.receipts.decide(Decision(number, number, code=objection.code))
+
+    def _say_error(self, code: ErrorCode, problem: str, type_id: int, number: int) -> None:
+        """Of a policy that refuses: one Error per type and second, the rest is counted."""
+        if self._told is None:
+            self._told = LogLimit()
+        if self._told.admit(f"{code} {type_id}", self._session.now) is not None:
+            error = self._host.core.Error
+            self._session.say(error(code=code, message=problem, type_id=type_id, fatal=False, sequence=number or None))
+
+    def _say_flow(self, type_id: int, *, paused: bool) -> None:
+        reason = "a subscriber's queue is full" if paused else "there is room again"
+        self._session.say(self._host.core.Flow(type_ids=[type_id], paused=paused, reason=reason))
+
+
+@final
+class _Countdown:
+    """Calls a function when it has been called so many times itself."""
+
+    def __init__(self, count: int, done: Callable[[], None]) -> None:
+        self._left = count
+        self._done = done
+
+    def __call__(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self._done()

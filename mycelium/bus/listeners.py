@@ -1,0 +1,65 @@
+"""Where a bridge listens: TCP and Unix sockets that are opened and closed together."""
+
+import asyncio
+from collections.abc import Callable
+from typing import final
+
+from mycelium.bus.acceptor import Acceptor
+from mycelium.bus.sockets import UnixListener, open_tcp
+from mycelium.bus.urls import Address
+
+__all__ = ["Listeners"]
+
+
+@final
+class Listeners:
+    """Of one bridge.
+
+    Args:
+        make: Makes the protocol of each connection.
+
+    Attributes:
+        addresses: Where they listen, with the ports that they got.
+    """
+
+    def __init__(self, make: Callable[[], asyncio.BaseProtocol]) -> None:
+        self.addresses: list[Address] = []
+        self._make = make
+        self._acceptors: list[Acceptor] = []
+        self._unix: list[UnixListener] = []
+
+    def __repr__(self) -> str:
+        return f"<Listeners on {', '.join(map(str, self.addresses)) or 'nothing'}>"
+
+    def open(self, address: Address) -> None:
+        """Listen there too.
+
+        Raises:
+            BindError: It cannot be.
+        """
+        if address.scheme == "unix":
+            listener = UnixListener(address)
+            self._unix.append(listener)
+            self._acceptors.append(Acceptor(listener.socket, self._make))
+            self.addresses.append(address)
+            return
+        opened = open_tcp(address)
+        port = opened[0].getsockname()[1]
+        self._acceptors += [Acceptor(each, self._make) for each in opened]
+        self.addresses.append(Address("tcp", host=address.host, port=port))
+
+    def stop(self) -> None:
+        """Take nobody more. May be called twice."""
+        for listener in self._unix:
+            listener.close()
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        self._unix.clear()
+        self.addresses.clear()
+
+    async def close(self) -> None:
+        """Take nobody more, and let go of those who are being taken."""
+        self.stop()
+        acceptors, self._acceptors = self._acceptors, []
+        for acceptor in acceptors:
+            await acceptor.close()

@@ -1,0 +1,200 @@
+"""What waits inside a process for a handler or an iterator: a bounded queue with lag policies.
+
+Pure bookkeeping, without a clock. The policies act here and nowhere else; their twin for frames is `outbox`.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from itertools import islice
+from typing import ClassVar, Final, TypeAlias, final
+
+from mycelium.bus.delivery import Delivery
+from mycelium.bus.holds import Hold, Holds
+from mycelium.bus.keys import key_of
+from mycelium.bus.lag import DropReason, Lag
+from mycelium.bus.losses import Losses
+from mycelium.schema.classes import Message
+
+__all__ = ["Done", "Entry", "LocalQueue", "Outcome"]
+
+Done: TypeAlias = Callable[[], None]
+"""Called once when a subscription is done with a message; what credit is counted by."""
+Outcome: TypeAlias = "DropReason | Hold | None"
+"""What became of a message at one subscription: taken (None), dropped, or to be decided."""
+_LOOKAHEAD: Final = 256
+"""Messages that are looked at for one whose key nobody is busy with."""
+
+
+@final
+class Entry:
+    """A message that waits; under `latest` a newer one takes its place in here."""
+
+    __slots__ = ("delivery", "done", "message", "slot")
+
+    def __init__(self, message: Message, delivery: Delivery, done: Done | None, slot: Hashable = None) -> None:
+        self.message = message
+        self.delivery = delivery
+        self.done = done
+        self.slot = slot
+
+
+@final
+class LocalQueue:
+    """Messages for one subscription, in order.
+
+    Args:
+        limit: How many may wait.
+        on_slow: Called when the queue is full for the first time, and when it has been empty again.
+
+    Attributes:
+        losses: What was dropped.
+        is_slow: Whether it was full, and has not been empty since.
+    """
+
+    def __init__(self, limit: int, on_slow: Callable[[], None]) -> None:
+        self.limit = limit
+        self.losses = Losses()
+        self.is_slow = False
+        self._on_slow = on_slow
+        self._entries: deque[Entry] = deque()
+        self._slots: dict[Hashable, Entry] = {}
+        self._holds: Holds[Entry] = Holds()
+
+    def __len__(self) -> int:
+        """Messages that wait, those that have no room yet included."""
+        return len(self._entries) + len(self._holds)
+
+    def __repr__(self) -> str:
+        return f"<LocalQueue, {len(self)} of {self.limit}>"
+
+    def put(self, message: Message, delivery: Delivery, done: Done | None, lag: Lag, deadline: float | None) -> Outcome:
+        """Take a message, or do what the policy says.
+
+        Args:
+            message: The message.
+            delivery: Its context.
+            done: Called once when it is handled or dropped.
+            lag: The policy.
+            deadline: Until when its publisher waits for room; None for one that does not wait.
+        """
+        slot = (message.TYPE_ID, key_of(message)) if lag is Lag.LATEST else None
+        if slot is not None and (older := self._slots.get(slot)) is not None:
+            self._replace(older, message, delivery, done)
+            return None
+        entry = Entry(message, delivery, done, slot)
+        if len(self._entries) < self.limit:
+            self._append(entry)
+            return None
+        if not self.is_slow:
+            self.is_slow = True
+            self.losses.episode = 0
+            self._on_slow()
+        return self._WHEN_FULL[lag](self, entry, deadline)
+
+    def pop(self) -> Entry | None:
+        """The message whose turn it is; None where none waits."""
+        if not self._entries:
+            return None
+        return self._taken(self._entries.popleft())
+
+    def pop_free(self, busy: Mapping[Hashable, int]) -> Entry | None:
+        """The first message whose type and key nobody is busy with."""
+        for index, entry in enumerate(islice(self._entries, _LOOKAHEAD)):
+            if lane_of(entry.message) not in busy:
+                del self._entries[index]
+                return self._taken(entry)
+        return None
+
+    def expire(self, now: float) -> None:
+        """Give up what has waited for room for too long."""
+        self._holds.expire(now)
+
+    @property
+    def holding(self) -> bool:
+        """Whether messages wait for room."""
+        return len(self._holds) > 0
+
+    def clear(self, reason: DropReason) -> None:
+        """Drop everything."""
+        self._holds.give_up_all(reason)
+        while self._entries:
+            self._drop_head(reason)
+        self._holds.look(0, self.limit)
+
+    # --- inside ---
+
+    def _append(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        if entry.slot is not None:
+            self._slots[entry.slot] = entry
+
+    def _taken(self, entry: Entry) -> Entry:
+        self._slots.pop(entry.slot, None)
+        self._admit()
+        if self.is_slow and not self._entries:
+            self.is_slow = False
+            self._on_slow()
+        return entry
+
+    def _admit(self) -> None:
+        """Let in those that have waited for room."""
+        while self._holds and len(self._entries) < self.limit:
+            hold, entry = self._holds.take()
+            self._append(entry)
+            hold.decide()
+        self._holds.look(len(self), self.limit)
+
+    def _replace(self, entry: Entry, message: Message, delivery: Delivery, done: Done | None) -> None:
+        self.losses.count(message.TYPE_ID, DropReason.CONFLATED)
+        if entry.done is not None:
+            entry.done()
+        entry.message, entry.delivery, entry.done = message, delivery, done
+
+    def _drop_head(self, reason: DropReason) -> None:
+        entry = self._entries.popleft()
+        self._slots.pop(entry.slot, None)
+        self._drop(entry, reason)
+
+    def _drop(self, entry: Entry, reason: DropReason) -> DropReason:
+        self.losses.count(entry.message.TYPE_ID, reason)
+        if entry.done is not None:
+            entry.done()
+        return reason
+
+    def _make_room(self, entry: Entry, _: float | None) -> None:
+        """Drop the head. Where others wait for room the new one comes after them, so that order is kept."""
+        self._drop_head(DropReason.DROPPED_OLDEST)
+        if self._holds:
+            self._hold(entry, math.inf)
+            self._admit()
+        else:
+            self._append(entry)
+
+    def _wait(self, entry: Entry, deadline: float | None) -> Outcome:
+        if deadline is None:
+            return self._drop(entry, DropReason.REJECTED)
+        return self._hold(entry, deadline)
+
+    def _hold(self, entry: Entry, deadline: float) -> Hold:
+        return self._holds.add(
+            entry.message.TYPE_ID, deadline, entry, lambda _, reason, held: self._given_up(held, reason)
+        )
+
+    def _given_up(self, entry: Entry, reason: DropReason) -> None:
+        self._drop(entry, reason)
+
+    _WHEN_FULL: ClassVar[Mapping[Lag, Callable[["LocalQueue", Entry, float | None], Outcome]]] = {
+        Lag.DROP_OLDEST: _make_room,
+        Lag.DROP_NEWEST: lambda self, entry, _: self._drop(entry, DropReason.DROPPED_NEWEST),
+        Lag.LATEST: _make_room,
+        Lag.BLOCK: _wait,
+        Lag.REJECT: lambda self, entry, _: self._drop(entry, DropReason.REJECTED),
+        Lag.DISCONNECT: lambda self, entry, _: self._drop(entry, DropReason.DISCONNECTED),
+    }
+
+
+def lane_of(message: Message) -> Hashable:
+    """What handlers that run side by side must not be busy with at the same time; an object of its own for no key."""
+    key = key_of(message)
+    return (message.TYPE_ID, key) if key else id(message)

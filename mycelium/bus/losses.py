@@ -1,0 +1,45 @@
+"""What a subscription did not get: counted by reason for good, and by type until somebody is told."""
+
+from collections import Counter
+from typing import final
+
+from mycelium.bus.lag import DropReason
+
+__all__ = ["Losses"]
+
+
+@final
+class Losses:
+    """Drops of one subscription.
+
+    Attributes:
+        by_reason: All of them.
+        episode: Those since the queue was last in order.
+    """
+
+    def __init__(self) -> None:
+        self.by_reason: Counter[str] = Counter()
+        self.episode = 0
+        self._untold: Counter[tuple[int, DropReason]] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<Losses of {self.by_reason.total()} messages>"
+
+    @property
+    def untold(self) -> bool:
+        """Whether `take_untold` would give something."""
+        return bool(self._untold)
+
+    def count(self, type_id: int, reason: DropReason, number: int = 1) -> None:
+        """Messages of a type were dropped."""
+        self.by_reason[reason.reason] += number
+        self.episode += number
+        self._untold[type_id, reason] += number
+
+    def take_untold(self) -> list[tuple[int, DropReason, int]]:
+        """Type, reason and how many were dropped since the last call."""
+        if not self._untold:
+            return []
+        untold = [(type_id, reason, number) for (type_id, reason), number in sorted(self._untold.items())]
+        self._untold.clear()
+        return untold

@@ -1,0 +1,86 @@
+"""What one session sends: answers first, then each subscription's messages in turn; and whether the peer reads it."""
+
+from collections.abc import Callable
+from typing import Final, final
+
+from mycelium.bus.limits import Limits
+from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
+from mycelium.bus.stall import Stall
+
+__all__ = ["Outgoing"]
+
+_WRITE_SIZE: Final = 256 * 1024
+"""Bytes that are given to the socket at once."""
+
+
+@final
+class Outgoing:
+    """Bytes for the socket of one session.
+
+    Args:
+        limits: How far behind the peer may be.
+        subscriptions: What is sent when there are no answers.
+        lagged: What has to be said of a subscription before its next message.
+    """
+
+    def __init__(
+        self, limits: Limits, subscriptions: RemoteSubscriptions, lagged: Callable[[RemoteSubscription], bytes]
+    ) -> None:
+        self._limits = limits
+        self._subscriptions = subscriptions
+        self._lagged = lagged
+        self._answers = bytearray()
+        self._written = 0
+        self._stall: Stall | None = None
+
+    def __len__(self) -> int:
+        """Bytes of answers that wait."""
+        return len(self._answers)
+
+    def __repr__(self) -> str:
+        return f"<Outgoing, {len(self)} bytes of answers, {self._written} bytes written>"
+
+    def say(self, data: bytes) -> None:
+        """Put bytes behind the other answers, and before everything that is queued."""
+        self._answers += data
+
+    def clear(self) -> None:
+        """Forget the answers."""
+        self._answers.clear()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `take` would give something."""
+        return bool(self._answers) or self._subscriptions.ready
+
+    def take(self) -> bytes:
+        """The next bytes; empty when there is nothing to send now."""
+        pieces = [bytes(self._answers)]
+        size = len(self._answers)
+        self._answers.clear()
+        while size < _WRITE_SIZE and (taken := self._subscriptions.take(_WRITE_SIZE - size)) is not None:
+            subscription, batch = taken
+            pieces += [self._lagged(subscription), batch.to_bytes()]
+            size += batch.size
+        output = b"".join(pieces)
+        self._written += len(output)
+        return output
+
+    # --- a socket that takes nothing more for now ---
+
+    def watch(self, now: float, unsent: int) -> str | None:
+        """Why the peer has to go; None while it may stay. To be called a few times a second.
+
+        Args:
+            now: Seconds of a monotonic clock.
+            unsent: Bytes that the socket was given and has not taken.
+        """
+        sent = self._written - unsent
+        if self._stall is None:
+            self._stall = Stall(self._limits, now, sent, self._written)
+        waiting = unsent + len(self._answers) + self._subscriptions.sendable_bytes
+        return self._stall.check(now, sent, self._written, waiting)
+
+    def moves(self) -> None:
+        """The socket takes bytes again."""
+        self._stall = None

@@ -1,0 +1,106 @@
+"""Both ends of a request inside a process: who waits for a reply, and handlers that return one."""
+
+import asyncio
+import inspect
+import itertools
+import os
+from collections.abc import Callable
+from struct import Struct
+from typing import Any, Final, final
+
+from mycelium.bus.delivery import Delivery
+from mycelium.bus.errors import UsageError
+from mycelium.bus.handlers import Handler, HandlerFunction, describe
+from mycelium.schema.classes import M, Message
+
+__all__ = ["Awaited", "answering"]
+
+_COUNTER: Final = Struct("<Q")
+_RANDOM_BYTES: Final = 8
+
+
+@final
+class Awaited:
+    """Correlation id -> who waits for the reply.
+
+    Attributes:
+        late: Replies that nobody waited for any more.
+    """
+
+    def __init__(self) -> None:
+        self.late = 0
+        self._prefix = os.urandom(_RANDOM_BYTES)
+        self._numbers = itertools.count(1)
+        self._waiting: dict[bytes, asyncio.Future[Message]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Awaited, {len(self._waiting)} requests>"
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def ask(self, send: Callable[[bytes], None], reply: type[M], timeout: float) -> M:
+        """Send a request, and wait for the first reply.
+
+        Args:
+            send: Sends it with its correlation id, 16 bytes.
+            reply: The type that is expected.
+            timeout: Seconds.
+
+        Raises:
+            TimeoutError: No reply came in time.
+            UsageError: The reply is of another type.
+        """
+        correlation = self._prefix + _COUNTER.pack(next(self._numbers))
+        future = self._waiting[correlation] = asyncio.get_running_loop().create_future()
+        try:
+            send(correlation)
+            async with asyncio.timeout(timeout):
+                message = await future
+        except TimeoutError:
+            raise TimeoutError(f"no {reply.__name__} came within {timeout:g} s") from None
+        finally:
+            del self._waiting[correlation]
+        if not isinstance(message, reply):
+            raise UsageError(f"the reply is a {type(message).__name__}, not a {reply.__name__}")
+        return message
+
+    def answer(self, correlation: bytes, message: Message) -> bool:
+        """A reply came; whether somebody has waited for it."""
+        future = self._waiting.get(correlation)
+        if future is None or future.done():
+            self.late += 1
+            return False
+        future.set_result(message)
+        return True
+
+    def refuse(self, correlation: bytes, error: Exception) -> None:
+        """No reply will come."""
+        future = self._waiting.get(correlation)
+        if future is not None and not future.done():
+            future.set_exception(error)
+
+    def refuse_all(self, error: Exception) -> None:
+        """No reply will come to anybody."""
+        for correlation in list(self._waiting):
+            self.refuse(correlation, error)
+
+
+def answering(function: HandlerFunction) -> Handler:
+    """A handler that replies with what a function returns; to a message that is no request nothing is sent.
+
+    Raises:
+        UsageError: The function takes no message.
+    """
+    inner = describe(function)
+
+    async def answer(message: Message, delivery: Delivery) -> None:
+        result: Any = inner.call(message, delivery)
+        if inspect.isawaitable(result):
+            result = await result
+        if delivery.is_request:
+            if not isinstance(result, Message):
+                raise UsageError(f"{inner.name} answers requests, so it has to return a message, not {result!r}")
+            await delivery.reply(result)
+
+    return Handler(answer, takes_delivery=True, is_async=True, name=inner.name)

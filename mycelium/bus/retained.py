@@ -1,0 +1,74 @@
+"""Last values: the newest message, per key, of contracts that say `retain: last`, for whoever subscribes later."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from typing import Final, final
+
+from attrs import frozen
+
+from mycelium.bus.ledger import Ledger
+from mycelium.schema.classes import Message
+from mycelium.wire.buffer import Batch
+
+__all__ = ["LastValue", "Retained"]
+
+_MOST_KEYS: Final = 65_536
+_MOST_BYTES: Final = 64 * 1024 * 1024
+
+
+@frozen(eq=False)
+class LastValue:
+    """The newest message of a type and key.
+
+    Attributes:
+        type_id: Its type.
+        frame: A batch of one, without the metadata of a request.
+        message: The message itself, where it was published in this process.
+    """
+
+    type_id: int
+    frame: Batch
+    message: Message | None = None
+
+
+@final
+class Retained:
+    """Type and key -> the last value. Over its bounds the one that was written longest ago goes first.
+
+    Args:
+        ledger: Where the bytes are counted.
+        most_keys: Values that are kept.
+        most_bytes: Bytes of their frames.
+    """
+
+    def __init__(self, ledger: Ledger, most_keys: int = _MOST_KEYS, most_bytes: int = _MOST_BYTES) -> None:
+        self.bytes = 0
+        self._ledger = ledger
+        self._most_keys = most_keys
+        self._most_bytes = most_bytes
+        self._values: OrderedDict[Hashable, LastValue] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<Retained, {len(self)} values, {self.bytes} bytes>"
+
+    def keep(self, slot: Hashable, value: LastValue) -> None:
+        """Remember the newest value of a type and key."""
+        self._forget(slot)
+        self._values[slot] = value
+        self.bytes += value.frame.size
+        self._ledger.hold(value.frame.data)
+        while len(self._values) > self._most_keys or (self.bytes > self._most_bytes and len(self._values) > 1):
+            self._forget(next(iter(self._values)))
+
+    def of(self, wants: Callable[[int], bool]) -> Iterator[LastValue]:
+        """The last values of types that somebody wants, the one that was written longest ago first."""
+        return (value for value in self._values.values() if wants(value.type_id))
+
+    def _forget(self, slot: Hashable) -> None:
+        value = self._values.pop(slot, None)
+        if value is not None:
+            self.bytes -= value.frame.size
+            self._ledger.release(value.frame.data)
