@@ -312,7 +312,7 @@ class Wire:
         owner: Who opened it.
         hurt: Whether any fault has been put on it.
         stopped_well: Whether the bridge has ended it in order, and in time.
-        waited_for: Whether it waited for the client's last word, as it does where something was published before.
+        waited_for: Whether it had the client's last word when it stopped to take anything.
     """
 
     def __init__(self, network, number, owner, address):

@@ -12,9 +12,7 @@ from simnet import OWNER
 import mycelium
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.errors import BufferFull, ClosedError, ConnectError, ConnectionLost, Refused
-from mycelium.bus.interest import DEFAULT_WINDOW
-from mycelium.bus.subscription import DEFAULT_QUEUE
-from mycelium.bus.transport import SessionProtocol
+from mycelium.bus.options import DEFAULT_QUEUE, DEFAULT_WINDOW
 from mycelium.schema.parse import parse_text
 
 __all__ = [
@@ -346,14 +344,14 @@ class Server(Actor):
 
     async def open(self):
         await self.bridge.start()
-        self.world.network.listen(ADDRESS, lambda: SessionProtocol(self.bridge, self.bridge._read_buffer))
+        self.world.network.listen(ADDRESS, self.bridge._listeners._make)
 
     async def close(self):
         self.closing = True
         self.world.network.unlisten(ADDRESS)
         begun, wires = self.world.loop.time(), self.world.network.wires_to(ADDRESS)
-        for wire in wires:
-            wire.waited_for = any(one.received for one in self.bridge.sessions if one.client == wire.owner)
+        for session in self.bridge.sessions:
+            _note_answer(session, [one for one in wires if one.owner == session.client])
         await self.bridge.close()
         well = self.alive and self.world.loop.time() - begun < IN_TIME
         for wire in wires:
@@ -392,10 +390,10 @@ class Server(Actor):
     def problems(self):
         """What must not be so at any moment in the queues at the bridge."""
         for outbox in self.outboxes():
-            stats, waiting = outbox.stats(), sum(map(len, outbox._batches))
+            stats, waiting = outbox.stats(), sum(len(cell.batch) for cell in outbox._cells)
             if not stats.balanced:
                 yield f"the law does not hold for {outbox}: {stats}"
-            if waiting != stats.queued or waiting > outbox.limit:
+            if waiting + len(outbox._holds) != stats.queued or waiting > outbox.limit:
                 yield f"{waiting} messages wait in {outbox}, which may hold {outbox.limit}"
 
 
@@ -459,7 +457,7 @@ class Client(Actor):
     def queued_for(self, type_names):
         """Messages of these types that wait for it at the bridge."""
         wanted = {TYPES[name] for name in type_names}
-        waiting = (batch for outbox in self._outboxes() for batch in outbox._batches)
+        waiting = (cell.batch for outbox in self._outboxes() for cell in (*outbox._cells, *outbox._holds))
         return sum(type_id in wanted for batch in waiting for type_id in batch.type_ids)
 
     def held(self):
@@ -468,6 +466,18 @@ class Client(Actor):
 
     def _stats(self):
         return [outbox.stats() for outbox in self._outboxes()]
+
+
+def _note_answer(session, wires):
+    """Have the wires of a session know whether its client had answered the Goodbye when the grace was over."""
+    finish = session.finish
+
+    def finish_and_tell():
+        for wire in wires:
+            wire.waited_for = session.said_goodbye
+        finish()
+
+    session.finish = finish_and_tell
 
 
 def _take_handle(schema):

@@ -262,7 +262,7 @@ class World:
     def _settled(self):
         if self.loop.time() - self.last_publish < QUIET_SECONDS or not self.network.idle:
             return False
-        untold = self.server is not None and any(one.lagging for one in self.server.outboxes())
+        untold = self.server is not None and any(one.losses.untold for one in self.server.outboxes())
         return not untold and not any(job.deadline < float("inf") for job in self._running())
 
     def _running(self):
