@@ -22,6 +22,7 @@ __all__ = [
     "SchemaChanged",
     "SchemaRefused",
     "SlowConsumer",
+    "SubscriptionRefused",
 ]
 
 
@@ -201,3 +202,20 @@ class PublishRefused(Event):
     code: int
     name: str
     type_id: int | None
+
+
+@frozen
+class SubscriptionRefused(Event):
+    """After a reconnect the bridge did not carry a subscription any more, which has ended with its error.
+
+    Attributes:
+        subscriber: The handler's name, or `an iterator`.
+        types: Names of the messages that it had subscribed to.
+        code: The wire protocol's error code.
+        reason: What the bridge said.
+    """
+
+    subscriber: str
+    types: tuple[str, ...]
+    code: int
+    reason: str

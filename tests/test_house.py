@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "mycelium"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 50
-LONGER = {"bus/client.py": (450, "every public call of the client with all that its docstring has to say")}
+LONGER = {"bus/client.py": (480, "every public call of the client with all that its docstring has to say")}
 
 FLOORS = {"schema": 0, "wire": 1, "bus": 2, "cli": 3}
 JOINING = {
@@ -22,6 +22,7 @@ JOINING = {
     "compat": 1,
     "proof": 1,
     "examples": 1,
+    "sync": 2,
     "testing": 3,
     "__main__": 3,
     "__init__": 3,

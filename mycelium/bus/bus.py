@@ -213,7 +213,7 @@ class MessageBus:
         if troubles:
             raise_for(matched, troubles, 0.0)
 
-    async def request(self, message: Message, reply: type[M], *, timeout: float = 2.0) -> M:
+    async def request(self, message: Message, reply: type[M], timeout: float = 2.0) -> M:
         """Publish a request, and wait for the first reply.
 
         Args:

@@ -1,72 +1,78 @@
 """`MyceliumClient`: a connection to a bridge with the same calls as a MessageBus."""
 
 import asyncio
-import contextlib
 import json
-import logging
 import os
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import PurePath
+from threading import get_ident
 from types import TracebackType
-from typing import Any, Final, Self, final
+from typing import Any, Final, Literal, Self, TypeVar, Unpack, final, overload
 
-from attrs import evolve
+from attrs import asdict
 
 from mycelium.bus.accord import Accord, own_contracts
+from mycelium.bus.clientparts import Parts, Settings
+from mycelium.bus.clientstate import ClientState
+from mycelium.bus.clientstats import ClientStats
 from mycelium.bus.conversation import Conversation
-from mycelium.bus.errors import BufferFull, ClosedError, ConnectError, ConnectionLost, Refused, UsageError, refusal
+from mycelium.bus.correspondence import Correspondence
+from mycelium.bus.ending import Ending
+from mycelium.bus.errors import ClosedError, ConnectionLost, DrainingError, Refused, UsageError
 from mycelium.bus.eventstream import Events, EventStream
 from mycelium.bus.handlers import HandlerFunction, describe
 from mycelium.bus.heartbeat import DEFAULT_HEARTBEAT_MS
 from mycelium.bus.inbox import Inbox
-from mycelium.bus.link import TURN_BYTES, Link
-from mycelium.bus.options import options_of
-from mycelium.bus.publisher import Publisher
-from mycelium.bus.requests import Answer
+from mycelium.bus.lifeline import Lifeline
+from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, SubscribeOptions
+from mycelium.bus.orders import Order, Orders
+from mycelium.bus.outlet import TURN_BYTES, Outlet
+from mycelium.bus.receipt import Receipt
+from mycelium.bus.reception import Reception
+from mycelium.bus.replies import answering
+from mycelium.bus.sendbuffer import BUFFER_BYTES
+from mycelium.bus.stats import Totals
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.thread import check_thread
-from mycelium.bus.topics import chosen_types
 from mycelium.bus.urls import default_url, parse_url
 from mycelium.handle import Contracts, Source, core_protocol
 from mycelium.schema.classes import M, Message
-from mycelium.wire.buffer import Batch
 
 __all__ = ["MyceliumClient"]
 
-_log = logging.getLogger("mycelium.client")
-_SEND_BUFFER: Final = 8 * 1024 * 1024
-"""Unsent bytes over which `publish_nowait` raises BufferFull."""
-_SETTLE_SECONDS: Final = 4.0
-"""How long `close` waits for handlers."""
-_CLOSE_SECONDS: Final = 5.0
-"""How long it takes at most."""
+F = TypeVar("F", bound=HandlerFunction)
+_CONFIRM_SECONDS: Final = 10.0
 
 
 @final
 class MyceliumClient:
     """Publishes to a bridge and subscribes at it, over TCP or a Unix socket.
 
-    A program that ends without closing its client loses nothing that it published: when the event loop shuts down the
-    client sends what it holds and says Goodbye. A client belongs to the thread of its event loop.
+    A lost connection is made again, with every subscription and with what was published meanwhile. A program that ends
+    without closing its client loses nothing that it published: when the event loop shuts down the client sends what it
+    holds and says Goodbye. A client belongs to the thread of its event loop.
 
     Args:
         contracts: What `mycelium.load` takes; None for the default contracts file, or where there is none the bridge's.
         name: What the bridge shows of this client; by default the program's name and process id.
         heartbeat: Seconds without traffic after which a Ping is sent.
-        timeout: Seconds that connecting, a request and `flush` may take.
+        timeout: Seconds that connecting, a request to the bridge and `flush` may take.
         stamp: Send session, sequence number and time of publication along with each message.
         from_bridge: Take the bridge's contracts even where there is a contracts file.
         follow: Go along when the bridge's contracts change: types are brought up to date in place. None: with the
             bridge's own contracts or a file that says the same, but not with a file of another version.
         on_error: Called with what the bridge refused where no call can raise it.
+        reconnect: Make a lost connection again; if not, calls raise ConnectionLost from then on.
+        max_reconnect_seconds: How long that is tried; None for ever.
+        buffer: Bytes of messages that wait for a connection, at most 65,536 of them and for 30 s; 0: none wait.
+        block_timeout: Seconds that a publish waits where the bridge takes no more of a type.
+        confirm_timeout: Seconds that a confirmed publish waits for its Receipt.
 
     Attributes:
         name: See above.
-        session: The number that the bridge gave this connection; None before.
 
     Raises:
         ContractError: The contracts file has faults.
@@ -83,31 +89,58 @@ class MyceliumClient:
         from_bridge: bool = False,
         follow: bool | None = None,
         on_error: Callable[[Refused], None] | None = None,
+        reconnect: bool = True,
+        max_reconnect_seconds: float | None = None,
+        buffer: int = BUFFER_BYTES,
+        block_timeout: float = DEFAULT_BLOCK_SECONDS,
+        confirm_timeout: float = _CONFIRM_SECONDS,
     ) -> None:
         self.name = name or f"{PurePath(sys.argv[0]).name or 'python'}-{os.getpid()}"
-        self.session: int | None = None
-        self._heartbeat_ms = round(heartbeat * 1000)
         self._timeout = timeout
-        self._stamp = stamp
-        self._tell_error = on_error
+        self._confirm_seconds = confirm_timeout
         self._events = Events()
         self._tasks = Tasks()
-        self._core = core_protocol()
-        self._inbox = Inbox(self._core)
+        self._thread: int | None = None
+        core = core_protocol()
+        self._outlet = Outlet(
+            core,
+            limit=buffer,
+            block_seconds=block_timeout,
+            stamp=stamp,
+            check=self._refuse_publishing,
+            blocks_itself=lambda model: self._inbox.blocks_itself(model),  # noqa: PLW0108  there is no inbox yet
+        )
+        letters = self._correspondence = Correspondence(self._outlet)
+        self._inbox = Inbox(core, on_reply=letters.answer, send_reply=letters.send_reply)
         own = own_contracts(contracts, from_bridge=from_bridge)
         self._accord = Accord(own, follow=follow, inbox=self._inbox, events=self._events)
-        self._publisher: Publisher | None = None
-        self._conversation: Conversation | None = None
-        self._thread: int | None = None
-        self._deadline: asyncio.Timeout | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self._closed = False
+        self._reception = Reception(
+            self._inbox,
+            self._outlet,
+            letters,
+            self._accord,
+            events=self._events,
+            tasks=self._tasks,
+            on_error=on_error,
+        )
+        self._orders = Orders(
+            self._inbox,
+            lambda: self.types,
+            events=self._events,
+            tasks=self._tasks,
+            timeout=timeout,
+            check=self._refuse_subscribing,
+        )
+        settings = Settings(self.name, round(heartbeat * 1000), timeout, reconnect, max_reconnect_seconds)
+        parts = Parts(self._inbox, self._outlet, letters, self._reception, self._accord, self._events)
+        self._life = Lifeline(core, settings, parts, self._orders.take_up_declared)
+        self._ending = Ending(self._life, self._inbox, self._outlet, tasks=self._tasks, events=self._events)
 
     def __repr__(self) -> str:
-        return f"<MyceliumClient {self.name!r} {self._state}, {self._inbox!r}>"
+        return f"<MyceliumClient {self.name!r} {self.state.value}, {self._inbox!r}>"
 
     async def __aenter__(self) -> Self:
-        if self._conversation is None:
+        if not self._life.is_begun:
             await self.connect()
         return self
 
@@ -127,60 +160,77 @@ class MyceliumClient:
             raise ClosedError("not connected, and there is no contracts file; call `await client.connect(url)` first")
         return self._accord.contracts
 
+    @property
+    def session(self) -> int | None:
+        """The number that the bridge gave the newest connection; None before the first."""
+        return self._life.session
+
+    @property
+    def state(self) -> ClientState:
+        """Where this client stands; every change is an event, too."""
+        if self._ending.is_begun and not self._life.is_over:
+            return ClientState.DRAINING
+        return self._life.phase
+
     # --- connecting ---
 
-    async def connect(self, url: str | None = None) -> None:
-        """Connect to a bridge.
+    async def connect(self, url: str | None = None, *, retry_first: bool = False) -> None:
+        """Connect to a bridge, and make every subscription that was declared with `on` or `reply`.
 
         Args:
             url: `tcp://host:port`, `host:port` or `unix:///path`; None for $MYCELIUM_URL, else tcp://localhost:7777.
+            retry_first: Whether to go on trying where there is no bridge yet.
 
         Raises:
-            UsageError: The URL is none, or the client is connected already.
+            UsageError: The URL is none, or the client is connected already, or a declared subscription makes no sense.
             ConnectError: Nobody is there, or no answer came in time, or what answers is no bridge.
             SchemaMismatch: The bridge's contracts and these cannot talk to each other.
-            Refused: The bridge does not let this client in.
+            Refused: The bridge does not let this client in, or refuses a declared subscription.
             ContractError: The bridge's contracts, where they are taken, have faults.
             ClosedError: The client is closed, or was closed meanwhile.
         """
-        self._refuse_if_closed()
-        if self._conversation is not None:
+        self._refuse_if_ending()
+        if self._life.is_begun:
             raise UsageError("the client is connected already; close it, and make a new one for another bridge")
-        address = parse_url(url or default_url())
-        conversation = self._conversation = Conversation(self._core, self)
-        hello = self._accord.hello(self._core, self.name, self._heartbeat_ms)
+        self._thread = get_ident()
         try:
-            async with asyncio.timeout(self._timeout) as self._deadline:
-                self._open(await conversation.open(address, hello))
-        except BaseException as error:
-            self._conversation = None
-            await conversation.abandon()
-            self._refuse_if_closed()
-            if isinstance(error, TimeoutError):
-                raise ConnectError(str(address), f"no answer within {self._timeout:g} s") from None
+            await self._life.begin(parse_url(url or default_url()), retry=retry_first)
+        except Exception:
+            self._refuse_if_ending()
             raise
-        finally:
-            self._deadline = None
-        self._inbox.join(conversation)
 
     def events(self) -> EventStream:
         """What happens from now on, as an async iterator of typed events; it ends when the client is closed."""
         return self._events.stream()
 
     async def closed(self) -> str:
-        """Wait until the connection is gone; the reason why.
+        """Wait until the client is closed, or will not be connected again; the reason why.
 
         Raises:
             UsageError: This is not the client's thread.
             ClosedError: It was never connected.
         """
         check_thread(self._thread, "client")
-        if self._conversation is None:
-            raise ClosedError("not connected; call `await client.connect(url)` first")
-        return await asyncio.shield(self._conversation.lost)
+        return await self._life.over()
+
+    async def drain(self, timeout: float = 30.0) -> None:
+        """Finish everything, then close: subscriptions end, handlers finish what they have and may publish meanwhile,
+        what was published is sent, and receipts are waited for.
+
+        May be called several times and from inside a handler; all callers share one end.
+
+        Args:
+            timeout: Seconds that it may take; where the connection is being made again, it is waited for.
+
+        Raises:
+            DrainTimeout: It took longer. The client is closed all the same.
+            UsageError: This is not the client's thread.
+        """  # noqa: D205
+        check_thread(self._thread, "client")
+        await self._ending.drain(timeout)
 
     async def close(self) -> None:
-        """Let handlers finish what they have, send what they publish meanwhile, say Goodbye; at most 5 s in all.
+        """Drain for at most 5 s in all, in which only handlers may publish.
 
         May be called twice and from inside a handler.
 
@@ -188,10 +238,7 @@ class MyceliumClient:
             UsageError: This is not the client's thread.
         """
         check_thread(self._thread, "client")
-        self._inbox.dispatcher.excuse_caller()
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close(), name=f"mycelium client {self.name} closing")
-        await asyncio.shield(self._closing)
+        await self._ending.close()
 
     # --- subscribing ---
 
@@ -200,227 +247,226 @@ class MyceliumClient:
         handler: HandlerFunction,
         *types: type[Message],
         topic: str | None = None,
-        queue: int | None = None,
-        window: int | None = None,
+        **options: Unpack[SubscribeOptions],
     ) -> LocalSubscription:
         """Have a function called with each message of some types; returns once the bridge has confirmed.
 
+        While a lost connection is made again that is waited for. Handlers of the same type share its subscription at
+        the bridge, and with it `on_lag`, `queue`, `window`, `group` and `no_echo`; left out they are what they are.
+
         Args:
-            handler: Sync or async; takes the message and, if it wants to, a Delivery; one message at a time.
+            handler: Sync or async; takes the message and, if it wants to, a Delivery.
             types: Message classes; none: what the handler's annotation says.
             topic: In place of types: every message of the topic.
-            queue: Messages that wait at the bridge, by default 8,192; over it the oldest is dropped.
-            window: Messages that the bridge sends ahead of the handler, by default 1,024.
+            options: See `SubscribeOptions`.
 
         Raises:
-            UsageError: It is not clear which types are meant, or the handler takes no message, or one of the types is
-                subscribed already with another queue or window.
+            UsageError: It is not clear which types are meant, or the handler takes no message, or an option makes no
+                sense, or one of the types is subscribed already with other options.
             Refused: The bridge refuses the subscription.
-            TimeoutError: The bridge did not answer in time.
-            ConnectionLost: The connection is gone.
-            ClosedError: Not connected.
+            TimeoutError: The bridge did not answer in time, or there was no connection.
+            ConnectionLost: The connection is gone for good.
+            DrainingError: The client is being drained.
+            ClosedError: The client is closed, or not connected.
         """
-        return await self._subscribe(handler, types, topic, queue, window)
+        return await self._orders.subscribe(Order(handler, describe(handler), types, topic, options))
 
-    def messages(
-        self,
-        *types: type[M],
-        topic: str | None = None,
-        queue: int | None = None,
-        window: int | None = None,
-    ) -> Stream[M]:
+    def messages(self, *types: type[M], topic: str | None = None, **options: Unpack[SubscribeOptions]) -> Stream[M]:
         """Messages of some types as an async iterator; see `subscribe` for arguments and errors.
 
-        It raises ConnectionLost when the connection is gone and everything that came has been given out.
+        It raises ConnectionLost when the connection is gone for good and everything that came has been given out. With
+        `gaps=True` it gives out each Gap in its place, the one after a reconnect included.
         """
-        return Stream(lambda: self._subscribe(None, types, topic, queue, window))
+        return Stream(lambda: self._orders.subscribe(Order(None, None, types, topic, options)))
+
+    def on(
+        self, *types: type[Message], topic: str | None = None, **options: Unpack[SubscribeOptions]
+    ) -> Callable[[F], F]:
+        """Decorates a handler; see `subscribe` for arguments and errors.
+
+        Before `connect` it is declared, and `connect` subscribes. After that a task does, whose errors are logged.
+        """
+
+        def declare(function: F) -> F:
+            self._orders.declare(Order(function, describe(function), types, topic, options))
+            return function
+
+        return declare
+
+    def reply(
+        self, *types: type[Message], topic: str | None = None, **options: Unpack[SubscribeOptions]
+    ) -> Callable[[F], F]:
+        """Decorates a function, sync or async, that returns the reply to a request; see `on`."""
+
+        def declare(function: F) -> F:
+            self._orders.declare(Order(function, answering(function), types, topic, options))
+            return function
+
+        return declare
 
     # --- publishing ---
 
-    async def publish(self, message: Message) -> None:
-        """Publish; returns when the frame is in the send buffer, for which it waits where the bridge does not read.
+    @overload
+    async def publish(
+        self, message: Message, *, confirm: Literal[False] = False, mandatory: Literal[False] = False
+    ) -> None: ...
+
+    @overload
+    async def publish(self, message: Message, *, confirm: Literal[True], mandatory: bool = False) -> Receipt: ...
+
+    @overload
+    async def publish(self, message: Message, *, confirm: bool = False, mandatory: Literal[True]) -> Receipt: ...
+
+    async def publish(self, message: Message, *, confirm: bool = False, mandatory: bool = False) -> Receipt | None:
+        """Publish; returns when the message is in the send buffer, for whose room it waits while connected.
+
+        A message that is still there when the connection is lost goes through the next one. A cancelled call has
+        either published the whole message or nothing.
+
+        Args:
+            message: The message.
+            confirm: Wait until the bridge has routed it, for the Receipt.
+            mandatory: The same, and somebody must have subscribed to it.
 
         Raises:
             EncodeError: A value does not fit its type, or the payload is larger than the bridge takes.
             RuleError: A value breaks a rule.
             UsageError: The message is not of this client's contracts, or this is not the client's thread.
-            ConnectionLost: The connection is gone.
-            ClosedError: Not connected.
+            BackpressureTimeout: A subscriber under `block` had no room within `block_timeout`.
+            WouldDeadlock: This is the handler whose own full queue is waited for.
+            BufferFull: There is no connection, and the send buffer is full.
+            QueueFull: Confirmed: a subscriber under `reject` had no room.
+            NoSubscribers: Mandatory: nobody has subscribed.
+            ConfirmTimeout: Confirmed: no Receipt came in time.
+            Refused: Confirmed: the bridge refused the message.
+            ConnectionLost: Confirmed: the connection was lost, and whether the message was routed is unknown. Else: it
+                is gone for good, or there is none and the client has no buffer.
+            DrainingError: The client is being drained.
+            ClosedError: The client is closed, or not connected.
         """
-        link, publisher = self._way_out()
-        while link.paused:
-            publisher.entry(message).codec.check(message)
-            await link.writable()
-            link, publisher = self._way_out()
-        link.write(publisher.frame(message))
-        if link.turn_bytes >= TURN_BYTES:
-            await asyncio.sleep(0)  # a loop of publishes must not starve whoever reads
+        outlet = self._outlet
+        if not self._life.is_steady or get_ident() != self._thread:
+            self._refuse_publishing()
+        if confirm or mandatory:
+            return await outlet.confirm(message, self._confirm_seconds, mandatory=mandatory)
+        if outlet.is_free:
+            outlet.post(outlet.publisher.frame(message))
+            if outlet.turn_bytes >= TURN_BYTES:
+                await outlet.rest()
+        else:
+            await outlet.publish(message)
+        return None
 
     def publish_nowait(self, message: Message) -> None:
         """Publish without waiting; see `publish` for further errors.
 
         Raises:
-            BufferFull: Over 8 MiB are unsent.
+            BufferFull: The send buffer is full.
+            QueueFull: The bridge takes no messages of the type for now; `enqueued` is 0.
         """
-        link, publisher = self._way_out()
-        if link.unsent >= _SEND_BUFFER:
-            raise BufferFull(f"{link.unsent} bytes are unsent; await publish() instead, which waits for room")
-        link.write(publisher.frame(message))
+        outlet = self._outlet
+        if not self._life.is_steady or get_ident() != self._thread:
+            self._refuse_publishing()
+        if outlet.is_free:
+            outlet.post(outlet.publisher.frame(message))
+        else:
+            outlet.publish_nowait(message)
+
+    async def request(self, message: Message, reply: type[M], timeout: float = 2.0) -> M:
+        """Publish a request and wait for the first reply to it.
+
+        Args:
+            message: The request.
+            reply: The type of the reply.
+            timeout: Seconds; they include the wait for a connection that is being made again.
+
+        Raises:
+            NoResponders: Nobody has subscribed to the request.
+            TimeoutError: No reply came in time.
+            UsageError: The reply is of another type.
+            ConnectionLost: The connection was lost after the request was sent.
+            MyceliumError: As `publish` raises.
+        """
+        self._refuse_publishing()
+        return await self._correspondence.request(message, reply, timeout)
 
     async def flush(self) -> None:
         """Wait until the bridge has handed everything published before to every subscriber's queue.
 
         Raises:
-            TimeoutError: It took longer than the client's timeout.
+            TimeoutError: It took longer than the client's timeout, that for a connection included.
             ConnectionLost: The connection ended meanwhile.
-            ClosedError: Not connected.
+            ClosedError: The client is closed, or not connected.
         """
-        await self._answered([self._connected().ping()])
+        async with asyncio.timeout(self._timeout):
+            await asyncio.shield((await self._connected()).ping())
 
     async def query(self, what: str, **options: Any) -> list[dict[str, Any]]:
-        """Ask the bridge about itself: `info`, `sessions`, or `reload(force=…)`; what it answers, as JSON objects.
+        """Ask the bridge about itself: `info`, `stats`, `sessions`, or `reload(force=…)`; its answers, as JSON objects.
 
         Raises:
             Refused: There is no such question, or it is not for this client.
             TimeoutError: The bridge did not answer in time.
-            ConnectionLost: The connection is gone.
-            ClosedError: Not connected.
+            ConnectionLost: The connection ended meanwhile.
+            ClosedError: The client is closed, or not connected.
         """
-        answer, bodies = self._connected().query(what, json.dumps(options).encode() if options else None)
-        await self._answered([answer])
+        async with asyncio.timeout(self._timeout):
+            conversation = await self._connected()
+            answer, bodies = conversation.query(what, json.dumps(options).encode() if options else None)
+            await asyncio.shield(answer)
         return [json.loads(body) for body in bodies]
 
-    # --- what the conversation calls ---
-
-    def on_batch(self, batch: Batch) -> None:
-        """Messages came."""
-        self._inbox.receive(batch, self.types.registry)
-
-    def on_notice(self, notice: Any) -> None:
-        """The bridge refused something that was published, or dropped something that was subscribed to."""
-        name = type(notice).__name__  # others are of newer bridges, for clients that know more
-        if name == "Error":
-            self._complain(notice)
-        elif name == "Lagged":
-            self._inbox.lagged(notice, self.types.registry)
-        elif name == "SchemaChanged" and notice.contracts is not None:
-            self._tasks.start(self._accord.go_along(notice.contracts))
-
-    def second_hello(self) -> Message:
-        """The bridge does not know these contracts, and asks for them."""
-        return self._accord.hello(self._core, self.name, self._heartbeat_ms, second=True)
-
-    def on_tick(self) -> None:
-        """Half a second has gone by."""
-        self._inbox.settle()
-
-    def on_loop_end(self) -> None:
-        """The event loop shuts down: what was published is sent, and nothing else is done."""
-        self._closed = True
-        self._inbox.close()
-
-    def on_lost(self, reason: str) -> None:
-        """The connection is gone."""
-        if self._closing is None and not self._closed and self.session is not None:
-            _log.warning("the connection of %s to the bridge ended: %s", self.name, reason)
-        self._inbox.cut(reason)
+    def stats(self) -> ClientStats:
+        """The counters as they stand."""
+        outlet = self._outlet
+        received = Totals().with_live(self._inbox.dispatcher.stats())
+        return ClientStats(
+            **asdict(received, recurse=False),
+            published=outlet.published,
+            buffered=outlet.buffer.messages,
+            buffered_bytes=outlet.buffer.size,
+            expired=outlet.buffer.expired,
+            refused=self._reception.refused,
+            unconfirmed=len(outlet.receipts),
+            late_replies=self._correspondence.late,
+            reconnects=max(self._life.epoch - 1, 0),
+            skipped=self._inbox.skipped,
+        )
 
     # --- inside ---
 
     @property
-    def _state(self) -> str:
-        if self._closing is not None or self._closed:
-            return "closed"
-        if self._conversation is None or self._conversation.welcome is None:
-            return "not connected"
-        return "connected" if self._conversation.is_open else "disconnected"
+    def _conversation(self) -> Conversation | None:
+        return self._life.conversation
 
-    def _open(self, welcome: Any) -> None:
-        self._refuse_if_closed()
-        stamp = welcome.session if self._stamp else None
-        self._publisher = Publisher(self._accord.welcome(welcome), welcome.max_payload, stamp=stamp)
-        self._thread = threading.get_ident()
-        self.session = welcome.session
-
-    def _refuse_if_closed(self) -> None:
-        if self._closing is not None or self._closed:
+    def _refuse_if_ending(self) -> None:
+        """Refuse what begins something new."""
+        if self._life.is_over:
+            raise self._life.failure()
+        if self._ending.is_closing:
             raise ClosedError("the client is closed; make a new one")
+        if self._ending.is_begun:
+            raise DrainingError("the client is being drained; make a new one")
 
-    def _connected(self) -> Conversation:
-        """The connection, for calls that are made while it is there."""
-        if self._closing is not None and (self._closed or not self._inbox.dispatcher.is_calling):
-            self._refuse_if_closed()
-        if self._conversation is None or self._conversation.welcome is None:
+    def _refuse_subscribing(self) -> None:
+        self._refuse_if_ending()
+        self._refuse_publishing()
+
+    def _refuse_publishing(self) -> None:
+        """Refuse what nobody would send, or what comes from a wrong thread."""
+        ending = self._ending
+        if self._life.is_over or (ending.is_closing and not self._inbox.dispatcher.is_calling):
+            self._refuse_if_ending()
+        if ending.is_sealed:
+            raise DrainingError("the client is being drained, and all handlers are done; publish before that")
+        if not self._life.is_begun or self._life.epoch == 0:
             raise ClosedError("not connected; call `await client.connect(url)` first")
-        if threading.get_ident() != self._thread:
-            check_thread(self._thread, "client")
-        return self._conversation
+        check_thread(self._thread, "client")
+        conversation = self._life.conversation
+        if not self._life.settings.reconnect and conversation is not None and not conversation.is_open:
+            raise ConnectionLost(conversation.why_not)
 
-    def _way_out(self) -> tuple[Link, Publisher]:
-        link = self._connected().link
-        assert self._publisher is not None  # noqa: S101  made when the bridge said Welcome
-        return link, self._publisher
-
-    async def _subscribe(
-        self,
-        handler: HandlerFunction | None,
-        types: tuple[type[Message], ...],
-        topic: str | None,
-        queue: int | None,
-        window: int | None,
-    ) -> LocalSubscription:
-        self._refuse_if_closed()
-        self._way_out()
-        options = options_of(queue=queue, window=window)
-        chosen = chosen_types(self.types, handler, types, topic)
-        described = None if handler is None else describe(handler)
-        # The queue here is bounded by the windows of its types: the bridge sends no more than that ahead.
-        subscription = LocalSubscription(
-            chosen, described, evolve(options, queue=sys.maxsize), on_close=self._inbox.leave
-        )
-        subscription.topic = topic
-        try:
-            await self._answered(self._inbox.add(subscription, window, queue))
-        except BaseException:
-            subscription.close()
-            raise
-        return subscription
-
-    async def _answered(self, answers: list[Answer]) -> None:
-        """Wait for the bridge, which is asked no matter what becomes of this call.
-
-        Raises:
-            TimeoutError: It did not answer in time.
-        """
-        async with asyncio.timeout(self._timeout):
-            for answer in answers:
-                await asyncio.shield(answer)
-
-    def _complain(self, notice: Any) -> None:
-        refused = refusal(notice.code, notice.message)
-        # What is wrong with a message may show its values, which logs do not.
-        about = refused if notice.type_id is None else f"the bridge refused ({refused.name}) type id {notice.type_id}"
-        _log.warning("%s", about)
-        if self._tell_error is not None:
-            try:
-                self._tell_error(refused)
-            except Exception:  # noqa: BLE001  it must not end the connection
-                _log.exception("on_error of %s failed", self.name)
-
-    async def _close(self) -> None:
-        start = asyncio.get_running_loop().time()
-        conversation = self._conversation
-        if self._deadline is not None:
-            with contextlib.suppress(RuntimeError):  # it has expired just now
-                self._deadline.reschedule(start)  # whoever is connecting is told
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_SETTLE_SECONDS):
-                with contextlib.suppress(ConnectionLost, Refused):
-                    await self._answered(self._inbox.stop())
-                await self._inbox.dispatcher.idle()
-        self._closed = True
-        await self._tasks.end()
-        self._events.close()
-        await self._inbox.dispatcher.end()
-        if conversation is not None:
-            await conversation.part(start + _CLOSE_SECONDS - asyncio.get_running_loop().time())
+    async def _connected(self) -> Conversation:
+        """The connection, for calls that are made while it is there."""
+        self._refuse_publishing()
+        return await self._life.joined()

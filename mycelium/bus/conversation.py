@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Protocol, final
 
 from mycelium.bus.errors import ConnectError, ConnectionLost, refusal
-from mycelium.bus.heartbeat import Heartbeat
+from mycelium.bus.heartbeat import Due, Heartbeat
 from mycelium.bus.link import Link, open_link
+from mycelium.bus.outlet import Outlet
 from mycelium.bus.requests import Answer, Requests
+from mycelium.bus.sendbuffer import Note
 from mycelium.bus.urls import Address
 from mycelium.schema.classes import Message
 from mycelium.wire.buffer import Batch
@@ -29,13 +31,16 @@ class Listener(Protocol):
         """Application frames came."""
 
     def on_notice(self, notice: Message) -> None:
-        """A core message came that is no answer: an Error about something published, Lagged, SchemaChanged."""
+        """A core message came that is no answer: an Error about something published, Lagged, Flow and so on."""
 
     def second_hello(self) -> Message:
         """What is said when the bridge asks for the contracts."""
 
     def on_tick(self) -> None:
         """Half a second has gone by."""
+
+    def on_goodbye(self) -> None:
+        """The bridge is about to go: nothing may be asked any more."""
 
     def on_loop_end(self) -> None:
         """The event loop shuts down under the connection, which is about to say Goodbye."""
@@ -51,18 +56,20 @@ class Conversation:
     Args:
         core: The core protocol.
         listener: Who is told what comes.
+        outlet: Through which everything goes once the bridge has said Welcome.
 
     Attributes:
         lost: Done with the reason when the connection is gone.
         welcome: What the bridge said; None before.
     """
 
-    def __init__(self, core: Core, listener: Listener) -> None:
+    def __init__(self, core: Core, listener: Listener, outlet: Outlet) -> None:
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = loop.create_future()
         self.welcome: Any = None
         self._core = core
         self._listener = listener
+        self._outlet = outlet
         self._link: Link | None = None
         self._opening: asyncio.Future[Any] = loop.create_future()
         self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -89,7 +96,7 @@ class Conversation:
         self._link = await open_link(address, self._core, self._receive, self._lose)
         # It runs before a Welcome can come, so that a loop that shuts down right after `connect` finds it running.
         self._keeper = asyncio.create_task(self._keep(self._link), name=f"mycelium connection to {address}")
-        self._link.send(hello)
+        self._link.write(self._link.frame(hello))
         try:
             self.welcome = await asyncio.shield(self._opening)
         except ConnectionLost as error:
@@ -104,15 +111,9 @@ class Conversation:
         return self._link is not None and self._link.is_open and not self._parting and not self.lost.done()
 
     @property
-    def link(self) -> Link:
-        """The connection, as long as something may be published or asked.
-
-        Raises:
-            ConnectionLost: Nothing may, any more.
-        """
-        if self._link is None or not self.is_open:
-            raise ConnectionLost(self.lost.result() if self.lost.done() else self._parting or "it is closing")
-        return self._link
+    def why_not(self) -> str:
+        """Why nothing may be published or asked any more."""
+        return self.lost.result() if self.lost.done() else self._parting or "it is closing"
 
     def ask(self, make: Callable[[int], Message], on_answer: Callable[[], None] | None = None) -> Answer:
         """Send a request now; the future of its Ack, which fails with Refused or ConnectionLost.
@@ -124,9 +125,9 @@ class Conversation:
         Raises:
             ConnectionLost: There is no connection any more.
         """
-        link = self.link
+        self._refuse_if_over()
         number, answer = self._requests.ask(on_answer)
-        link.send(make(number))
+        self._say(make(number))
         return answer
 
     def query(self, what: str, body: bytes | None) -> tuple[Answer, list[bytes]]:
@@ -135,11 +136,11 @@ class Conversation:
         Raises:
             ConnectionLost: There is no connection any more.
         """
-        link = self.link
+        self._refuse_if_over()
         number, answer = self._requests.ask()
         bodies = self._bodies[number] = []
         answer.add_done_callback(lambda _: self._bodies.pop(number, None))
-        link.send(self._core.Query(request=number, what=what, body=body))
+        self._say(self._core.Query(request=number, what=what, body=body))
         return answer, bodies
 
     def ping(self) -> Answer:
@@ -148,15 +149,14 @@ class Conversation:
         Raises:
             ConnectionLost: There is no connection any more.
         """
-        link = self.link
+        self._refuse_if_over()
         number, answer = self._pings.ask()
-        link.send(self._core.Ping(nonce=number))
+        self._say(self._core.Ping(nonce=number), is_barrier=True)
         return answer
 
     def give_credit(self, subscription: int, messages: int) -> None:
         """Tell the bridge that handlers are done with messages; it may be told so up to the last moment."""
-        if self._link is not None and self._link.is_open and not self.lost.done():
-            self._link.send(self._core.Credit(subscription=subscription, messages=messages))
+        self._say(self._core.Credit(subscription=subscription, messages=messages))
 
     # --- the end ---
 
@@ -176,9 +176,9 @@ class Conversation:
         if link is not None and link.is_open and self.welcome is not None:
             if not self._parting:
                 self._parting = "this client has closed it"
-                link.send(self._core.Goodbye(reason="client"))
-            link.flush()
-            await asyncio.wait([self.lost], timeout=seconds)
+                self._say(self._core.Goodbye(reason="client"), is_barrier=True, is_last=True)
+            self._outlet.pump()
+            await asyncio.wait([self.lost], timeout=max(seconds, 0))
         await self.abandon()
 
     async def abandon(self) -> None:
@@ -199,7 +199,7 @@ class Conversation:
             while not self.lost.done():
                 await asyncio.wait([self.lost], timeout=_TICK_SECONDS)
                 if link.is_open:
-                    link.tick(silent=bool(self._parting))
+                    self._look_at_clock(link)
                     self._listener.on_tick()
         except asyncio.CancelledError:
             if not self.lost.done():
@@ -210,9 +210,32 @@ class Conversation:
             _log.exception("the connection could not be watched")
             self.abort("a fault of this client; its log has more")
 
+    def _look_at_clock(self, link: Link) -> None:
+        match link.look_at_clock():
+            case Due.PING:
+                if not self._parting:  # after a Goodbye nothing may be asked, but the bridge may still be lost
+                    self._say(self._core.Ping(nonce=0))
+            case Due.DEAD:
+                link.abort("nothing heard for three heartbeats")
+            case Due.NOTHING:
+                pass
+
+    # --- saying ---
+
+    def _refuse_if_over(self) -> None:
+        if not self.is_open:
+            raise ConnectionLost(self.why_not)
+
+    def _say(self, message: Message, *, is_barrier: bool = False, is_last: bool = False) -> None:
+        """Say something on the open connection; on one that is gone there is nobody to hear it."""
+        if self._link is not None and self._link.is_open and not self.lost.done():
+            self._outlet.say(Note(self._link.frame(message), is_barrier=is_barrier, is_last=is_last))
+
     # --- what comes ---
 
     def _receive(self, event: Event) -> None:
+        if self.lost.done():
+            return  # the next connection may be there already
         if isinstance(event, Batch):
             self._listener.on_batch(event)
         else:
@@ -221,12 +244,13 @@ class Conversation:
     def _on_welcome(self, welcome: Any) -> None:
         assert self._link is not None  # noqa: S101  it is what this came through
         self._link.heartbeat = Heartbeat(welcome.heartbeat_ms / 1000, asyncio.get_running_loop().time())
+        self._outlet.attach(self._link, welcome.session)
         if not self._opening.done():
             self._opening.set_result(welcome)
 
     def _on_need_contracts(self, _: Any) -> None:
         if self._link is not None:
-            self._link.send(self._listener.second_hello())
+            self._link.write(self._link.frame(self._listener.second_hello()))
 
     def _on_error(self, error: Any) -> None:
         refused = refusal(error.code, error.message)
@@ -248,17 +272,18 @@ class Conversation:
             self._requests.answer(answer.request)
 
     def _on_ping(self, ping: Any) -> None:
-        if self._link is not None and self._link.is_open:
-            self._link.send(self._core.Pong(nonce=ping.nonce))
+        self._say(self._core.Pong(nonce=ping.nonce))
 
     def _on_pong(self, pong: Any) -> None:
-        self._pings.answer(pong.nonce)
+        if not self._outlet.pong(pong.nonce):
+            self._pings.answer(pong.nonce)
 
     def _on_goodbye(self, goodbye: Any) -> None:
         """The bridge is going; it gets what was published before, and delivers what it still has."""
         if not self._parting and self._link is not None:
             self._parting = f"the bridge said goodbye: {goodbye.reason}"
-            self._link.send(self._core.Goodbye(reason=goodbye.reason))
+            self._say(self._core.Goodbye(reason=goodbye.reason), is_barrier=True, is_last=True)
+            self._listener.on_goodbye()
 
     def _on_other(self, notice: Any) -> None:
         self._listener.on_notice(notice)
@@ -280,6 +305,8 @@ class Conversation:
         reason = self._parting or reason
         self.lost.set_result(reason)
         error = ConnectionLost(reason)
+        if self._link is not None:
+            self._outlet.detach(self._link, error)
         self._requests.fail(error)
         self._pings.fail(error)
         if not self._opening.done():

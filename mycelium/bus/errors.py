@@ -232,7 +232,16 @@ class Refused(BusError):
 
 
 class SchemaMismatch(Refused):
-    """The client's contracts and the bridge's cannot talk to each other; the text lists why."""
+    """The client's contracts and the bridge's cannot talk to each other; the text lists why.
+
+    Attributes:
+        types: Names of this client's messages that are concerned; empty where it is the contracts as a whole.
+    """
+
+    def __init__(self, code: int, text: str, types: tuple[str, ...] = ()) -> None:
+        super().__init__(code, text)
+        self.args = (code, text, types)
+        self.types = types
 
 
 class AuthError(Refused):

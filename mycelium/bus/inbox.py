@@ -2,22 +2,28 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, final
+from typing import Any, Final, final
+
+from attrs import evolve
 
 from mycelium.bus.budget import LogLimit
+from mycelium.bus.carriage import Carriage
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.delivery import LOCAL, Delivery
-from mycelium.bus.dispatch import Dispatcher
-from mycelium.bus.errors import ConnectionLost
+from mycelium.bus.dispatch import Dispatcher, after
+from mycelium.bus.errors import BusError, Refused, UsageError
 from mycelium.bus.groups import Groups
-from mycelium.bus.interest import Credit, Interest, Wish
-from mycelium.bus.lag import DropReason
+from mycelium.bus.keys import lag_of
+from mycelium.bus.lag import DropReason, Lag
+from mycelium.bus.lastvalues import LastValues
+from mycelium.bus.localqueue import Done
 from mycelium.bus.requests import Answer
-from mycelium.bus.subscription import LocalSubscription
+from mycelium.bus.subscription import LocalSubscription, calling_subscription
 from mycelium.lenient import Lenient
 from mycelium.schema.classes import Message
+from mycelium.schema.model import Message as Model
 from mycelium.schema.registry import Entry, Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
@@ -39,65 +45,138 @@ class Inbox:
 
     Args:
         core: The core protocol.
+        on_reply: Called with each reply to a request of this client.
+        send_reply: Sends a reply: correlation id, the session that asked, and the message.
 
     Attributes:
         dispatcher: The handlers and iterators.
+        groups: Those that share their messages.
         skipped: Messages of the bridge that could not be read.
     """
 
-    def __init__(self, core: Core) -> None:
+    def __init__(
+        self,
+        core: Core,
+        *,
+        on_reply: Callable[[bytes, Message], None],
+        send_reply: Callable[[bytes, int, Message], None],
+    ) -> None:
         self.groups: Groups[LocalSubscription] = Groups()
         self.dispatcher = Dispatcher(self.groups)
         self.skipped = 0
-        self._core = core
-        self._interest = Interest()
-        self._credits: dict[int, Credit] = {}
-        self._confirmations: dict[int, Answer] = {}
-        self._conversation: Conversation | None = None
+        self._on_reply = on_reply
+        self._send_reply = send_reply
+        self._carriage = Carriage(core)
+        self._retained: dict[int, int] = {}
+        """Last values that are still to come, by subscription."""
+        self._last = LastValues()
+        self._severed: list[LocalSubscription] = []
+        """Those that had a connection, and have not been told yet that there was a time without."""
         self._lines = LogLimit()
         self._lenient: tuple[Registry[Codec], Lenient] | None = None
 
     def __repr__(self) -> str:
         return f"<Inbox of {len(self.dispatcher.subscriptions)} subscriptions>"
 
+    # --- connections ---
+
+    def join(self, conversation: Conversation) -> list[tuple[int, Answer]]:
+        """Subscribe through this connection to everything there is, and from now on; the bridge's answers by number."""
+        self._last.clear()
+        return self._carriage.join(conversation)
+
+    def part(self) -> None:
+        """The connection is gone."""
+        self._carriage.part()
+        self._retained.clear()
+
+    def sever(self) -> None:
+        """A connection is gone that carried every subscription."""
+        self._severed = list(self.dispatcher.subscriptions)
+
+    def interrupted(self) -> None:
+        """There is a connection again; nobody knows what was missed meanwhile."""
+        severed, self._severed = self._severed, []
+        for subscription in severed:
+            if not subscription.closed:
+                subscription.interrupted()
+
+    def refuse(self, number: int, error: Refused) -> list[LocalSubscription]:
+        """The bridge does not carry a subscription any more: those who share it end."""
+        ended = [
+            one
+            for one in self.dispatcher.subscriptions
+            if any(self._carriage.number_of(type_id) == number for type_id in one.type_ids)
+        ]
+        for subscription in ended:
+            subscription.close(error)
+        return ended
+
     # --- subscribing ---
 
-    def join(self, conversation: Conversation) -> None:
-        """Subscribe through this connection from now on."""
-        self._conversation = conversation
-
-    def add(self, subscription: LocalSubscription, window: int | None, queue: int | None) -> list[Answer]:
+    def add(self, subscription: LocalSubscription, asked: Mapping[str, Any]) -> list[Answer]:
         """Take a subscription up; the bridge is told of types that are new. What has to be waited for is given back.
+
+        Args:
+            subscription: The handler or iterator.
+            asked: What was asked for of the wire subscription, by the names of `WireOptions`.
 
         Raises:
             UsageError: One of the types is subscribed already, with other options than those that are given.
-            ConnectionLost: There is no connection any more.
         """
-        wish = self._interest.add(subscription.type_ids, window, queue)
+        group = self._group_of(subscription.type_ids, asked)
+        known = [one for one in sorted(subscription.type_ids) if self._carriage.number_of(one) is not None]
+        answers = self._carriage.add(subscription.type_ids, asked)
+        subscription.options = evolve(subscription.options, group=group)
         self.dispatcher.add(subscription)
-        return self._carry(subscription, wish)
+        for type_id in known:
+            for message, delivery in self._last.of(type_id):
+                subscription.offer_retained(message, delivery)
+        return answers
 
     def extend(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
         """Have a subscription get messages of more types."""
-        wish = self._interest.add(type_ids)
+        self._carriage.add(type_ids, {})
         self.dispatcher.extend(subscription, type_ids)
-        self._carry(subscription, wish)
-
-    def _carry(self, subscription: LocalSubscription, wish: Wish | None) -> list[Answer]:
-        if wish is not None:
-            self._credits[wish.number] = Credit(wish.options.window, partial(self._give, wish.number))
-            self._confirmations[wish.number] = self._tell(wish)
-        numbers = {self._interest.number_of(type_id) for type_id in subscription.type_ids}
-        return [answer for number, answer in self._confirmations.items() if number in numbers]
 
     def leave(self, subscription: LocalSubscription) -> Sequence["asyncio.Future[Any]"]:
         """A subscription has ended: the bridge is told of types that nobody here wants any more."""
         self.dispatcher.remove(subscription)
-        unwanted = [one for one in subscription.type_ids if not self.dispatcher.interested(one)]
-        wishes = self._interest.remove(unwanted)
-        if self._conversation is None or not self._conversation.is_open:
-            return ()
-        return [self._tell(wish) for wish in wishes]
+        return self._unwish(one for one in subscription.type_ids if not self.dispatcher.interested(one))
+
+    def stop(self) -> list[Answer]:
+        """Have the bridge send nothing more; handlers go on with what is here."""
+        return self._unwish(type_id for one in self.dispatcher.subscriptions for type_id in one.type_ids)
+
+    def close(self) -> None:
+        """End every subscription without telling the bridge, which is about to be left."""
+        self._carriage.part()
+        self.dispatcher.close()
+
+    def cut(self, error: BusError) -> None:
+        """There will be no connection any more: iterators give out what they have, then they say so."""
+        self._carriage.cut(error)
+        for subscription in list(self.dispatcher.subscriptions):
+            if subscription.handler is None:
+                subscription.close(error)
+
+    def disconnected(self, error: Refused) -> None:
+        """The bridge sends this client away for being too slow: that is what `disconnect` asks for."""
+        for subscription in list(self.dispatcher.subscriptions):
+            options = filter(None, map(self._carriage.options_of, subscription.type_ids))
+            if any(one.on_lag is Lag.DISCONNECT for one in options):
+                subscription.close(error)
+
+    # --- what is known ---
+
+    def blocks_itself(self, model: Model) -> bool:
+        """Whether this is called from a handler in whose own queue, under `block`, messages of the type wait."""
+        caller = calling_subscription()
+        options = self._carriage.options_of(model.type_id)
+        if caller is None or options is None or caller not in self.dispatcher.subscriptions:
+            return False
+        lag = lag_of(model) if options.on_lag is None else options.on_lag
+        return lag is Lag.BLOCK and caller.wants(model.type_id)
 
     # --- receiving ---
 
@@ -105,22 +184,80 @@ class Inbox:
         """Hand frames to the handlers, in their order."""
         entries = registry.by_id
         for index, type_id in enumerate(batch.type_ids):
-            number = self._interest.carrier_of(type_id)
-            credit = self._credits.get(number) if number is not None else None
-            if credit is None:
-                continue  # of a subscription that is no more
+            number = self._carriage.carrier_of(type_id)
+            credit = self._carriage.credit_of(number)
             entry = entries.get(type_id)
-            if entry is None or not self.dispatcher.interested(type_id):
-                credit.one()
+            if entry is None:
+                if credit is not None:
+                    credit.one()
                 continue
             tags: dict[int, bytes] = {}
+            payload = batch.payload(index)
             try:
-                message = self._decoded(entry, registry, batch.payload(index), tags)
-                delivery = Delivery.of(Metadata.from_tags(tags)) if tags else LOCAL
+                message = self._decoded(entry, registry, payload, tags)
+                metadata = Metadata.from_tags(tags) if tags else _NONE
             except DecodeError as error:
-                self._skip(error, credit)
-            else:
-                self.dispatcher.deliver(type_id, message, delivery, credit.one)
+                self._skip(error)
+                if credit is not None:
+                    credit.one()
+                continue
+            if metadata.deliver_to is not None and metadata.correlation is not None:
+                self._on_reply(metadata.correlation, message)
+            elif credit is not None and number is not None:  # else of a subscription that is no more
+                delivery = self._delivery(metadata, number) if tags or self._retained else LOCAL
+                if entry.message.retain is not None:
+                    self._last.put(message, delivery, len(payload))
+                self._deliver(type_id, message, delivery, credit.one)
+
+    def retained(self, notice: Any) -> None:
+        """So many frames that come now are last values from before the subscription."""
+        self._retained[notice.subscription] = self._retained.get(notice.subscription, 0) + notice.messages
+
+    def lagged(self, notice: Any, registry: Registry[Codec]) -> None:
+        """Count what the bridge has dropped, with every handler that did not get it; of a group with one."""
+        if self._carriage.number_of(notice.type_id) != notice.subscription:
+            return  # it was of those who have left
+        reason = DropReason(notice.reason)
+        for subscription in self._takers(notice.type_id):
+            subscription.missed(notice.type_id, reason, notice.dropped)
+        entry = registry.by_id.get(notice.type_id)
+        name = f"type id {notice.type_id}" if entry is None else entry.message.name
+        self._warn(
+            f"lag {name}", f"too slow: the bridge has dropped {notice.dropped} messages of {name} ({reason.reason})"
+        )
+
+    def settle(self) -> None:
+        """Give back the credit that no full batch has given back yet."""
+        self._carriage.settle()
+
+    # --- inside ---
+
+    def _takers(self, type_id: int) -> tuple[LocalSubscription, ...]:
+        """Who gets the next message of a type."""
+        takers = self.dispatcher.takers(type_id)
+        if self.groups:
+            takers = (*takers, *(one for turns in self.groups.of(type_id) if (one := turns.pick()) is not None))
+        return takers
+
+    def _deliver(self, type_id: int, message: Message, delivery: Delivery, done: Done) -> None:
+        takers = self._takers(type_id)
+        shared = done if len(takers) == 1 else after(len(takers), done)
+        for taker in takers:
+            taker.offer(message, delivery, shared)
+
+    def _delivery(self, metadata: Metadata, number: int) -> Delivery:
+        correlation, asker = metadata.correlation, metadata.reply_to
+        if correlation is None or asker is None:
+            delivery = Delivery.of(metadata)
+        else:
+            delivery = Delivery.of(metadata, partial(self._send_reply, correlation, asker))
+        left = self._retained.get(number, 0)
+        if not left:
+            return delivery
+        self._retained[number] = left - 1
+        if left == 1:
+            del self._retained[number]
+        return delivery.as_retained()
 
     def _decoded(
         self, entry: Entry[Codec], registry: Registry[Codec], payload: bytes, tags: dict[int, bytes]
@@ -137,79 +274,32 @@ class Inbox:
             message = self._lenient[1].codec_of(entry.message.name).decode(payload, tags)
         return message
 
-    def lagged(self, notice: Any, registry: Registry[Codec]) -> None:
-        """Count what the bridge has dropped, with every handler that did not get it."""
-        reason = DropReason(notice.reason)
-        for subscription in self.dispatcher.interested(notice.type_id):
-            subscription.missed(notice.type_id, reason, notice.dropped)
-        entry = registry.by_id.get(notice.type_id)
-        name = f"type id {notice.type_id}" if entry is None else entry.message.name
-        self._warn(
-            f"lag {name}", f"too slow: the bridge has dropped {notice.dropped} messages of {name} ({reason.reason})"
-        )
+    def _group_of(self, type_ids: Iterable[int], asked: Mapping[str, Any]) -> str | None:
+        """The group of a subscription: what it asks for, or that of those whose messages it shares."""
+        options = [found for one in type_ids if (found := self._carriage.options_of(one)) is not None]
+        groups = {one.group for one in options} | {asked.get("group")}
+        groups.discard(None)
+        if len(groups) > 1:
+            raise UsageError(f"its types are subscribed in several groups, {', '.join(sorted(map(str, groups)))}")
+        return groups.pop() if groups else None
 
-    def settle(self) -> None:
-        """Give back the credit that no full batch has given back yet."""
-        for credit in self._credits.values():
-            credit.settle()
+    def _unwish(self, type_ids: Iterable[int]) -> list[Answer]:
+        unwanted = list(type_ids)
+        for type_id in unwanted:
+            self._last.forget(type_id)
+        return self._carriage.remove(unwanted)
 
-    def stop(self) -> list[Answer]:
-        """Have the bridge send nothing more; handlers go on with what is here."""
-        if self._conversation is None or not self._conversation.is_open:
-            return []
-        carried = [type_id for one in self.dispatcher.subscriptions for type_id in one.type_ids]
-        return [self._tell(wish) for wish in self._interest.remove(carried)]
-
-    def close(self) -> None:
-        """End every subscription without telling the bridge, which is about to be left."""
-        self._conversation = None
-        self.dispatcher.close()
-
-    def cut(self, reason: str) -> None:
-        """The connection is gone: iterators give out what they have, then they say so."""
-        for subscription in list(self.dispatcher.subscriptions):
-            if subscription.handler is None:
-                subscription.close(ConnectionLost(reason))
-
-    # --- inside ---
-
-    def _tell(self, wish: Wish) -> Answer:
-        assert self._conversation is not None  # noqa: S101  nobody subscribes before there is one
-        return self._conversation.ask(partial(self._request, wish), partial(self._confirmed, wish))
-
-    def _request(self, wish: Wish, request: int) -> Message:
-        made: Message
-        if wish.type_ids:
-            made = self._core.Subscribe(
-                request=request,
-                subscription=wish.number,
-                type_ids=list(wish.type_ids),
-                window=wish.options.window,
-                queue=wish.options.queue,
-            )
-        else:
-            made = self._core.Unsubscribe(request=request, subscription=wish.number)
-        return made
-
-    def _confirmed(self, wish: Wish) -> None:
-        self._interest.settle(wish)
-        if not wish.type_ids:
-            self._credits.pop(wish.number, None)
-            self._confirmations.pop(wish.number, None)
-
-    def _give(self, number: int, messages: int) -> None:
-        if self._conversation is not None:
-            self._conversation.give_credit(number, messages)
-
-    def _skip(self, error: DecodeError, credit: Credit) -> None:
+    def _skip(self, error: DecodeError) -> None:
         self.skipped += 1
         # The value that does not fit is the message's, which logs do not show.
         where = f"{error.message}.{error.field}" if error.field else error.message
         self._warn(f"skip {error.message}", f"a message of the bridge cannot be read: {where}: {error.problem}")
-        credit.one()
 
     def _warn(self, about: str, text: str) -> None:
         """One line of log per matter and second."""
         held = self._lines.admit(about, asyncio.get_running_loop().time())
         if held is not None:
             _log.warning("%s%s", text, f" (and {held} lines like it before)" if held else "")
+
+
+_NONE: Final = Metadata()

@@ -1,30 +1,38 @@
 """Which wire subscription of a client carries which type, and how much it may be sent; bookkeeping without I/O."""
 
 import itertools
-from collections.abc import Callable, Iterable
-from typing import Final, final
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mycelium.bus.errors import UsageError
+from mycelium.bus.lag import Lag
+from mycelium.bus.options import DEFAULT_WINDOW
 
-__all__ = ["DEFAULT_WINDOW", "Credit", "Interest", "Options", "Wish"]
+__all__ = ["Credit", "Interest", "WireOptions", "Wish"]
 
-DEFAULT_WINDOW: Final = 1024
-"""Messages that the bridge sends ahead of the handlers."""
+_AS_THERE_IS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @frozen
-class Options:
+class WireOptions:
     """Of a wire subscription.
 
     Attributes:
         window: Messages that the bridge sends ahead of the handlers.
         queue: Messages that wait at the bridge beyond that; None: as many as the bridge likes.
+        on_lag: What happens when they are more; None: what the contract of each message says.
+        no_echo: Whether the client's own messages are left out.
+        group: Who shares the messages; None for nobody.
     """
 
     window: int = DEFAULT_WINDOW
     queue: int | None = None
+    on_lag: Lag | None = None
+    no_echo: bool = False
+    group: str | None = None
 
 
 @frozen
@@ -33,7 +41,7 @@ class Wish:
 
     number: int
     type_ids: tuple[int, ...]
-    options: Options
+    options: WireOptions
 
 
 @final
@@ -66,10 +74,18 @@ class Credit:
             done, self._done = self._done, 0
             self._give(done)
 
+    def void(self) -> None:
+        """The connection that it counts for is gone: what comes in late is not the next one's."""
+        self._give = _keep
+
+
+def _keep(_: int) -> None:
+    """Give back nothing."""
+
 
 @final
 class Interest:
-    """The wire subscriptions of a connection; a type belongs to one at most.
+    """The wire subscriptions of a client; a type belongs to one at most.
 
     A change takes effect at the bridge when it answers. Until then frames of a type still come through the subscription
     that carried it before, and count against its credit.
@@ -79,7 +95,7 @@ class Interest:
         self._numbers = itertools.count(1)
         self._wanted: dict[int, int] = {}
         self._carried: dict[int, int] = {}
-        self._options: dict[int, Options] = {}
+        self._options: dict[int, WireOptions] = {}
 
     def __repr__(self) -> str:
         return f"<Interest in {sorted(self._wanted)}>"
@@ -92,8 +108,21 @@ class Interest:
         """The subscription through which a frame of the type comes now."""
         return self._carried.get(type_id) or self._wanted.get(type_id)
 
-    def add(self, type_ids: Iterable[int], window: int | None = None, queue: int | None = None) -> Wish | None:
+    def options_of(self, type_id: int) -> WireOptions | None:
+        """The options of the subscription that is to carry a type."""
+        number = self._wanted.get(type_id)
+        return None if number is None else self._options[number]
+
+    def types_of(self, number: int) -> tuple[int, ...]:
+        """What a subscription is to carry."""
+        return tuple(sorted(type_id for type_id, its in self._wanted.items() if its == number))
+
+    def add(self, type_ids: Iterable[int], asked: Mapping[str, Any] = _AS_THERE_IS) -> Wish | None:
         """Carry these types from now on; None where all of them are carried already.
+
+        Args:
+            type_ids: The types.
+            asked: Options by the names of `WireOptions`; those that are left out may be whatever they are.
 
         Raises:
             UsageError: One of them is carried already, and with other options than those that are given.
@@ -101,19 +130,24 @@ class Interest:
         type_ids = sorted(set(type_ids))
         for type_id in type_ids:
             if type_id in self._wanted:
-                _check_same(type_id, self._options[self._wanted[type_id]], window, queue)
+                _check_same(type_id, self._options[self._wanted[type_id]], asked)
         new = tuple(one for one in type_ids if one not in self._wanted)
         if not new:
             return None
         number = next(self._numbers)
-        options = self._options[number] = Options(DEFAULT_WINDOW if window is None else window, queue)
+        options = self._options[number] = evolve(WireOptions(), **asked)
         self._wanted.update(dict.fromkeys(new, number))
         return Wish(number, new, options)
+
+    def again(self) -> list[Wish]:
+        """What another bridge has to be told, to which nothing of before matters."""
+        self._carried.clear()
+        return [Wish(number, self.types_of(number), options) for number, options in sorted(self._options.items())]
 
     def remove(self, type_ids: Iterable[int]) -> list[Wish]:
         """Carry these types no more."""
         numbers = {self._wanted.pop(one) for one in set(type_ids) & self._wanted.keys()}
-        wishes = [Wish(number, self._types_of(number), self._options[number]) for number in sorted(numbers)]
+        wishes = [Wish(number, self.types_of(number), self._options[number]) for number in sorted(numbers)]
         for wish in wishes:
             if not wish.type_ids:
                 del self._options[wish.number]
@@ -124,14 +158,16 @@ class Interest:
         self._carried = {type_id: number for type_id, number in self._carried.items() if number != wish.number}
         self._carried.update(dict.fromkeys(wish.type_ids, wish.number))
 
-    def _types_of(self, number: int) -> tuple[int, ...]:
-        return tuple(sorted(type_id for type_id, its in self._wanted.items() if its == number))
 
-
-def _check_same(type_id: int, options: Options, window: int | None, queue: int | None) -> None:
-    for name, given, have in (("window", window, options.window), ("queue", queue, options.queue)):
-        if given is not None and given != have:
+def _check_same(type_id: int, options: WireOptions, asked: Mapping[str, Any]) -> None:
+    for name, given in asked.items():
+        have = getattr(options, name)
+        if given != have:
             raise UsageError(
-                f"type id {type_id} is subscribed already, with {name}={have}; a client has one {name} for each type, "
-                "so leave it out here or use the same"
+                f"type id {type_id} is subscribed already, with {name}={_shown(have)}; a client has one {name} for "
+                "each type, so leave it out here or use the same"
             )
+
+
+def _shown(value: object) -> object:
+    return repr(value.word) if isinstance(value, Lag) else value

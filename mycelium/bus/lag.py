@@ -63,6 +63,15 @@ class DropReason(IntEnum):
     SHUTDOWN_DEADLINE = 9
     EXPIRED = 10
 
+    @classmethod
+    def _missing_(cls, value: object) -> "DropReason | None":
+        """A reason of a newer bridge: its number has to do."""
+        if not isinstance(value, int):
+            return None
+        made = int.__new__(cls, value)
+        made._name_, made._value_ = f"REASON_{value}", value
+        return made
+
     @property
     def reason(self) -> str:
         """The name in counters."""

@@ -16,13 +16,15 @@ from mycelium.wire.connection import Connection, Core, Event
 from mycelium.wire.errors import ProtocolError
 from mycelium.wire.state import Role
 
-__all__ = ["TURN_BYTES", "Link", "open_link"]
+__all__ = ["Link", "open_link"]
 
 _log = logging.getLogger("mycelium.client")
-TURN_BYTES: Final = 64 * 1024
-"""Bytes that are written in one turn of the loop before it is worth not to wait for its end."""
 _FLUSH_SECONDS: Final = 5.0
 """How long the bridge may take to read the last bytes of a connection that this side ends."""
+
+
+def _nothing() -> None:
+    """What a link that nobody has attached anything to does."""
 
 
 @final
@@ -36,30 +38,26 @@ class Link(asyncio.BufferedProtocol):
 
     Attributes:
         heartbeat: Of the open connection; None before.
-        turn_bytes: Bytes that were written in this turn of the loop.
+        on_writable: Called when the socket takes more again.
     """
 
     _transport: asyncio.Transport
 
     def __init__(self, core: Core, on_event: Callable[[Event], None], on_lost: Callable[[str], None]) -> None:
         self.heartbeat: Heartbeat | None = None
-        self.turn_bytes = 0
+        self.on_writable: Callable[[], None] = _nothing
         self._connection = Connection(Role.CLIENT, core)
         self._core = core
         self._on_event = on_event
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._read_buffer = memoryview(bytearray(READ_SIZE))
-        self._pieces: list[bytes] = []
-        self._held = 0
-        self._scheduled = False
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._is_paused = False
         self._reason = ""
         self._closing: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<Link {self._connection.state.value}, {self._held} bytes held>"
+        return f"<Link {self._connection.state.value}>"
 
     # --- what asyncio calls ---
 
@@ -92,19 +90,18 @@ class Link(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """The socket takes no more for now."""
-        self._writable.clear()
+        self._is_paused = True
 
     def resume_writing(self) -> None:
         """It takes more."""
-        self._writable.set()
+        self._is_paused = False
+        self.on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         if self._closing is not None:
             self._closing.cancel()
         self._connection.close()
-        self._pieces.clear()
-        self._writable.set()  # nobody waits for a socket that is gone
         self._on_lost(self._reason or (str(exc) if exc else "the bridge closed it"))
 
     # --- what the client calls ---
@@ -115,61 +112,27 @@ class Link(asyncio.BufferedProtocol):
         return not self._transport.is_closing()
 
     @property
-    def unsent(self) -> int:
-        """Bytes that the kernel has not taken."""
-        return self._held + self._transport.get_write_buffer_size()
+    def is_ready(self) -> bool:
+        """Whether the socket takes more now."""
+        return not self._is_paused and not self._transport.is_closing()
 
-    @property
-    def paused(self) -> bool:
-        """Whether the socket takes no more for now."""
-        return not self._writable.is_set()
-
-    def send(self, message: Message) -> None:
-        """Send a core message.
+    def frame(self, message: Message) -> bytes:
+        """A core message as bytes.
 
         Raises:
             LocalProtocolError: It cannot be said now.
         """
-        self.write(self._connection.send(message))
+        return self._connection.send(message)
 
     def write(self, data: bytes) -> None:
-        """Send bytes at the end of this turn of the loop, together with everything else that comes in it."""
-        self._pieces.append(data)
-        self._held += len(data)
-        self.turn_bytes += len(data)
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._end_turn)
-        if self._held >= TURN_BYTES:
-            self.flush()
+        """Send bytes now."""
+        self._transport.write(data)
+        if self.heartbeat is not None:
+            self.heartbeat.said(self._loop.time())
 
-    def flush(self) -> None:
-        """Give everything to the transport now."""
-        if self._pieces:
-            pieces, self._pieces, self._held = self._pieces, [], 0
-            if self.is_open:
-                self._transport.write(b"".join(pieces))
-                if self.heartbeat is not None:
-                    self.heartbeat.said(self._loop.time())
-
-    async def writable(self) -> None:
-        """Wait until the socket takes more, or is gone."""
-        await self._writable.wait()
-
-    def tick(self, *, silent: bool = False) -> None:
-        """Look at the clock; to be called about once a second.
-
-        Args:
-            silent: Ask for nothing: after a Goodbye nothing may be asked, but the bridge may still be lost.
-        """
-        match self.heartbeat.check(self._loop.time()) if self.heartbeat is not None else Due.NOTHING:
-            case Due.PING:
-                if not silent:
-                    self.send(self._core.Ping(nonce=0))
-            case Due.DEAD:
-                self.abort("nothing heard for three heartbeats")
-            case Due.NOTHING:
-                pass
+    def look_at_clock(self) -> Due:
+        """What the heartbeat asks for; to be called about once a second."""
+        return self.heartbeat.check(self._loop.time()) if self.heartbeat is not None else Due.NOTHING
 
     def fail(self, error: ProtocolError) -> None:
         """Tell the bridge what it broke, and close."""
@@ -179,7 +142,6 @@ class Link(asyncio.BufferedProtocol):
     def close(self, reason: str) -> None:
         """Close when everything is sent, or some seconds later."""
         self._reason = self._reason or reason
-        self.flush()
         self._transport.close()
         if self._closing is None:
             self._closing = self._loop.call_later(_FLUSH_SECONDS, self._transport.abort)
@@ -188,11 +150,6 @@ class Link(asyncio.BufferedProtocol):
         """Close now, whatever is unsent."""
         self._reason = self._reason or reason
         self._transport.abort()
-
-    def _end_turn(self) -> None:
-        self._scheduled = False
-        self.turn_bytes = 0
-        self.flush()
 
 
 async def open_link(

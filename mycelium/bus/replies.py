@@ -39,23 +39,25 @@ class Awaited:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def ask(self, send: Callable[[bytes], None], reply: type[M], timeout: float) -> M:
+    async def ask(self, send: Callable[[bytes], None], reply: type[M], timeout: float, start: float | None = None) -> M:
         """Send a request, and wait for the first reply.
 
         Args:
             send: Sends it with its correlation id, 16 bytes.
             reply: The type that is expected.
             timeout: Seconds.
+            start: Since when they count, by the loop's clock; None for now.
 
         Raises:
             TimeoutError: No reply came in time.
             UsageError: The reply is of another type.
         """
         correlation = self._prefix + _COUNTER.pack(next(self._numbers))
-        future = self._waiting[correlation] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future = self._waiting[correlation] = loop.create_future()
         try:
             send(correlation)
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at((loop.time() if start is None else start) + timeout):
                 message = await future
         except TimeoutError:
             raise TimeoutError(f"no {reply.__name__} came within {timeout:g} s") from None

@@ -50,13 +50,13 @@ async def test_close_sends_what_was_published_and_says_goodbye(contracts):
 
 async def test_close_in_every_state_returns_and_leaves_nothing(contracts):
     before = sockets()
-    await MyceliumClient(contracts).close()  # never connected
-    failed = MyceliumClient(contracts)
+    await MyceliumClient(contracts, reconnect=False).close()  # never connected
+    failed = MyceliumClient(contracts, reconnect=False)
     with pytest.raises(ConnectError):
         await failed.connect("unix:///nowhere/bus.sock")
     await failed.close()
     async with serving(contracts) as (_, bridge):
-        client = MyceliumClient(contracts)
+        client = MyceliumClient(contracts, reconnect=False)
         await client.connect(bridge.urls[0])
         await client.close()  # connected
         await client.close()  # closed
@@ -67,7 +67,7 @@ async def test_close_in_every_state_returns_and_leaves_nothing(contracts):
         ):
             with pytest.raises(ClosedError, match="the client is closed; make a new one"):
                 await call
-        lost = MyceliumClient(contracts)
+        lost = MyceliumClient(contracts, reconnect=False)
         await lost.connect(bridge.urls[0])
         bridge.abort()
         await lost.closed()
@@ -169,7 +169,7 @@ async def test_close_lets_handlers_finish_and_publish_meanwhile(contracts):
 async def test_close_lets_handlers_finish_what_they_have_when_the_connection_is_gone(contracts):
     got = []
     async with serving(contracts) as (bus, bridge):
-        client = MyceliumClient(contracts)
+        client = MyceliumClient(contracts, reconnect=False)
         await client.connect(bridge.urls[0])
         gate = asyncio.Event()
 
@@ -190,8 +190,8 @@ async def test_close_lets_handlers_finish_what_they_have_when_the_connection_is_
 
 
 async def test_close_has_a_bound_even_if_a_handler_is_stuck_and_the_bridge_dead(contracts, monkeypatch):
-    monkeypatch.setattr("mycelium.bus.client._SETTLE_SECONDS", 0.1)
-    monkeypatch.setattr("mycelium.bus.client._CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr("mycelium.bus.ending._SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr("mycelium.bus.ending._CLOSE_SECONDS", 0.3)
 
     async def dead(session):
         await session.welcome(contracts.schema)
@@ -219,7 +219,8 @@ async def test_close_has_a_bound_even_if_a_handler_is_stuck_and_the_bridge_dead(
 
 
 async def test_close_of_a_client_whose_bridge_reads_nothing_more_has_a_bound(contracts, monkeypatch):
-    monkeypatch.setattr("mycelium.bus.client._CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr("mycelium.bus.ending._SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr("mycelium.bus.ending._CLOSE_SECONDS", 0.3)
 
     async def stop_reading(session):
         await session.welcome(contracts.schema)
@@ -241,7 +242,7 @@ async def test_close_of_a_client_whose_bridge_reads_nothing_more_has_a_bound(con
 
 async def test_iterators_give_out_what_they_have_and_then_say_that_the_connection_is_gone(contracts, caplog):
     async with serving(contracts) as (bus, bridge):
-        client = MyceliumClient(contracts)
+        client = MyceliumClient(contracts, reconnect=False)
         await client.connect(bridge.urls[0])
         async with client.messages(contracts.Ping) as stream, client.messages(contracts.Pong) as waiting:
             taking = asyncio.ensure_future(waiting.next())
@@ -270,7 +271,7 @@ async def test_calls_under_way_learn_that_the_connection_is_gone(contracts):
         await session.next()
 
     async with BareBridge(hang_up) as bare:
-        client = MyceliumClient(contracts)
+        client = MyceliumClient(contracts, reconnect=False)
         await client.connect(bare.url)
         calls = [client.flush(), client.subscribe(print, contracts.Ping), client.closed()]
         lost, refused, reason = await asyncio.gather(*calls, return_exceptions=True)
@@ -284,12 +285,14 @@ async def test_a_bridge_that_breaks_the_protocol_is_left_with_a_reason(contracts
 
     async def break_it(session):
         await session.welcome(contracts.schema)
+        await session.next()
         session.send(encode_frame(0, b""))
         heard.append(await session.next())
 
     async with BareBridge(break_it) as bare:
-        client = MyceliumClient(contracts)
+        client = MyceliumClient(contracts, reconnect=False)
         await client.connect(bare.url)
+        await client.publish(contracts.Ping(value="x"))
         reason = await client.closed()
         assert reason == "it does not speak Mycelium's protocol (protocol: a frame of type id 0)"
         await until(lambda: heard)
@@ -302,12 +305,14 @@ async def test_a_fatal_error_of_the_bridge_is_told_and_ends_the_connection(contr
 
     async def throw_out(session):
         await session.welcome(contracts.schema)
+        await session.next()
         session.send(CORE.Error(code=14, message="too slow", fatal=True))
         await session.reader.read()
 
     async with BareBridge(throw_out) as bare:
-        client = MyceliumClient(contracts, on_error=refused.append)
+        client = MyceliumClient(contracts, reconnect=False, on_error=refused.append)
         await client.connect(bare.url)
+        await client.publish(contracts.Ping(value="x"))
         assert await client.closed() == "the bridge refused (slow_consumer): too slow"
         assert [error.code for error in refused] == [14]
         await client.close()
@@ -321,7 +326,7 @@ async def test_p31_a_bridge_that_falls_silent_is_given_up_after_three_heartbeats
         await asyncio.Event().wait()
 
     async with BareBridge(fall_silent) as bare:
-        client = MyceliumClient(contracts)
+        client = MyceliumClient(contracts, reconnect=False)
         await client.connect(bare.url)
         assert await client.closed() == "nothing heard for three heartbeats"
         await client.close()
@@ -359,7 +364,7 @@ async def test_p58_a_fault_of_the_client_ends_the_connection_and_leaves_no_zombi
     monkeypatch.setattr(f"mycelium.bus.inbox.Inbox.{fault}", broken)
     monkeypatch.setattr("mycelium.bus.conversation._TICK_SECONDS", 0.02)
     async with serving(contracts) as (bus, bridge):
-        client = MyceliumClient(contracts)
+        client = MyceliumClient(contracts, reconnect=False)
         await client.connect(bridge.urls[0])
         if fault == "receive":
             await client.subscribe(print, contracts.Ping)
@@ -425,7 +430,7 @@ async def test_two_connects_at_once_are_one_too_many(contracts):
 async def test_a_bridge_that_closes_says_goodbye_and_delivers_what_is_queued(contracts, caplog):
     got = []
     bus = mycelium.MessageBus(contracts)
-    client = MyceliumClient(contracts)
+    client = MyceliumClient(contracts, reconnect=False)
     async with bus.serve("tcp://127.0.0.1:0") as bridge:
         await client.connect(bridge.urls[0])
 
@@ -529,7 +534,7 @@ def test_a_program_that_never_closes_leaves_no_warning_and_loses_nothing():
         await bus.subscribe(got.append, contracts.Ping)
         bridge = bus.serve("tcp://127.0.0.1:0")
         await bridge.start()
-        client = MyceliumClient(contracts)
+        client = MyceliumClient(contracts, reconnect=False)
         await client.connect(bridge.urls[0])
 
         async def forever(_):

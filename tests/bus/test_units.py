@@ -8,7 +8,8 @@ import mycelium
 from mycelium.bus.budget import ErrorBudget, LogLimit
 from mycelium.bus.errors import UsageError
 from mycelium.bus.heartbeat import Due, Heartbeat, clamp_interval
-from mycelium.bus.interest import Credit, Interest, Options, Wish
+from mycelium.bus.interest import Credit, Interest, Wish
+from mycelium.bus.interest import WireOptions as Options
 from mycelium.bus.limits import Limits
 from mycelium.bus.monotonic import MonotonicGuard, monotonic_fields
 from mycelium.bus.urls import Address, default_url, parse_url
@@ -126,13 +127,13 @@ def test_new_types_get_a_subscription_of_their_own_and_known_ones_none():
     interest = Interest()
     assert interest.add([1001, 1000, 1001]) == Wish(1, (1000, 1001), Options(1024, None))
     assert interest.add([1000]) is None
-    assert interest.add([1001, 1002], queue=None) == Wish(2, (1002,), Options(1024, None))
+    assert interest.add([1001, 1002]) == Wish(2, (1002,), Options(1024, None))
     assert [interest.number_of(type_id) for type_id in (1000, 1001, 1002, 1003)] == [1, 1, 2, None]
 
 
 def test_types_that_nobody_wants_are_taken_off_and_an_empty_subscription_ends():
     interest = Interest()
-    interest.add([1000, 1001], window=8)
+    interest.add([1000, 1001], {"window": 8})
     interest.add([1002])
     assert interest.remove([1000, 1009]) == [Wish(1, (1001,), Options(8, None))]
     assert interest.remove([1001, 1002]) == [Wish(1, (), Options(8, None)), Wish(2, (), Options(1024, None))]
@@ -155,12 +156,12 @@ def test_frames_count_against_the_subscription_that_carried_them_until_the_bridg
 
 def test_other_options_for_a_type_that_is_subscribed_are_refused_in_one_line():
     interest = Interest()
-    interest.add([1000], window=8, queue=100)
-    assert interest.add([1000], window=8) is None
+    interest.add([1000], {"window": 8, "queue": 100})
+    assert interest.add([1000], {"window": 8}) is None
     with pytest.raises(UsageError, match="type id 1000 is subscribed already, with window=8; .* or use the same"):
-        interest.add([1000, 1001], window=9)
+        interest.add([1000, 1001], {"window": 9})
     with pytest.raises(UsageError, match="with queue=100"):
-        interest.add([1000, 1001], queue=9)
+        interest.add([1000, 1001], {"queue": 9})
     assert interest.number_of(1001) is None
 
 

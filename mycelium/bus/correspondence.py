@@ -1,0 +1,98 @@
+"""Requests of a client and their replies, and replies that its handlers send."""
+
+import asyncio
+from typing import Final, final
+
+from mycelium.bus.errors import ConnectionLost, NoResponders
+from mycelium.bus.outlet import Outlet
+from mycelium.bus.parcel import Parcel, Stamp
+from mycelium.bus.replies import Awaited
+from mycelium.schema.classes import M, Message
+
+__all__ = ["Correspondence"]
+
+_REQUEST_BYTES: Final = Stamp(None, bytes(16), asks=True).size
+_REPLY_BYTES: Final = Stamp(None, bytes(16), deliver_to=0).size
+
+
+@final
+class Correspondence:
+    """Who waits for which reply.
+
+    Args:
+        outlet: Through which requests and replies go.
+    """
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+        self._awaited = Awaited()
+        self._out: dict[bytes, str] = {}
+        """Requests that were handed to the socket, and the names of their messages."""
+
+    def __repr__(self) -> str:
+        return f"<Correspondence, {self._awaited!r}>"
+
+    @property
+    def late(self) -> int:
+        """Replies that nobody waited for any more."""
+        return self._awaited.late
+
+    async def request(self, message: Message, reply: type[M], timeout: float) -> M:
+        """Publish a request and wait for the first reply; see `MyceliumClient.request` for errors."""
+        parcel: Parcel | None = None
+        asked = b""
+
+        def send(correlation: bytes) -> None:
+            nonlocal parcel, asked
+            asked = correlation
+            name = message.__mycelium__.message.name
+            parcel = Parcel(
+                frame,
+                self._outlet.new_stamp(correlation, asks=True),
+                on_handed=lambda _: self._out.__setitem__(correlation, name),
+            )
+            self._outlet.post_parcel(parcel)
+
+        start = asyncio.get_running_loop().time()
+        frame = await self._admitted(message, reply, timeout)
+        try:
+            return await self._awaited.ask(send, reply, timeout, start)
+        finally:
+            if self._out.pop(asked, None) is None and parcel is not None:
+                self._outlet.withdraw(parcel)
+
+    async def _admitted(self, message: Message, reply: type[Message], timeout: float) -> bytes:
+        expired = asyncio.timeout(timeout)
+        try:
+            async with expired:
+                return await self._outlet.admit(message, _REQUEST_BYTES)
+        except TimeoutError:
+            if expired.expired():
+                raise TimeoutError(f"no {reply.__name__} came within {timeout:g} s") from None
+            raise
+
+    # --- what comes ---
+
+    def answer(self, correlation: bytes, message: Message) -> None:
+        """A reply came."""
+        self._awaited.answer(correlation, message)
+
+    def refuse(self, correlation: bytes) -> None:
+        """Nobody has subscribed to a request."""
+        self._awaited.refuse(correlation, NoResponders(self._out.get(correlation, "the request")))
+
+    def lose(self, error: ConnectionLost) -> None:
+        """The connection is gone: what was sent through it gets no reply; what was not sent goes through the next."""
+        for correlation in list(self._out):
+            self._awaited.refuse(correlation, error)
+
+    def close(self, error: Exception) -> None:
+        """No reply will come to anybody."""
+        self._awaited.refuse_all(error)
+
+    # --- what goes ---
+
+    def send_reply(self, correlation: bytes, asker: int, message: Message) -> None:
+        """Send a reply to the session that has asked; see `Outlet.admit_nowait` for errors."""
+        frame = self._outlet.admit_nowait(message, _REPLY_BYTES, is_reply=True)
+        self._outlet.post_parcel(Parcel(frame, self._outlet.new_stamp(correlation, deliver_to=asker)))

@@ -1,0 +1,142 @@
+"""What the users of a client subscribe to, before and after there is a connection."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from typing import Final, final
+
+from attrs import evolve, frozen
+
+from mycelium.bus.eventstream import Events
+from mycelium.bus.handlers import Handler, HandlerFunction
+from mycelium.bus.inbox import Inbox
+from mycelium.bus.lag import Lag
+from mycelium.bus.options import SubscribeOptions, options_of
+from mycelium.bus.requests import Answer
+from mycelium.bus.subscription import LocalSubscription
+from mycelium.bus.tasks import Tasks
+from mycelium.bus.topics import chosen_types
+from mycelium.handle import Contracts
+from mycelium.schema.classes import Message
+
+__all__ = ["Order", "Orders"]
+
+_log = logging.getLogger("mycelium.client")
+_OF_THE_WIRE: Final = ("on_lag", "queue", "window", "group", "no_echo")
+"""Options that act at the bridge."""
+
+
+@frozen
+class Order:
+    """What somebody wants to subscribe to; see `MyceliumClient.subscribe`.
+
+    Attributes:
+        function: What the user wrote; None for an iterator.
+        handler: How it is called.
+        types: Message classes.
+        topic: In their place.
+        options: As they were given.
+    """
+
+    function: HandlerFunction | None
+    handler: Handler | None
+    types: tuple[type[Message], ...]
+    topic: str | None
+    options: SubscribeOptions
+
+
+@final
+class Orders:
+    """Makes subscriptions.
+
+    Args:
+        inbox: Where they are entered.
+        contracts: Gives the client's contracts.
+        events: Where theirs are told.
+        tasks: Where those are made that nobody waits for.
+        timeout: Seconds that the bridge may take to confirm one.
+        check: Raises where nothing may be subscribed to.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        contracts: Callable[[], Contracts],
+        *,
+        events: Events,
+        tasks: Tasks,
+        timeout: float,
+        check: Callable[[], None],
+    ) -> None:
+        self._inbox = inbox
+        self._contracts = contracts
+        self._events = events
+        self._tasks = tasks
+        self._timeout = timeout
+        self._check = check
+        self._declared: list[Order] | None = []
+        """Those that the first connection makes; None after that."""
+
+    def __repr__(self) -> str:
+        return f"<Orders, {len(self._declared or ())} declared>"
+
+    def declare(self, order: Order) -> None:
+        """Subscribe when there is a connection, or now if there was one."""
+        if self._declared is not None:
+            self._declared.append(order)
+        else:
+            self._tasks.start(self._carry_out(order))
+
+    def take_up_declared(self) -> None:
+        """The contracts are known: begin what was declared.
+
+        Raises:
+            UsageError: One makes no sense.
+        """
+        while self._declared:
+            self._take_up(self._declared.pop(0))
+        self._declared = None
+
+    async def subscribe(self, order: Order) -> LocalSubscription:
+        """Begin a subscription, and wait until the bridge has confirmed it."""
+        self._check()
+        subscription, answers = self._take_up(order)
+        try:
+            async with asyncio.timeout(self._timeout):
+                for answer in answers:
+                    await asyncio.shield(answer)
+        except BaseException:
+            subscription.close()
+            raise
+        return subscription
+
+    async def _carry_out(self, order: Order) -> None:
+        try:
+            await self.subscribe(order)
+        except Exception:  # noqa: BLE001  nobody waits for it
+            _log.exception("%s could not be subscribed", "an iterator" if order.handler is None else order.handler.name)
+
+    def _take_up(self, order: Order) -> tuple[LocalSubscription, list[Answer]]:
+        """Begin a subscription; what the bridge has to confirm."""
+        options = options_of(**order.options)
+        asked = {name: getattr(options, name) for name in _OF_THE_WIRE if order.options.get(name) is not None}
+        subscription = LocalSubscription(
+            chosen_types(self._contracts(), order.function, order.types, order.topic),
+            order.handler,
+            # Lag policies act at the bridge; the queue here is bounded by the windows of its types.
+            evolve(options, queue=sys.maxsize, on_lag=Lag.DROP_OLDEST),
+            on_close=self._inbox.leave,
+            tell=self._events.tell,
+            name_of=self._name_of,
+        )
+        subscription.topic = order.topic
+        try:
+            return subscription, self._inbox.add(subscription, asked)
+        except BaseException:
+            subscription.close()
+            raise
+
+    def _name_of(self, type_id: int) -> str:
+        message = self._contracts().schema.by_id.get(type_id)
+        return str(type_id) if message is None else message.name

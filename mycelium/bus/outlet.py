@@ -1,0 +1,372 @@
+"""A client's way out: what is published waits for room and for the bridge's leave, and goes to the link in turns."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Final, final
+
+from mycelium.bus.errors import (
+    BackpressureTimeout,
+    BufferFull,
+    ConfirmTimeout,
+    ConnectionLost,
+    NoSubscribers,
+    QueueFull,
+    UsageError,
+    WouldDeadlock,
+)
+from mycelium.bus.link import Link
+from mycelium.bus.parcel import Parcel, Stamp
+from mycelium.bus.publisher import Publisher
+from mycelium.bus.receipt import Receipt
+from mycelium.bus.sendbuffer import BUFFER_BYTES, Note, SendBuffer
+from mycelium.bus.unconfirmed import Unconfirmed, Waiter
+from mycelium.handle import Contracts
+from mycelium.schema.classes import Message
+from mycelium.schema.model import Message as Model
+from mycelium.wire.connection import Core
+from mycelium.wire.errors import EncodeError
+from mycelium.wire.frames import HEADER
+
+__all__ = ["TURN_BYTES", "Outlet"]
+
+TURN_BYTES: Final = 64 * 1024
+"""Bytes that are published in one turn of the loop before it is worth not to wait for its end."""
+
+
+@final
+class Outlet:
+    """Takes messages for a bridge, whether or not there is a connection.
+
+    Args:
+        core: The core protocol.
+        limit: Bytes that may wait for a connection; 0 for none.
+        block_seconds: How long a publisher waits where the bridge says Flow.
+        stamp: Whether each message carries session, sequence number and time.
+        check: Raises where nothing may be published any more; asked after each wait.
+        blocks_itself: Whether the caller is a handler that would wait for room in its own queue.
+
+    Attributes:
+        is_free: Whether a message may be given to `post` right away.
+        turn_bytes: Bytes that were published in this turn of the loop.
+        published: Messages that were taken.
+        receipts: Who waits for one.
+        block_seconds: See above.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        limit: int,
+        block_seconds: float,
+        stamp: bool,
+        check: Callable[[], None],
+        blocks_itself: Callable[[Model], bool],
+    ) -> None:
+        self.is_free = False
+        self.turn_bytes = self.published = 0
+        self.receipts = Unconfirmed(block_seconds)
+        self.block_seconds = block_seconds
+        self._keeps = limit > 0
+        self._stamp = stamp
+        self._check = check
+        self._blocks_itself = blocks_itself
+        confirm = core.encode(core.Confirm(enabled=True))
+        self.buffer = SendBuffer(
+            time.monotonic, lambda nonce: core.encode(core.Ping(nonce=nonce)), confirm, limit or BUFFER_BYTES
+        )
+        self._publisher: Publisher | None = None
+        self._link: Link | None = None
+        self._lost = "it has not begun"
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+        """Something went out, or may; whoever waits looks again."""
+
+    def __repr__(self) -> str:
+        return f"<Outlet, {self.buffer!r}>"
+
+    # --- connections ---
+
+    @property
+    def publisher(self) -> Publisher:
+        """What checks and encodes messages.
+
+        Raises:
+            UsageError: The client was never connected.
+        """
+        if self._publisher is None:
+            raise UsageError("not connected; call `await client.connect(url)` first")
+        return self._publisher
+
+    def attach(self, link: Link, session: int) -> None:
+        """A bridge has let this client in: what is said to it goes out. Messages wait for `uncork`."""
+        self._link = link
+        link.on_writable = self.pump
+        self.buffer.attach(session)
+
+    def begin(self, contracts: Contracts, max_payload: int) -> int:
+        """Go by what the bridge has said; how many messages are dropped since they are larger than it takes."""
+        if self._publisher is None:
+            self._publisher = Publisher(contracts)
+        self._publisher.max_payload = max_payload
+        return self.buffer.drop_larger(max_payload + HEADER.size)
+
+    def uncork(self) -> None:
+        """Every subscription is confirmed: messages go."""
+        self.buffer.uncork()
+        self.pump()
+
+    def detach(self, link: Link, error: ConnectionLost) -> None:
+        """The connection is gone."""
+        if link is self._link:
+            self._link, self._lost = None, error.reason
+            self.buffer.detach(keep=self._keeps)
+            self.receipts.lose(error)
+            self._refresh()
+            self._changed.set()
+            self._arm()
+
+    def say(self, note: Note) -> None:
+        """Say something to the bridge, at the end of this turn of the loop."""
+        self.buffer.say(note)
+        if not self._scheduled:
+            self._schedule()
+
+    def pong(self, nonce: int) -> bool:
+        """A Pong came; whether it was asked for from here."""
+        known = self.buffer.pong(nonce)
+        if known and not self.is_free:
+            self.pump()
+        return known
+
+    def apply_flow(self, type_ids: Iterable[int], *, paused: bool) -> None:
+        """The bridge pauses types, or takes them again."""
+        self.buffer.flow.apply(type_ids, paused=paused)
+        self.pump()
+
+    def wake(self) -> None:
+        """Let everybody who waits look again."""
+        self._changed.set()
+
+    def close(self) -> None:
+        """It is over: nothing more is looked at later."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._changed.set()
+
+    # --- publishing ---
+
+    def post(self, frame: bytes) -> None:
+        """Publish a frame, for which there has to be room: `is_free`."""
+        buffer = self.buffer
+        buffer.put(frame)
+        self.published += 1
+        self.turn_bytes += len(frame)
+        if not self._scheduled:
+            self._schedule()
+        if buffer.size >= TURN_BYTES:
+            self.pump()
+
+    def post_parcel(self, parcel: Parcel) -> None:
+        """Publish a message of which more has to be known; its frame was admitted."""
+        self.buffer.put_parcel(parcel)
+        self._posted(parcel.size)
+
+    async def publish(self, message: Message) -> None:
+        """Publish when there is room; see `admit` for errors."""
+        self._put(await self.admit(message))
+        await self.rest()
+
+    def publish_nowait(self, message: Message) -> None:
+        """Publish now or not at all; see `admit_nowait` for errors."""
+        self._put(self.admit_nowait(message))
+
+    async def rest(self) -> None:
+        """A loop of publishes must not starve whoever reads."""
+        if self.turn_bytes >= TURN_BYTES:
+            await asyncio.sleep(0)
+
+    async def confirm(self, message: Message, seconds: float, *, mandatory: bool) -> Receipt:
+        """Publish, and wait for the Receipt.
+
+        Raises:
+            ConfirmTimeout: None came in time.
+            NoSubscribers: It is mandatory, and nobody has subscribed.
+            BusError: As the Receipt says, or as `admit` does.
+        """
+        name = message.__mycelium__.message.name
+        frame = await self.admit(message)
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        parcel = Parcel(
+            frame, self.new_stamp(), is_confirmed=True, on_handed=lambda number: self.receipts.expect(waiter, number)
+        )
+        self.post_parcel(parcel)
+        try:
+            await asyncio.wait([waiter], timeout=seconds)
+            if not waiter.done():
+                raise ConfirmTimeout(name, seconds)
+        finally:
+            if not waiter.done():
+                waiter.cancel()
+                self.withdraw(parcel)
+        receipt = waiter.result()
+        if mandatory and receipt.matched == 0:
+            raise NoSubscribers(name)
+        return receipt
+
+    def new_stamp(
+        self, correlation: bytes | None = None, *, asks: bool = False, deliver_to: int | None = None
+    ) -> Stamp:
+        """What a message that is published now carries beside its fields."""
+        return Stamp(time.time_ns() if self._stamp else None, correlation, asks=asks, deliver_to=deliver_to)
+
+    def withdraw(self, parcel: Parcel) -> None:
+        """Nobody waits for what becomes of a message any more: if it was not handed to the socket, it does not go."""
+        if self.buffer.withdraw(parcel):
+            self.published -= 1
+            self._changed.set()
+
+    async def admit(self, message: Message, metadata: int = 0) -> bytes:
+        """Wait until a message may be published; its frame, which has to be put without waiting again.
+
+        A cancelled call has published nothing.
+
+        Args:
+            message: The message.
+            metadata: Bytes that are to go along with it, but for the stamp.
+
+        Raises:
+            EncodeError: A value does not fit its type, or the payload is too large.
+            RuleError: A value breaks a rule.
+            UsageError: It is no type of these contracts.
+            BackpressureTimeout: The bridge did not take it in time.
+            WouldDeadlock: The caller is the handler that it waits for.
+            BufferFull: There is no connection, and no room to wait for one.
+            ConnectionLost: There is no connection, and no buffer.
+        """
+        deadline: float | None = None
+        while True:
+            frame, model = self._encode(message, metadata)
+            if self.buffer.flow.holds(model.type_id):
+                if self._blocks_itself(model):
+                    raise WouldDeadlock(model.name)
+                deadline = deadline or asyncio.get_running_loop().time() + self.block_seconds
+                await self._change_before(deadline)
+            elif self._has_room(len(frame) + metadata):
+                self.publisher.guard.check(message)
+                return frame
+            else:
+                await self.change()
+            self._check()
+
+    def admit_nowait(self, message: Message, metadata: int = 0, *, is_reply: bool = False) -> bytes:
+        """The frame of a message that may be published now; see `admit` for arguments and further errors.
+
+        Raises:
+            QueueFull: The bridge takes no messages of the type for now.
+            BufferFull: There is no room.
+        """
+        frame, model = self._encode(message, metadata)
+        if not is_reply and self.buffer.flow.holds(model.type_id):
+            raise QueueFull(f"the bridge takes no {model.name} for now; await publish() instead, which waits for it")
+        if not self._has_room(len(frame) + metadata):
+            raise BufferFull(f"{self.buffer.size} bytes are unsent; await publish() instead, which waits for room")
+        self.publisher.guard.check(message)
+        return frame
+
+    async def change(self) -> None:
+        """Wait until something has gone out, or may go."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    # --- inside ---
+
+    def _encode(self, message: Message, metadata: int) -> tuple[bytes, Model]:
+        publisher = self.publisher
+        entry = publisher.entry(message)
+        frame = publisher.encode(message, entry)
+        payload = len(frame) - HEADER.size + metadata + (_STAMP_BYTES if self._stamp else 0)
+        if payload > publisher.max_payload:
+            problem = f"a payload of {payload} bytes; the other side takes at most {publisher.max_payload}"
+            raise EncodeError(entry.message.name, None, problem)
+        return frame, entry.message
+
+    def _has_room(self, size: int) -> bool:
+        """Whether there is room; where there is none and no connection, nobody is to wait for it.
+
+        Raises:
+            BufferFull: There is none, and no connection.
+            ConnectionLost: There is no connection, and no buffer.
+        """
+        if self.buffer.is_corked and not self._keeps:
+            raise ConnectionLost(self._lost)
+        if self.buffer.has_room(size):
+            return True
+        if self._link is None:
+            raise BufferFull(f"{self.buffer.size} bytes wait for a connection ({self._lost}); publish less meanwhile")
+        return False
+
+    async def _change_before(self, deadline: float) -> None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self.change()
+        except TimeoutError:
+            raise BackpressureTimeout(self.block_seconds) from None
+
+    def _put(self, frame: bytes) -> None:
+        if self._stamp:
+            self.post_parcel(Parcel(frame, self.new_stamp()))
+        else:
+            self.buffer.put_slowly(frame)
+            self._posted(len(frame))
+
+    def _posted(self, size: int) -> None:
+        self.published += 1
+        self.turn_bytes += size
+        if not self._scheduled:
+            self._schedule()
+        if self.turn_bytes >= TURN_BYTES:
+            self.pump()
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        asyncio.get_running_loop().call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._scheduled = False
+        self.turn_bytes = 0
+        self.pump()
+        if self.buffer.messages:
+            self._arm()
+
+    def pump(self) -> None:
+        """Give the link what it takes."""
+        link = self._link
+        if link is not None:
+            while link.is_ready and (data := self.buffer.take()):
+                link.write(data)
+        self._refresh()
+        self._changed.set()
+
+    def _refresh(self) -> None:
+        buffer = self.buffer
+        self.is_free = not buffer.is_corked and not self._stamp and not buffer.flow and not buffer.is_waiting
+
+    def _arm(self) -> None:
+        """Look again when the oldest message has waited for too long."""
+        oldest = self.buffer.oldest
+        if self._timer is None and oldest is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(oldest - time.monotonic(), 0) + 0.01, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.buffer.expire()
+        self._refresh()
+        self._changed.set()
+        self._arm()
+
+
+_STAMP_BYTES: Final = Stamp(0).size

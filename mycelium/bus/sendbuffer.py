@@ -1,0 +1,341 @@
+"""What a client has published and not handed to the socket yet, in order, across its connections. No I/O, no clock.
+
+A message that was handed to a socket is gone from here, and is never sent again; one that is still here when the
+connection ends is sent through the next one, before anything newer. What is said to a bridge beside messages (a Ping, a
+Subscribe) belongs to its connection, and is forgotten with it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, TypeAlias, final
+
+from mycelium.bus.flowgate import FlowGate
+from mycelium.bus.parcel import Parcel
+from mycelium.bus.pongwindow import PongWindow
+from mycelium.wire.frames import LENGTH_SIZE, TYPE_ID_SIZE
+
+__all__ = ["BUFFER_BYTES", "CHUNK_BYTES", "Note", "SendBuffer"]
+
+BUFFER_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of messages that may wait."""
+_MOST_MESSAGES: Final = 65_536
+_LIVE_SECONDS: Final = 30.0
+"""How long a message may wait."""
+CHUNK_BYTES: Final = 64 * 1024
+"""Bytes that are given out at a time, about."""
+_RUN_SECONDS: Final = 0.25
+"""How far apart messages may be that are looked at as equally old."""
+
+
+@final
+class Run:
+    """Frames of messages that came about the same time."""
+
+    __slots__ = ("frames", "since", "size")
+
+    def __init__(self, since: float) -> None:
+        self.frames: list[bytes] = []
+        self.size = 0
+        self.since = since
+
+
+@final
+class Note:
+    """Something that is said to this bridge, over this connection.
+
+    Args:
+        frame: The frame; empty for a mark in the order.
+        is_barrier: Whether it must stay behind the messages before it.
+        is_last: Whether no message may follow it through this connection.
+        on_handed: Called when everything up to it has been handed to the socket.
+    """
+
+    __slots__ = ("frame", "is_barrier", "is_last", "on_handed")
+
+    def __init__(
+        self,
+        frame: bytes = b"",
+        *,
+        is_barrier: bool = False,
+        is_last: bool = False,
+        on_handed: Callable[[], object] | None = None,
+    ) -> None:
+        self.frame = frame
+        self.is_barrier = is_barrier
+        self.is_last = is_last
+        self.on_handed = on_handed
+
+
+_Segment: TypeAlias = Run | Parcel | Note
+
+
+@final
+class SendBuffer:
+    """One ordered buffer of what is to be sent.
+
+    Args:
+        clock: Seconds of a monotonic clock.
+        ping: Makes the frame of a Ping with a nonce.
+        confirm: The frame of a Confirm that turns receipts on.
+        limit: Bytes of messages that may wait.
+
+    Attributes:
+        flow: Types that the bridge takes no more of for now.
+        messages: How many wait.
+        size: Their bytes.
+        expired: Messages that waited for too long, or could not be kept.
+        is_corked: Whether messages wait for a connection, or for another one.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], ping: Callable[[int], bytes], confirm: bytes, limit: int = BUFFER_BYTES
+    ) -> None:
+        self.flow = FlowGate()
+        self.messages = self.size = self.expired = 0
+        self._clock = clock
+        self._ping = ping
+        self._confirm = confirm
+        self._limit = limit
+        self._segments: deque[_Segment] = deque()
+        self._tail: Run | None = None
+        self._session: int | None = None
+        self.is_corked = True
+        self._window = PongWindow()
+        self._sent = 0
+        self._confirmed: int | None = None
+        """Messages since receipts were turned on; None before."""
+
+    def __repr__(self) -> str:
+        return f"<SendBuffer, {self.messages} messages of {self.size} bytes>"
+
+    # --- in ---
+
+    def has_room(self, size: int) -> bool:
+        """Whether a message of so many bytes may wait here. One that is larger than all goes alone while connected."""
+        if self.messages >= _MOST_MESSAGES:
+            return False
+        return self.size + size <= self._limit or (self.messages == 0 and self._session is not None)
+
+    def put(self, frame: bytes) -> None:
+        """Add a message as it is."""
+        run = self._tail
+        if run is None or run.size >= CHUNK_BYTES:
+            run = self._next_run()
+        size = len(frame)
+        run.frames.append(frame)
+        run.size += size
+        self.size += size
+        self.messages += 1
+
+    def put_slowly(self, frame: bytes) -> None:
+        """The same where it will wait for a while: it may not be taken for as old as those before."""
+        if self._tail is not None and self._clock() - self._tail.since > _RUN_SECONDS:
+            self._tail = None
+        self.put(frame)
+
+    def put_parcel(self, parcel: Parcel) -> None:
+        """Add a message of which more has to be known."""
+        parcel.since = self._clock()
+        self._append(parcel)
+        self.size += parcel.size
+        self.messages += 1
+
+    def say(self, note: Note) -> None:
+        """Add something for this bridge; without a connection it is for nobody."""
+        if self._session is not None:
+            self._append(note)
+
+    def withdraw(self, parcel: Parcel) -> bool:
+        """Take a message back; false where it has been handed to the socket, or was dropped."""
+        try:
+            self._segments.remove(parcel)
+        except ValueError:
+            return False
+        self.size -= parcel.size
+        self.messages -= 1
+        return True
+
+    # --- connections ---
+
+    def attach(self, session: int) -> None:
+        """There is a connection. Messages wait until `uncork`: the subscriptions come first."""
+        self._session = session
+
+    def uncork(self) -> None:
+        """Messages may go."""
+        self.is_corked = False
+
+    def detach(self, *, keep: bool = True) -> None:
+        """The connection is gone.
+
+        Args:
+            keep: Whether messages wait for the next one.
+        """
+        self._session, self.is_corked = None, True
+        self._window, self._sent, self._confirmed = PongWindow(), 0, None
+        self.flow.clear()
+        self._keep_if(lambda one: keep and not isinstance(one, Note))
+
+    def pong(self, nonce: int) -> bool:
+        """A Pong came; whether it belongs to a Ping of this buffer."""
+        return self._window.pong(nonce)
+
+    def drop_larger(self, size: int) -> int:
+        """Drop messages of more bytes than another bridge takes; how many."""
+        before = self.messages
+        for run in [one for one in self._segments if isinstance(one, Run)]:
+            kept = [frame for frame in run.frames if len(frame) <= size]
+            self.messages -= len(run.frames) - len(kept)
+            self.size -= run.size
+            run.frames, run.size = kept, sum(map(len, kept))
+            self.size += run.size
+        dropped = before - self.messages
+        expired = self.expired
+        self._keep_if(lambda one: not isinstance(one, Parcel) or one.size <= size)
+        dropped += self.expired - expired
+        self.expired = expired
+        return dropped
+
+    # --- time ---
+
+    @property
+    def oldest(self) -> float | None:
+        """When the time of the message that has waited longest is over; None where none waits."""
+        for one in self._segments:
+            if not isinstance(one, Note):
+                return one.since + _LIVE_SECONDS
+        return None
+
+    def expire(self) -> None:
+        """Drop what has waited for too long."""
+        limit = self._clock() - _LIVE_SECONDS
+        self._keep_if(lambda one: isinstance(one, Note) or one.since > limit)
+
+    # --- out ---
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is here."""
+        return bool(self._segments)
+
+    def take(self) -> bytes:
+        """The next bytes for the socket, about 64 KiB; empty where nothing may go now."""
+        if self._session is None or not self._segments:
+            return b""
+        pieces: list[bytes] = []
+        before = self.size
+        while self._segments:
+            if not self._take_head(self._segments[0], pieces):
+                self._overtake(pieces)
+                break
+            if before - self.size >= CHUNK_BYTES:
+                break
+        return b"".join(pieces)
+
+    # --- inside ---
+
+    def _next_run(self) -> Run:
+        run = self._tail = Run(self._clock())
+        self._segments.append(run)
+        return run
+
+    def _append(self, segment: Parcel | Note) -> None:
+        self._segments.append(segment)
+        self._tail = None
+
+    def _keep_if(self, keeps: Callable[[_Segment], bool]) -> None:
+        """Drop segments, and count what was in them as expired."""
+        dropped = [one for one in self._segments if not keeps(one)]
+        if not dropped:
+            return
+        self._segments = deque(one for one in self._segments if keeps(one))
+        self._tail = None
+        for one in dropped:
+            if isinstance(one, Note):
+                continue
+            count = len(one.frames) if isinstance(one, Run) else 1
+            self.messages -= count
+            self.size -= one.size
+            self.expired += count
+            if isinstance(one, Parcel) and one.on_dropped is not None:
+                one.on_dropped()
+
+    def _take_head(self, head: _Segment, pieces: list[bytes]) -> bool:
+        """Give out the first segment; false where it has to wait, as a whole or in part."""
+        if isinstance(head, Run):
+            return self._take_run(head, pieces)
+        if isinstance(head, Note):
+            self._take_note(head, pieces)
+            return True
+        return self._take_parcel(head, pieces)
+
+    def _take_run(self, run: Run, pieces: list[bytes]) -> bool:
+        if not self.is_corked and not self.flow and self._window.allows(run.size):
+            pieces += run.frames
+            self._pop()
+            self._count(len(run.frames), run.size, pieces)
+            return True
+        for taken, frame in enumerate(run.frames):
+            if not self._may_go(frame, len(frame), pieces):
+                del run.frames[:taken]
+                return False
+            pieces.append(frame)
+            run.size -= len(frame)
+            self._count(1, len(frame), pieces)
+        self._pop()
+        return True
+
+    def _take_note(self, note: Note, pieces: list[bytes]) -> None:
+        self._pop()
+        pieces.append(note.frame)
+        self.is_corked |= note.is_last
+        if note.on_handed is not None:
+            note.on_handed()
+
+    def _take_parcel(self, parcel: Parcel, pieces: list[bytes]) -> bool:
+        if not self._may_go(parcel.frame, parcel.size, pieces, is_reply=parcel.is_reply):
+            return False
+        self._pop()
+        if parcel.is_confirmed and self._confirmed is None:
+            pieces.append(self._confirm)
+            self._confirmed = 0
+        assert self._session is not None  # noqa: S101  there is a connection to take for
+        pieces.append(parcel.seal(self._session, self._sent + 1))
+        self._count(1, parcel.size, pieces)
+        if parcel.on_handed is not None:
+            parcel.on_handed(self._confirmed or 0)
+        return True
+
+    def _pop(self) -> None:
+        if self._segments.popleft() is self._tail:
+            self._tail = None
+
+    def _may_go(self, frame: bytes, size: int, pieces: list[bytes], *, is_reply: bool = False) -> bool:
+        if self.is_corked:
+            return False
+        type_id = int.from_bytes(frame[LENGTH_SIZE : LENGTH_SIZE + TYPE_ID_SIZE], "little")
+        if not is_reply and self.flow.holds(type_id):
+            return False
+        if self._window.allows(size):
+            return True
+        if self._window.is_unasked:
+            pieces.append(self._ping(self._window.ping()))
+        return False
+
+    def _count(self, messages: int, size: int, pieces: list[bytes]) -> None:
+        self.messages -= messages
+        self.size -= size
+        self._sent += messages
+        if self._confirmed is not None:
+            self._confirmed += messages
+        if self._window.add(size):
+            pieces.append(self._ping(self._window.ping()))
+
+    def _overtake(self, pieces: list[bytes]) -> None:
+        """Messages have to wait; what need not stay behind them goes."""
+        notes = [one for one in self._segments if isinstance(one, Note) and not one.is_barrier]
+        for note in notes:
+            self._segments.remove(note)
+            pieces.append(note.frame)
+            if note.on_handed is not None:
+                note.on_handed()
