@@ -177,11 +177,14 @@ class LocalQueue:
         return self._hold(entry, deadline)
 
     def _hold(self, entry: Entry, deadline: float) -> Hold:
+        if entry.slot is not None:
+            self._slots[entry.slot] = entry
         return self._holds.add(
             entry.message.TYPE_ID, deadline, entry, lambda _, reason, held: self._given_up(held, reason)
         )
 
     def _given_up(self, entry: Entry, reason: DropReason) -> None:
+        self._slots.pop(entry.slot, None)
         self._drop(entry, reason)
 
     _WHEN_FULL: ClassVar[Mapping[Lag, Callable[["LocalQueue", Entry, float | None], Outcome]]] = {

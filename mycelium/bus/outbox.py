@@ -28,11 +28,13 @@ DEFAULT_QUEUE_BYTES: Final = 8 * 1024 * 1024
 class _Cell:
     """A run of frames that wait; under `latest` one frame, in whose place a newer one may be put."""
 
-    __slots__ = ("batch", "slot")
+    __slots__ = ("batch", "is_held", "slot")
 
     def __init__(self, batch: Batch, slot: Hashable = None) -> None:
         self.batch = batch
         self.slot = slot
+        self.is_held = False
+        """Whether it waits for room."""
 
 
 @final
@@ -288,7 +290,10 @@ class Outbox:
         self.losses.count(older.type_ids[0], DropReason.CONFLATED)
         self._ledger.hold(frame.data)
         self._ledger.release(older.data)
-        self._bytes += frame.size - older.size
+        if cell.is_held:
+            self._held_bytes += frame.size - older.size
+        else:
+            self._bytes += frame.size - older.size
         cell.batch = frame
 
     def _keep_fitting(self, cell: _Cell, fits: Callable[[int], bool]) -> None:
@@ -349,12 +354,16 @@ class Outbox:
     def _hold(self, cell: _Cell, deadline: float) -> Hold:
         self._ledger.hold(cell.batch.data)
         self._held_bytes += cell.batch.size
+        cell.is_held = True
+        if cell.slot is not None:
+            self._slots[cell.slot] = cell
         return self._holds.add(
             cell.batch.type_ids[0], deadline, cell, lambda _, reason, held: self._given_up(held, reason)
         )
 
     def _given_up(self, cell: _Cell, reason: DropReason) -> None:
         self._held_bytes -= cell.batch.size
+        self._slots.pop(cell.slot, None)
         self._ledger.release(cell.batch.data)
         self._drop(cell, reason)
 
@@ -362,6 +371,7 @@ class Outbox:
         """Let in those that have waited for room."""
         while self._holds and self._has_room(next(iter(self._holds)).batch):
             hold, cell = self._holds.take()
+            cell.is_held = False
             self._held_bytes -= cell.batch.size
             self._append(cell)
             self._ledger.release(cell.batch.data)
