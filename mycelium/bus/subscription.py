@@ -142,7 +142,7 @@ class LocalSubscription:
         if lag is None:
             lag = lag_of(message.__mycelium__.message)
         outcome = self._queue.put(message, delivery, done, lag, deadline)
-        if outcome is not None:
+        if outcome is not None or self._queue.is_slow:
             self._gaps.schedule()
             if outcome is DropReason.DISCONNECTED:
                 self.close(Refused(ErrorCode.SLOW_CONSUMER, "the queue is full, and the lag policy is disconnect"))
