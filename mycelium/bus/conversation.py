@@ -256,12 +256,12 @@ class Conversation:
         refused = refusal(error.code, error.message)
         if error.request is not None and self._requests.refuse(error.request, refused):
             return
+        if is_fatal(error) and self._link is not None:
+            self._link.close(str(refused))  # first: whoever is told may want to say something
         if self.welcome is None and not self._opening.done():
             self._opening.set_exception(refused)
         else:
             self._listener.on_notice(error)
-        if is_fatal(error) and self._link is not None:
-            self._link.close(str(refused))
 
     def _on_ack(self, ack: Any) -> None:
         self._requests.answer(ack.request)
