@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, final
 
 from mycelium.bus.catalog import Catalog
+from mycelium.bus.holds import Hold
 from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.limits import Limits
 from mycelium.bus.localqueue import Outcome
@@ -54,6 +55,7 @@ class RemoteSubscription:
         on_lag: The policy; None for what each message's contract says.
         no_echo: Whether the connection's own messages are left out.
         group: Who shares its messages; None for nobody.
+        is_over: Whether it has ended; from then on nothing may be offered to it.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class RemoteSubscription:
         self.on_lag = on_lag
         self.no_echo = no_echo
         self.group = group
+        self.is_over = False
 
     def __repr__(self) -> str:
         return f"<RemoteSubscription {self.number} to {sorted(self.type_ids) or 'all types'}, {self.outbox!r}>"
@@ -119,9 +122,16 @@ class RemoteSubscription:
         slot = catalog.slot(type_id, frame.payload(0)) if lag is Lag.LATEST else None
         outcome = self.outbox.put_one(frame, lag, slot, deadline)
         self.owner.changed(self)
-        if outcome is DropReason.DISCONNECTED:
+        if isinstance(outcome, Hold):
+            outcome.when_decided(self._decided)
+        elif outcome is DropReason.DISCONNECTED:
             self.owner.give_up(self)
         return outcome
+
+    def _decided(self) -> None:
+        """A message has room now, or was given up, of which the client is to be told."""
+        if not self.is_over:
+            self.owner.changed(self)
 
     def relieve(self, most_bytes: int) -> None:
         """Lose the oldest messages because memory is short."""
@@ -308,6 +318,7 @@ class RemoteSubscriptions:
     def _end(self, number: int, reason: DropReason, *, handled: bool) -> None:
         subscription = self._remove(number)
         if subscription is not None:
+            subscription.is_over = True
             subscription.outbox.clear(reason, handled=handled)
             self._exchange.totals.add(subscription.outbox.stats())
 
