@@ -164,7 +164,10 @@ class Exchange:
             entry.codec.check(message)
         if publisher.guard.fields:
             publisher.guard.check(message)
-        return self._turnstile.run(self._deliver, message, entry, frame, deadline, ask) or _QUEUED
+        published: Published = self._turnstile.run(self._deliver, message, entry, frame, deadline, ask) or _QUEUED
+        if self.ledger.is_over:
+            self._relieve()
+        return published
 
     def _needs_frame(self, type_id: int) -> bool:
         if self.router.takers(type_id) or type_id in self.catalog.retained:
@@ -228,26 +231,27 @@ class Exchange:
         fates: list[Fate] = []
         for start, stop, takers in self.router.runs(batch):
             run = (batch if stop - start == len(batch) else batch.part(start, stop)).compact()
-            matched = 0
+            at_once = 0
             singly: list[RemoteSubscription] = []
             for taker in takers:
                 if taker.no_echo and taker.owner is origin.subscriptions:
                     continue
-                matched += 1
                 if taker.takes_runs(run):
                     taker.put(run)
+                    at_once += 1
                 else:
                     singly.append(taker)
             if not singly and not self._has_more(run):
-                fates.append(Fate(start, stop, matched))
+                fates.append(Fate(start, stop, at_once))
                 continue
             for index in range(start, stop):
                 frame = run.part(index - start, index - start + 1).compact()
                 troubles: list[Trouble] = []
+                singly = [one for one in singly if not one.is_over]  # the policy may have sent one away
                 for taker in singly:
                     _note(troubles, taker.offer(frame, deadline))
-                more = self._deliver_rest(frame, origin, deadline, troubles)
-                fates.append(Fate(index, index + 1, matched + more, tuple(troubles)))
+                matched = at_once + len(singly) + self._deliver_rest(frame, origin, deadline, troubles)
+                fates.append(Fate(index, index + 1, matched, tuple(troubles)))
         return fates
 
     def _has_more(self, run: Batch) -> bool:
