@@ -8,7 +8,7 @@ import asyncio
 import errno
 import itertools
 import socket
-from collections import deque
+from collections import Counter, deque
 from contextvars import ContextVar
 
 __all__ = ["OWNER", "Network"]
@@ -310,13 +310,14 @@ class Wire:
     Attributes:
         number: Unique in its network.
         owner: Who opened it.
+        home: Whoever listened there.
         hurt: Whether any fault has been put on it.
         stopped_well: Whether the bridge has ended it in order, and in time.
         waited_for: Whether it had the client's last word when it stopped to take anything.
     """
 
-    def __init__(self, network, number, owner, address):
-        self.number, self.owner, self.address = number, owner, address
+    def __init__(self, network, number, owner, address, home):
+        self.number, self.owner, self.address, self.home = number, owner, address, home
         self.hurt = self.stopped_well = self.waited_for = False
         self._deaf_since = None
         self._loop = network.loop
@@ -372,19 +373,24 @@ class Network:
     Args:
         loop: A SimLoop, whose network this becomes.
         random: Where latencies and pieces are drawn from.
+
+    Attributes:
+        opened: How many connections each owner has opened.
     """
 
     def __init__(self, loop, random):
         self.loop, self.random = loop, random
         self.wires = []
+        self.opened = Counter()
         self._listeners = {}
         self._dark = set()
+        self._dead = set()
         self._numbers = itertools.count(1)
         loop.network = self
 
-    def listen(self, address, make):
+    def listen(self, address, make, home=None):
         """Take connections; where a machine had vanished, those to it are reset now."""
-        self._listeners[address] = make
+        self._listeners[address] = make, home
         self._dark.discard(address)
         for wire in self.wires:
             if wire.address == address and wire.server.gone and wire.up.silent:
@@ -405,7 +411,8 @@ class Network:
                 wire.server.vanish(silent=silent)
 
     def crash_owner(self, owner, *, silent):
-        """Whoever opened these connections is no more."""
+        """Whoever opened these connections is no more, and opens none."""
+        self._dead.add(owner)
         for wire in self.wires:
             if wire.owner == owner and not wire.client.gone:
                 wire.hurt = True
@@ -432,16 +439,21 @@ class Network:
 
     async def connect(self, factory, address):
         """What `loop.create_connection` does."""
+        owner = OWNER.get()
         await asyncio.sleep(0.001 * self.random.random())
+        if owner in self._dead:
+            await self.loop.create_future()
         if address in self._dark:
             await asyncio.sleep(120)
             raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
         if address not in self._listeners:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
-        wire = Wire(self, next(self._numbers), OWNER.get(), address)
+        make, home = self._listeners[address]
+        wire = Wire(self, next(self._numbers), owner, address, home)
+        self.opened[owner] += 1
         protocol = factory()
         wire.client = End(self.loop, protocol, wire.up, wire.down)
-        wire.server = End(self.loop, self._listeners[address](), wire.down, wire.up)
+        wire.server = End(self.loop, make(), wire.down, wire.up)
         self.wires.append(wire)
         self.loop.call_soon(wire.server.get_protocol().connection_made, wire.server)
         self.loop.call_soon(protocol.connection_made, wire.client)

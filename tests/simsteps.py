@@ -9,8 +9,10 @@ machine take up all `OPERATIONS`.
 from random import Random
 
 import attrs
-from simprocess import HANDLERS, SCHEMAS, TYPES, Client, Watched
+from simprocess import Client
+from simschema import SCHEMAS, SLOTS
 from simulation import World
+from simwatch import ANSWERING, HANDLERS, Watched
 
 from mycelium.bus.reload import Change
 
@@ -57,6 +59,11 @@ def _an_actor(world, random, *, room=False):
     return random.choice(actors + [one for one in actors if one is not world.server])
 
 
+def _of(watched):
+    options = {name: value for name, value in watched.options.items() if value}
+    return f"{watched} to {', '.join(watched.types)}, {options}"
+
+
 def _a_subscription(world):
     return [each for actor in world.actors for each in actor.watched if each.subscription and not each.left]
 
@@ -65,8 +72,9 @@ def _a_subscription(world):
 def start_client(world, random):
     client = Client(world)
     world.clients.append(client)
-    client.start(client.open(), most=6)
-    return client.name
+    retry = random.random() < 0.1
+    client.start(client.open(retry=retry), most=float("inf") if retry else 6)
+    return f"{client.name}{', as long as it takes' if retry else ''}"
 
 
 @operation(1, when=lambda world: world.clients)
@@ -75,6 +83,14 @@ def close_client(world, random):
     world.leave(client)
     client.start(client.close(), most=6)
     return client.name
+
+
+@operation(1, when=lambda world: world.clients)
+def drain_client(world, random):
+    client, seconds = random.choice(world.clients), random.choice((1, 10, 30))
+    world.leave(client)
+    client.start(client.close(drain=seconds), most=seconds + 2)
+    return f"{client.name}, for at most {seconds} s"
 
 
 @operation(1, when=lambda world: world.clients)
@@ -89,16 +105,18 @@ def crash_client(world, random):
 def subscribe(world, random):
     actor = _an_actor(world, random, room=True)
     watched = Watched(actor, random.choice(HANDLERS))
-    actor.start(actor.subscribe(watched), most=6)
-    return f"{watched} to {', '.join(watched.types)}, {actor.options()}"
+    actor.start(actor.subscribe(watched), most=7)
+    return _of(watched)
 
 
 @operation(2, when=lambda world: any(len(one.watched) < MOST_SUBSCRIPTIONS for one in world.actors))
 def iterate(world, random):
     actor = _an_actor(world, random, room=True)
+    if "State" in actor.types:
+        return "of last values, which an iterator does not know from others"
     watched = Watched(actor, "iterator")
     actor.start(actor.iterate(watched), most=float("inf"))
-    return f"{watched} to {', '.join(watched.types)}, {actor.options()}"
+    return _of(watched)
 
 
 @operation(2, when=_a_subscription)
@@ -108,15 +126,39 @@ def unsubscribe(world, random):
     return watched.name
 
 
+@operation(3, when=lambda world: any(len(one.watched) < MOST_SUBSCRIPTIONS for one in world.actors))
+def respond(world, random):
+    actor = _an_actor(world, random, room=True)
+    watched = Watched(actor, random.choice(ANSWERING), ["Ask"])
+    actor.start(actor.subscribe(watched), most=7)
+    return _of(watched)
+
+
 @operation(16, when=lambda world: world.actors)
 def publish(world, random):
     actor = _an_actor(world, random)
-    names = [random.choice(list(TYPES)) for _ in range(random.choice((1, 3, 20, 60)))]
+    kinds = random.choice((["Tick", "Tock"], ["Tick", "Tock"], ["State"], ["Work"], ["Tick", "Tock", "State", "Work"]))
+    names = [random.choice(kinds) for _ in range(random.choice((1, 3, 20, 60)))]
+    slots = [random.randrange(SLOTS) for _ in names]
     size, pause = random.choice((0, 10, 3000)), random.choice((0, 0, 0.001, 0.05))
-    nowait = random.random() < 0.3
-    work = actor.publish(random.choice(actor.publishers), names, "x" * size, nowait=nowait, pause=pause)
-    actor.start(work, most=300)
-    return f"{actor}, {len(names)} messages of {size} bytes{', nowait' if nowait else ''}, {pause} s apart"
+    how = random.choice(("plain", "plain", "plain", "nowait", "nowait", "confirm", "mandatory"))
+    work = actor.publish(random.choice(actor.publishers), names, "x" * size, how=how, pause=pause, slots=slots)
+    actor.start(work, most=1000)
+    return f"{actor}, {len(names)} of {'/'.join(kinds)}, {size} bytes, {how}, {pause} s apart"
+
+
+@operation(4, when=lambda world: world.actors)
+def request(world, random):
+    actor, timeout = _an_actor(world, random), random.choice((0.5, 2, 5))
+    actor.start(actor.request(random.choice(actor.publishers), timeout), most=1000)
+    return f"{actor}, within {timeout} s"
+
+
+@operation(1, when=lambda world: world.clients)
+def flush(world, random):
+    client = random.choice(world.clients)
+    client.start(client.client.flush(), most=6)
+    return client.name
 
 
 @operation(4)
@@ -165,7 +207,7 @@ def crash_bridge(world, random):
 @operation(1, when=lambda world: world.server is not None)
 def stop_bridge(world, random):
     server = world.lose_server()
-    server.start(server.close(), most=12)
+    server.start(server.close(), most=14)
     return server.name
 
 

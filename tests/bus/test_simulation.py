@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from simprocess import ADDRESS, Client, Watched
+from simprocess import ADDRESS, Client
 from simsteps import OPERATIONS, populate, run
 from simulation import Violation, World
+from simwatch import Watched
 
 import mycelium.bus.remote
 from mycelium.bus.inbox import Inbox
