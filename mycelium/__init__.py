@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
     from mycelium.bus.bus import MessageBus
     from mycelium.bus.client import MyceliumClient
+    from mycelium.bus.clientstate import ClientState
+    from mycelium.bus.clientstats import ClientStats
     from mycelium.bus.connect import connect
     from mycelium.bus.delivery import Delivery
     from mycelium.bus.errors import (
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     )
     from mycelium.bus.limits import Limits
     from mycelium.bus.receipt import Receipt
-    from mycelium.bus.stats import SubscriptionStats
+    from mycelium.bus.stats import BusStats, SubscriptionStats
     from mycelium.compat import Report, check_compatibility
     from mycelium.errors import MyceliumError
     from mycelium.handle import Contracts, bind, load
@@ -62,6 +64,8 @@ _HOMES = {
     "mycelium.bus.bridge": ["Bridge"],
     "mycelium.bus.bus": ["MessageBus"],
     "mycelium.bus.client": ["MyceliumClient"],
+    "mycelium.bus.clientstate": ["ClientState"],
+    "mycelium.bus.clientstats": ["ClientStats"],
     "mycelium.bus.connect": ["connect"],
     "mycelium.bus.delivery": ["Delivery"],
     "mycelium.bus.errors": [
@@ -87,7 +91,7 @@ _HOMES = {
     ],
     "mycelium.bus.limits": ["Limits"],
     "mycelium.bus.receipt": ["Receipt"],
-    "mycelium.bus.stats": ["SubscriptionStats"],
+    "mycelium.bus.stats": ["BusStats", "SubscriptionStats"],
     "mycelium.compat": ["Report", "check_compatibility"],
     "mycelium.handle": ["Contracts", "bind", "load"],
     "mycelium.errors": ["MyceliumError"],
@@ -119,6 +123,9 @@ __all__ = [
     "Bridge",
     "BufferFull",
     "BusError",
+    "BusStats",
+    "ClientState",
+    "ClientStats",
     "ClosedError",
     "ConfirmTimeout",
     "ConnectError",

@@ -244,7 +244,7 @@ class Server(Actor):
         """What must not be so at any moment in the queues at the bridge."""
         outboxes = self.outboxes()
         for outbox in outboxes:
-            stats, waiting = outbox.stats(), sum(len(cell.batch) for cell in outbox._cells)
+            stats, waiting = outbox.stats(), sum(map(len, outbox._queue))
             if not stats.balanced:
                 yield f"the law does not hold for {outbox}: {stats}"
             if waiting + len(outbox._holds) != stats.queued or waiting > outbox.limit:
@@ -262,10 +262,10 @@ class Server(Actor):
         exchange = self.bus.exchange
         chunks = {}
         for outbox in outboxes:
-            waiting = (*outbox._cells, *outbox._holds)
-            chunks.update((id(cell.batch.data), len(cell.batch.data)) for cell in waiting)
-            if outbox.queued_bytes != sum(cell.batch.size for cell in waiting):
-                yield f"{outbox} holds {sum(cell.batch.size for cell in waiting)} bytes"
+            waiting = _waiting(outbox)
+            chunks.update((id(one.data), len(one.data)) for one in (*waiting, *outbox._backlog))
+            if outbox.queued_bytes != sum(one.size for one in waiting):
+                yield f"{outbox} holds {sum(one.size for one in waiting)} bytes"
         frames = [value.frame.data for value in exchange.retained._values.values()]
         chunks.update((id(data), len(data)) for data in frames)
         if sum(chunks.values()) != exchange.ledger.used:
@@ -457,7 +457,7 @@ class Client(Actor):
     def queued_for(self, type_names):
         """Messages of these types that wait for it at the bridge."""
         wanted = {TYPES[name] for name in type_names}
-        waiting = (cell.batch for outbox in self._outboxes() for cell in (*outbox._cells, *outbox._holds))
+        waiting = (batch for outbox in self._outboxes() for batch in _waiting(outbox))
         return sum(type_id in wanted for batch in waiting for type_id in batch.type_ids)
 
     def to_remember(self):
@@ -484,6 +484,11 @@ class Client(Actor):
         if self.closing or not self.client._life.is_begun or self.world.server is None:
             return True
         return self.client.state is ClientState.CONNECTED and not self.client.stats().buffered
+
+
+def _waiting(outbox):
+    """What waits at the bridge, in batches."""
+    return [*outbox._queue, *(cell.batch for cell in outbox._holds)]
 
 
 def _note_answer(session, wires):

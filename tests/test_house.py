@@ -11,7 +11,11 @@ PACKAGE = Path(__file__).parent.parent / "mycelium"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 50
-LONGER = {"bus/client.py": (480, "every public call of the client with all that its docstring has to say")}
+LONGER = {
+    "bus/client.py": (480, "every public call of the client with all that its docstring has to say"),
+    "bus/bus.py": (420, "the same of the bus"),
+    "bus/sync.py": (420, "the same of the synchronous client"),
+}
 
 FLOORS = {"schema": 0, "wire": 1, "bus": 2, "cli": 3}
 JOINING = {

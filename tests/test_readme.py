@@ -1,11 +1,13 @@
 """What the README says is true: its commands, its contracts and its programs, run as they stand."""
 
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 from processes import ROOT, bridge, environment, started
+from processes import run as run_command
 
 import mycelium
 
@@ -37,6 +39,17 @@ def run(folder, name, text):
     return done.stdout
 
 
+def line_of(beginning):
+    (found,) = [line for line in README.splitlines() if line.startswith(beginning)]
+    return found
+
+
+def command_line(folder, *arguments):
+    done = run_command(*arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "contracts.yaml").write_text(block("yaml", "# contracts.yaml"))
@@ -59,6 +72,9 @@ def test_one_program_answers_the_other(folder):
         with started(cwd=folder, command=command) as answering:
             assert answering.stdout.readline() == "ready\n"
             assert run(folder, "ask.py", ask) == "re: hello from python\n"
+            request = shlex.split(line_of("$ mycelium req").removeprefix("$ mycelium"))
+            asked = command_line(folder, *request, "--url", url)
+            assert asked == 'Pong  value="re: ?"\n'
 
 
 def test_the_bus_program_runs(folder):

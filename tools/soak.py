@@ -343,6 +343,7 @@ def main() -> int:
     if args.role is not None:
         asyncio.run(ROLES[args.role](args))
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by an exception, so that its processes end with it
     return asyncio.run(direct(args))
 
 

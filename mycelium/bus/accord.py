@@ -57,6 +57,8 @@ class Accord:
         self._follow = follow
         self._inbox = inbox
         self._events = events
+        self._is_following = contracts is None
+        """Whether it goes by what the bridge says, and so goes along when another bridge says something else."""
         self._source = "<contracts of the bridge>"
 
     def __repr__(self) -> str:
@@ -64,7 +66,7 @@ class Accord:
 
     def hello(self, core: Core, name: str, heartbeat_ms: int, *, second: bool = False) -> Message:
         """The first Hello, or the second: then the bridge does not know these contracts; they are another version."""
-        follow = self._follow is True if second else self._follow is not False
+        follow = self._follow is True or (self._follow is None and (self._is_following or not second))
         return make_hello(core, self.contracts, name, heartbeat_ms, follow=follow, with_document=second)
 
     def welcome(self, welcome: Any) -> Contracts:
@@ -75,12 +77,16 @@ class Accord:
             ContractError: What the bridge sent has faults.
         """
         self._source = f"<contracts of {welcome.server}>"
+        if self.contracts is not None and welcome.schema_digest.hex() == self.contracts.schema.digest:
+            self._is_following = True
         if self.contracts is None:
             if welcome.contracts is None:
                 raise Refused(ErrorCode.PROTOCOL, "the bridge sent no contracts; give the client a contracts file")
             self.contracts = load_document(welcome.contracts, self._source)
         elif welcome.contracts is not None:
-            self._apply(self.contracts, parse_document(welcome.contracts, self._source))
+            schema = parse_document(welcome.contracts, self._source)
+            # After a reconnect it is mostly what it was.
+            self._apply(self.contracts, schema, tell=schema != self.contracts.schema)
         return self.contracts
 
     async def go_along(self, document: bytes) -> None:
@@ -94,7 +100,7 @@ class Accord:
         if self.contracts is not None:
             self._apply(self.contracts, schema)
 
-    def _apply(self, contracts: Contracts, schema: Schema) -> None:
+    def _apply(self, contracts: Contracts, schema: Schema, *, tell: bool = True) -> None:
         previous = contracts.schema
         if previous != schema:  # another client of this handle, or its file, may have been first
             contracts.apply(schema)
@@ -103,4 +109,5 @@ class Accord:
             new = new_of_topic(contracts, subscription)
             if new:
                 self._inbox.extend(subscription, new)
-        self._events.tell(SchemaChanged(schema.source, schema.version, previous.digest, schema.digest))
+        if tell:
+            self._events.tell(SchemaChanged(schema.source, schema.version, previous.digest, schema.digest))

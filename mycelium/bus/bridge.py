@@ -113,7 +113,7 @@ class Bridge:
         self._listeners = Listeners(lambda: SessionProtocol(self, read_buffer))
         self._protocols: dict[int, SessionProtocol] = {}
         self._handshaking: dict[int, SessionProtocol] = {}
-        self._lagging: dict[int, Session] = {}
+        self._lagging: set[int] = set()
         self._holding: dict[Intake, None] = {}
         self._document: tuple[Schema, bytes] | None = None
         self._acquaintances = Acquaintances()
@@ -337,7 +337,7 @@ class Bridge:
         self._protocols.pop(number, None)
         self.pressure.forget(number)
         self._handshaking.pop(number, None)
-        self._lagging.pop(number, None)
+        self._lagging.discard(number)
         self._changed.set()
 
     def publish_batch(self, batch: Batch, session: Session, deadline: float | None) -> list[Fate]:
@@ -354,7 +354,7 @@ class Bridge:
 
     def lags(self, session: Session) -> None:
         """Tell the client within a second what was dropped, should no message come that does."""
-        self._lagging[session.number] = session
+        self._lagging.add(session.number)
 
     def parted(self, session: Session) -> None:  # noqa: ARG002  whoever it was, `close` looks at all
         """A client has answered the Goodbye."""
@@ -385,9 +385,9 @@ class Bridge:
             protocol.tick(now)
             if protocol.session.is_open or protocol.session.is_over:
                 del self._handshaking[number]
-        lagging, self._lagging = self._lagging, {}
-        for session in lagging.values():
-            session.report_lag()
+        lagging, self._lagging = self._lagging, set()
+        for number in lagging & self._protocols.keys():
+            self._protocols[number].report_lag()
         self._holding = {intake: None for intake in self._holding if intake.expire(now)}
         self.pressure.look(now, self.sessions)
         if now >= self._next_sweep:

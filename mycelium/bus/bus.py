@@ -5,12 +5,12 @@ import contextlib
 import itertools
 from collections.abc import Callable, Mapping
 from threading import get_ident
-from typing import Final, TypeVar, Unpack, final
+from typing import Final, Literal, TypeVar, Unpack, final, overload
 
 from attrs import asdict
 
 from mycelium.bus.bridge import Bridge
-from mycelium.bus.errors import ClosedError, DrainingError, DrainTimeout, NoResponders, UsageError
+from mycelium.bus.errors import ClosedError, DrainingError, DrainTimeout, UsageError
 from mycelium.bus.eventstream import Events, EventStream
 from mycelium.bus.exchange import Exchange
 from mycelium.bus.handlers import Handler, HandlerFunction, describe
@@ -20,7 +20,7 @@ from mycelium.bus.receipt import Receipt
 from mycelium.bus.reload import Change
 from mycelium.bus.replies import answering
 from mycelium.bus.router import Router
-from mycelium.bus.routing import raise_for, receipt_of, refuse_deadlock, settled
+from mycelium.bus.routing import asked, raise_for, receipt_of, refuse_deadlock, settled
 from mycelium.bus.stats import BusStats
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
@@ -158,6 +158,15 @@ class MessageBus:
 
     # --- publishing ---
 
+    @overload
+    async def publish(self, message: Message, *, confirm: Literal[True], mandatory: bool = False) -> Receipt: ...
+
+    @overload
+    async def publish(self, message: Message, *, confirm: bool = False, mandatory: Literal[True]) -> Receipt: ...
+
+    @overload
+    async def publish(self, message: Message, *, confirm: bool = False, mandatory: bool = False) -> Receipt | None: ...
+
     async def publish(self, message: Message, *, confirm: bool = False, mandatory: bool = False) -> Receipt | None:
         """Publish to every subscriber; waits for room where one has the lag policy `block`.
 
@@ -231,15 +240,7 @@ class MessageBus:
             ClosedError: The bus is closed.
         """
         self._admit()
-        type_id = self.exchange.publisher.entry(message).message.type_id
-
-        def send(correlation: bytes) -> None:
-            if not self.exchange.matched(type_id):
-                raise NoResponders(type(message).__name__)
-            deadline = asyncio.get_running_loop().time() + timeout
-            self.exchange.publish(message, deadline, correlation)
-
-        return await self.exchange.awaited.ask(send, reply, timeout)
+        return await asked(self.exchange, message, reply, timeout)
 
     # --- the rest of what users call ---
 

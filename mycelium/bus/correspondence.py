@@ -68,7 +68,7 @@ class Correspondence:
                 return await self._outlet.admit(message, _REQUEST_BYTES)
         except TimeoutError:
             if expired.expired():
-                raise TimeoutError(f"no {reply.__name__} came within {timeout:g} s") from None
+                raise _late(reply, timeout) from None
             raise
 
     # --- what comes ---
@@ -96,3 +96,7 @@ class Correspondence:
         """Send a reply to the session that has asked; see `Outlet.admit_nowait` for errors."""
         frame = self._outlet.admit_nowait(message, _REPLY_BYTES, is_reply=True)
         self._outlet.post_parcel(Parcel(frame, self._outlet.new_stamp(correlation, deliver_to=asker)))
+
+
+def _late(reply: type[Message], timeout: float) -> TimeoutError:
+    return TimeoutError(f"no {reply.__name__} came within {timeout:g} s")

@@ -72,7 +72,7 @@ class Ending:
 
     async def _end(self, settle: float, most: float) -> DrainTimeout | None:
         self._inbox.dispatcher.excuse_caller()
-        self._lifeline.is_steady = False
+        self._lifeline.hurry()
         now = asyncio.get_running_loop().time()
         if self._task is None:
             self.is_begun = True
@@ -84,7 +84,6 @@ class Ending:
         return await asyncio.shield(self._task)
 
     async def _run(self, deadline: float) -> DrainTimeout | None:
-        self._lifeline.hurry()
         if self._lifeline.is_begun and not self._lifeline.is_over:
             self._events.tell(Draining())
         late: DrainTimeout | None = None

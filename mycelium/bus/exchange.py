@@ -14,6 +14,7 @@ from mycelium.bus.keys import key_of
 from mycelium.bus.lag import DropReason
 from mycelium.bus.ledger import Ledger, available_memory
 from mycelium.bus.publisher import Publisher
+from mycelium.bus.relief import relieve
 from mycelium.bus.replies import Awaited
 from mycelium.bus.retained import LastValue, Retained
 from mycelium.bus.router import Router
@@ -35,7 +36,6 @@ __all__ = ["BRIDGE", "Exchange", "Fate", "Trouble"]
 
 BRIDGE: Final = 0
 """The session number of the bridge's own process."""
-_RELIEF_BYTES: Final = 64 * 1024
 Trouble: TypeAlias = DropReason | Hold
 Published: TypeAlias = tuple[int, list[Trouble]]
 """How many subscriptions a message fits, and what became of it where it was not taken at once."""
@@ -164,10 +164,7 @@ class Exchange:
             entry.codec.check(message)
         if publisher.guard.fields:
             publisher.guard.check(message)
-        published: Published = self._turnstile.run(self._deliver, message, entry, frame, deadline, ask) or _QUEUED
-        if self.ledger.is_over:
-            self._relieve()
-        return published
+        return self._turnstile.run(self._deliver, message, entry, frame, deadline, ask) or _QUEUED
 
     def _needs_frame(self, type_id: int) -> bool:
         if self.router.takers(type_id) or type_id in self.catalog.retained:
@@ -191,13 +188,12 @@ class Exchange:
             if frame is None:  # they came while it waited
                 frame = self._frame(message, entry, ask)
             batch = Batch(frame, [type_id], [0, len(frame)])
-            takers = self.router.takers(type_id)
-            for taker in takers:
-                _note(troubles, taker.offer(batch, deadline))
+            matched += _offer(self.router.takers(type_id), batch, deadline, troubles)
             if type_id in self.catalog.retained:
                 self._retain(message, batch if ask is None else _batch(self._frame(message, entry, None), type_id))
             parcel = _Parcel(batch, message, delivery, deadline)
-            matched += len(takers) + self._offer_to_groups(parcel, _is_echoless, troubles)
+            matched += self._offer_to_groups(parcel, _is_echoless, troubles)
+            self._relieve()
         troubles += self.dispatcher.deliver(type_id, message, delivery, None, deadline, own=True)
         return matched, troubles
 
@@ -222,8 +218,7 @@ class Exchange:
             deadline: Until when they may wait for room under `block`; None where too much waits already.
         """
         fates: list[Fate] = self._turnstile.run(self._deliver_batch, batch, origin, deadline) or []
-        if self.ledger.is_over:
-            self._relieve()
+        self._relieve()
         return fates
 
     def _deliver_batch(self, batch: Batch, origin: "Session", deadline: float | None) -> list[Fate]:
@@ -231,27 +226,25 @@ class Exchange:
         fates: list[Fate] = []
         for start, stop, takers in self.router.runs(batch):
             run = (batch if stop - start == len(batch) else batch.part(start, stop)).compact()
-            at_once = 0
+            matched = 0
             singly: list[RemoteSubscription] = []
             for taker in takers:
-                if taker.no_echo and taker.owner is origin.subscriptions:
+                if taker.has_ended or (taker.no_echo and taker.owner is origin.subscriptions):
                     continue
                 if taker.takes_runs(run):
+                    matched += 1
                     taker.put(run)
-                    at_once += 1
                 else:
                     singly.append(taker)
             if not singly and not self._has_more(run):
-                fates.append(Fate(start, stop, at_once))
+                fates.append(Fate(start, stop, matched))
                 continue
             for index in range(start, stop):
                 frame = run.part(index - start, index - start + 1).compact()
                 troubles: list[Trouble] = []
-                singly = [one for one in singly if not one.is_over]  # the policy may have sent one away
-                for taker in singly:
-                    _note(troubles, taker.offer(frame, deadline))
-                matched = at_once + len(singly) + self._deliver_rest(frame, origin, deadline, troubles)
-                fates.append(Fate(index, index + 1, matched, tuple(troubles)))
+                more = _offer(singly, frame, deadline, troubles)
+                more += self._deliver_rest(frame, origin, deadline, troubles)
+                fates.append(Fate(index, index + 1, matched + more, tuple(troubles)))
         return fates
 
     def _has_more(self, run: Batch) -> bool:
@@ -355,17 +348,10 @@ class Exchange:
             message = codec.decode(value.frame.payload(0), tags) if value.message is None else value.message
             subscription.offer_retained(message, Delivery.of(Metadata.from_tags(tags)).as_retained())
 
-    # --- memory ---
-
     def _relieve(self) -> None:
-        """Too much memory is held: whoever holds most loses its oldest, until it is enough."""
-        ledger = self.ledger
-        while ledger.is_over:
-            holders = [one for session in self.sessions.values() for one in session.subscriptions]
-            most = max(holders, key=lambda one: one.outbox.queued_bytes, default=None)
-            if most is None or not most.outbox.queued_bytes:
-                return
-            most.relieve(_RELIEF_BYTES)
+        """If too much memory is held, have it given up."""
+        if self.ledger.is_over:
+            relieve(self.ledger, (one for session in self.sessions.values() for one in session.subscriptions))
 
     # --- figures ---
 
@@ -378,6 +364,18 @@ class Exchange:
     def subscriptions(self) -> int:
         """How many there are."""
         return len(self.dispatcher.subscriptions) + sum(len(one.subscriptions) for one in self.sessions.values())
+
+
+def _offer(
+    takers: Iterable["RemoteSubscription"], frame: Batch, deadline: float | None, troubles: list[Trouble]
+) -> int:
+    """Offer one frame; how many it was offered to."""
+    count = 0
+    for taker in takers:
+        if not taker.has_ended:
+            count += 1
+            _note(troubles, taker.offer(frame, deadline))
+    return count
 
 
 def _note(troubles: list[Trouble], outcome: Trouble | None) -> None:

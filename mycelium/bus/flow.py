@@ -1,7 +1,9 @@
 """Which types one client is asked not to publish for now, and how much of what it has sent waits for room."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import takewhile
+from time import monotonic
 from typing import Final, Protocol, final
 
 from mycelium.bus.holds import Hold, Holds
@@ -19,61 +21,109 @@ class SayFlow(Protocol):
         """Say it."""
 
 
+class Counters(Protocol):
+    """Where the time is counted."""
+
+    blocked_seconds: float
+
+
+class _Pause:
+    """A type that is paused.
+
+    Attributes:
+        since: Seconds.
+        full: The queues that have to be half empty again, and what they call then.
+    """
+
+    __slots__ = ("full", "since")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.full: dict[Holds[object], Callable[[], None]] = {}
+
+
 @final
 class FlowControl:
     """Of one session.
 
     Args:
         say: Tells the client that a type is paused, or goes on.
+        counters: Where the time is counted for which types are paused.
+        clock: Seconds of a monotonic clock.
 
     Attributes:
         held_bytes: Bytes of frames that wait for room.
-        blocked_seconds: How long types have been paused, all together.
     """
 
-    def __init__(self, say: SayFlow) -> None:
+    def __init__(self, say: SayFlow, counters: Counters, clock: Callable[[], float] = monotonic) -> None:
         self.held_bytes = 0
-        self.blocked_seconds = 0.0
         self._say = say
-        self._full: dict[int, set[Holds[object]]] = {}
-        """Paused types, and the queues that have to be half empty again."""
-        self._since: dict[int, float] = {}
-        self._holds: dict[Hold, int] = {}
+        self._counters = counters
+        self._clock = clock
+        self._paused: dict[int, _Pause] = {}
+        self._holds: dict[Hold, None] = {}
+        self._ended = False
 
     def __repr__(self) -> str:
-        return f"<FlowControl, {sorted(self._full)} paused, {self.held_bytes} bytes held>"
+        return f"<FlowControl, {sorted(self._paused)} paused, {self.held_bytes} bytes held>"
 
     @property
     def holding(self) -> bool:
         """Whether frames wait for room."""
         return bool(self._holds)
 
-    def hold(self, hold: Hold, size: int, now: Callable[[], float]) -> None:
-        """A frame waits for room: its type is paused until the queue is half empty."""
-        self._holds[hold] = size
+    def wait(self, holds: Sequence[Hold], size: int, decided: Callable[[], None]) -> None:
+        """A frame waits for room in some queues: its type is paused until these are half empty.
+
+        Args:
+            holds: One for each queue.
+            size: Bytes of the frame; however many queues it waits for, it counts once.
+            decided: Called when it waits no more.
+        """
         self.held_bytes += size
-        hold.when_decided(partial(self._decided, hold))
-        type_id = hold.type_id
-        if type_id not in self._full:
-            self._full[type_id] = set()
-            self._since[type_id] = now()
-            self._say(type_id, paused=True)
-        if hold.queue not in self._full[type_id]:
-            self._full[type_id].add(hold.queue)
-            hold.queue.when_low(partial(self._low, type_id, hold.queue, now))
+        left = len(holds)
+
+        def one_decided(hold: Hold) -> None:
+            nonlocal left
+            del self._holds[hold]
+            left -= 1
+            if not left:
+                self.held_bytes -= size
+                decided()
+
+        for hold in holds:
+            self._holds[hold] = None
+            hold.when_decided(partial(one_decided, hold))
+            if not self._ended:
+                self._pause(hold)
 
     def expire(self, now: float) -> None:
-        """Give up frames that have waited for too long."""
-        for hold in [one for one in self._holds if one.deadline <= now]:
+        """Give up frames that have waited for too long; those that came first do so first."""
+        for hold in list(takewhile(lambda one: one.deadline <= now, self._holds)):
             hold.give_up()
 
-    def _decided(self, hold: Hold) -> None:
-        self.held_bytes -= self._holds.pop(hold)
+    def end(self) -> None:
+        """The client is gone, and nobody is to be told any more; what it has sent goes on waiting."""
+        self._ended = True
+        for pause in self._paused.values():
+            for queue, listener in pause.full.items():
+                queue.forget(listener)
+        self._paused.clear()
 
-    def _low(self, type_id: int, queue: Holds[object], now: Callable[[], float]) -> None:
-        queues = self._full[type_id]
-        queues.discard(queue)
-        if not queues:
-            del self._full[type_id]
-            self.blocked_seconds += now() - self._since.pop(type_id)
+    def _pause(self, hold: Hold) -> None:
+        type_id, queue = hold.type_id, hold.queue
+        pause = self._paused.get(type_id)
+        if pause is None:
+            pause = self._paused[type_id] = _Pause(self._clock())
+            self._say(type_id, paused=True)
+        if queue not in pause.full:
+            pause.full[queue] = listener = partial(self._low, type_id, queue)
+            queue.when_low(listener)
+
+    def _low(self, type_id: int, queue: Holds[object]) -> None:
+        pause = self._paused[type_id]
+        del pause.full[queue]
+        if not pause.full:
+            del self._paused[type_id]
+            self._counters.blocked_seconds += self._clock() - pause.since
             self._say(type_id, paused=False)

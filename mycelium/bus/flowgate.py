@@ -8,7 +8,11 @@ __all__ = ["FlowGate"]
 
 @final
 class FlowGate:
-    """Paused types of one connection. What goes on for all types goes on for those that were paused by name, too."""
+    """Paused types of one connection.
+
+    A pause of everything, for want of memory, and those of single types, whose subscribers are full, know nothing of
+    each other: a type that was paused by its name goes on by its name.
+    """
 
     def __init__(self) -> None:
         self._all = False
@@ -28,8 +32,6 @@ class FlowGate:
             self._types = self._types | types if paused else self._types - types
         else:
             self._all = paused
-            if not paused:
-                self._types.clear()
 
     def holds(self, type_id: int) -> bool:
         """Whether messages of the type have to wait."""

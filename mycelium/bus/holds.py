@@ -66,7 +66,7 @@ class Holds(Generic[T]):
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[Hold, T] = OrderedDict()
-        self._when_low: list[Callable[[], None]] = []
+        self._when_low: dict[Callable[[], None], None] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -96,18 +96,22 @@ class Holds(Generic[T]):
         """Give up those whose time is over."""
         self._give_up([hold for hold in self._waiting if hold.deadline <= now], DropReason.BLOCK_TIMEOUT)
 
-    def give_up_all(self, reason: DropReason) -> None:
-        """Give up every one."""
-        self._give_up(list(self._waiting), reason)
+    def give_up_all(self, reason: DropReason, which: Callable[[T], bool] = lambda _: True) -> None:
+        """Give up every one, or some."""
+        self._give_up([hold for hold, item in self._waiting.items() if which(item)], reason)
 
     def when_low(self, listener: Callable[[], None]) -> None:
         """Have a function called once, when the queue is half empty: so much room is worth asking for more."""
-        self._when_low.append(listener)
+        self._when_low[listener] = None
+
+    def forget(self, listener: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._when_low.pop(listener, None)
 
     def look(self, queued: int, limit: int) -> None:
         """Call those who wait for a queue that is half empty, if it is."""
         if self._when_low and queued <= limit // 2:
-            listeners, self._when_low = self._when_low, []
+            listeners, self._when_low = self._when_low, {}
             for listener in listeners:
                 listener()
 

@@ -188,7 +188,8 @@ class Inbox:
             credit = self._carriage.credit_of(number)
             entry = entries.get(type_id)
             if entry is None:
-                if credit is not None:
+                if credit is not None and number is not None:
+                    self._take_retained(number)
                     credit.one()
                 continue
             tags: dict[int, bytes] = {}
@@ -198,7 +199,8 @@ class Inbox:
                 metadata = Metadata.from_tags(tags) if tags else _NONE
             except DecodeError as error:
                 self._skip(error)
-                if credit is not None:
+                if credit is not None and number is not None:
+                    self._take_retained(number)
                     credit.one()
                 continue
             if metadata.deliver_to is not None and metadata.correlation is not None:
@@ -251,13 +253,14 @@ class Inbox:
             delivery = Delivery.of(metadata)
         else:
             delivery = Delivery.of(metadata, partial(self._send_reply, correlation, asker))
-        left = self._retained.get(number, 0)
-        if not left:
-            return delivery
-        self._retained[number] = left - 1
-        if left == 1:
-            del self._retained[number]
-        return delivery.as_retained()
+        return delivery.as_retained() if self._take_retained(number) else delivery
+
+    def _take_retained(self, number: int) -> bool:
+        """Whether the next frame of a subscription is a last value; it is taken for one."""
+        left = self._retained.pop(number, 0)
+        if left > 1:
+            self._retained[number] = left - 1
+        return left > 0
 
     def _decoded(
         self, entry: Entry[Codec], registry: Registry[Codec], payload: bytes, tags: dict[int, bytes]

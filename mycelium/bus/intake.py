@@ -1,6 +1,5 @@
 """What becomes of a client's messages: checked at the door, routed, answered with receipts and errors."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol, final
 
@@ -42,6 +41,9 @@ class Publishing(Protocol):
     def say(self, message: Any) -> None:
         """Send a core message."""
 
+    def ready(self) -> None:
+        """Something can be sent."""
+
     def refuse(self, code: ErrorCode, problem: str) -> None:
         """End the session."""
 
@@ -69,7 +71,7 @@ class Intake:
     def __init__(self, session: Publishing, host: Host, door: Door, terms: Terms) -> None:
         self.received = self.refused = 0
         self.receipts = Receipts()
-        self.flow = FlowControl(self._say_flow)
+        self.flow = FlowControl(self._say_flow, host.exchange)
         self._session = session
         self._host = host
         self._door = door
@@ -140,10 +142,8 @@ class Intake:
         if not holds:
             settled()
             return
-        countdown = _Countdown(len(holds), settled)
-        for hold in holds:
-            self.flow.hold(hold, batch.bounds[fate.stop] - batch.bounds[fate.start], lambda: self._session.now)
-            hold.when_decided(countdown)
+        size = batch.bounds[fate.stop] - batch.bounds[fate.start]
+        self.flow.wait(holds, size, settled)
         self._host.holds(self)
 
     def _settled(self, type_id: int, fate: Fate, first: int) -> None:
@@ -153,6 +153,7 @@ class Intake:
             self._say_error(decision.code, _FULL[decision.code], type_id, number)
         if first:
             self.receipts.decide(decision)
+            self._session.ready()
 
     # --- letters ---
 
@@ -189,7 +190,7 @@ class Intake:
         """A frame is not let in: the client is told, and sent away if it goes on so."""
         self.refused += 1
         if objection.excused:
-            told = self._terms.excuse(objection, self._session.now)
+            told = self._terms.excuse(objection, self._session.now, number or None)
             if told is not None:
                 self._session.say(told)
         else:
@@ -225,17 +226,3 @@ class Intake:
     def _say_flow(self, type_id: int, *, paused: bool) -> None:
         reason = "a subscriber's queue is full" if paused else "there is room again"
         self._session.say(self._host.core.Flow(type_ids=[type_id], paused=paused, reason=reason))
-
-
-@final
-class _Countdown:
-    """Calls a function when it has been called so many times itself."""
-
-    def __init__(self, count: int, done: Callable[[], None]) -> None:
-        self._left = count
-        self._done = done
-
-    def __call__(self) -> None:
-        self._left -= 1
-        if not self._left:
-            self._done()

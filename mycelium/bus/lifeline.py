@@ -55,13 +55,15 @@ class Lifeline:
         epoch: How many connections there were.
         is_steady: Whether everything goes its usual way: connected, and nobody about to leave.
         is_over: Whether there will be no connection any more.
+        is_leaving: Whether there will be no other one.
+        is_ending: Whether the client is about to end.
     """
 
     def __init__(self, core: Core, settings: Settings, parts: Parts, declare: Callable[[], None]) -> None:
         self.settings = settings
         self.session: int | None = None
         self.epoch = 0
-        self.is_steady = self.is_over = self.is_leaving = False
+        self.is_steady = self.is_over = self.is_leaving = self.is_ending = False
         self.phase = ClientState.CONNECTING
         self.conversation: Conversation | None = None
         self._core = core
@@ -122,6 +124,7 @@ class Lifeline:
 
     def hurry(self) -> None:
         """The client is about to end: there is no point in connecting for the first time."""
+        self.is_ending, self.is_steady = True, False
         if self.epoch == 0:
             self.is_leaving = True
         if self.epoch == 0 and self._deadline is not None:
@@ -173,8 +176,7 @@ class Lifeline:
         parts = self._parts
         parts.inbox.cut(told)
         parts.correspondence.close(told)
-        parts.outlet.receipts.lose(told)
-        parts.outlet.close()
+        parts.outlet.close(told)
         parts.events.tell(Closed(reason))
         parts.events.close()
         if self._over is not None and not self._over.done():
@@ -326,7 +328,7 @@ class Lifeline:
         finally:
             self._deadline = None
         self.epoch += 1
-        self.is_steady = True
+        self.is_steady = not self.is_ending
         self._turn(ClientState.CONNECTED)
         self._parts.events.tell(Connected(str(address), self.session or 0, self.epoch))
 

@@ -117,9 +117,13 @@ class LocalQueue:
 
     def clear(self, reason: DropReason) -> None:
         """Drop everything."""
-        self._holds.give_up_all(reason)
+        self.admit_no_more(reason)
         while self._entries:
             self._drop_head(reason)
+
+    def admit_no_more(self, reason: DropReason) -> None:
+        """Drop what waits for room, and have nobody wait for more of it: there will be none."""
+        self._holds.give_up_all(reason)
         self._holds.look(0, self.limit)
 
     # --- inside ---
@@ -179,11 +183,9 @@ class LocalQueue:
     def _hold(self, entry: Entry, deadline: float) -> Hold:
         if entry.slot is not None:
             self._slots[entry.slot] = entry
-        return self._holds.add(
-            entry.message.TYPE_ID, deadline, entry, lambda _, reason, held: self._given_up(held, reason)
-        )
+        return self._holds.add(entry.message.TYPE_ID, deadline, entry, self._given_up)
 
-    def _given_up(self, entry: Entry, reason: DropReason) -> None:
+    def _given_up(self, _: Hold, reason: DropReason, entry: Entry) -> None:
         self._slots.pop(entry.slot, None)
         self._drop(entry, reason)
 

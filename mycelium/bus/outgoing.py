@@ -64,6 +64,8 @@ class Outgoing:
             size += batch.size
         output = b"".join(pieces)
         self._written += len(output)
+        if not self.waiting:
+            self._stall = None
         return output
 
     # --- a socket that takes nothing more for now ---
@@ -83,4 +85,5 @@ class Outgoing:
 
     def moves(self) -> None:
         """The socket takes bytes again."""
-        self._stall = None
+        if self._stall is not None:
+            self._stall.moves()

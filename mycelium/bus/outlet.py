@@ -81,6 +81,8 @@ class Outlet:
         self._lost = "it has not begun"
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._waiters: set[Waiter] = set()
+        """Those for Receipts, of messages that have been sent and of those that have not."""
         self._changed = asyncio.Event()
         """Something went out, or may; whoever waits looks again."""
 
@@ -150,8 +152,16 @@ class Outlet:
         """Let everybody who waits look again."""
         self._changed.set()
 
-    def close(self) -> None:
-        """It is over: nothing more is looked at later."""
+    def close(self, error: Exception | None = None) -> None:
+        """It is over: nothing more is looked at later.
+
+        Args:
+            error: What those are told who wait for a Receipt.
+        """
+        if error is not None:
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_exception(error)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -200,6 +210,7 @@ class Outlet:
         name = message.__mycelium__.message.name
         frame = await self.admit(message)
         waiter: Waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
         parcel = Parcel(
             frame, self.new_stamp(), is_confirmed=True, on_handed=lambda number: self.receipts.expect(waiter, number)
         )
@@ -209,6 +220,7 @@ class Outlet:
             if not waiter.done():
                 raise ConfirmTimeout(name, seconds)
         finally:
+            self._waiters.discard(waiter)
             if not waiter.done():
                 waiter.cancel()
                 self.withdraw(parcel)

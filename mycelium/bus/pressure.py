@@ -35,7 +35,8 @@ class Pressure:
         self._stuck: dict[int, Connected] = {}
         """Connections whose sockets take no more for now."""
         self._pressed = False
-        """Whether publishers are asked to wait."""
+        self._asked: set[int] = set()
+        """Sessions that are asked to publish nothing."""
 
     def __repr__(self) -> str:
         return f"<Pressure, {len(self._stuck)} sockets stuck>"
@@ -45,11 +46,12 @@ class Pressure:
         if stuck:
             self._stuck[connected.session.number] = connected
         else:
-            self.forget(connected.session.number)
+            self._stuck.pop(connected.session.number, None)
 
     def forget(self, session: int) -> None:
         """The connection is gone."""
         self._stuck.pop(session, None)
+        self._asked.discard(session)
 
     def look(self, now: float, sessions: Iterable[Session]) -> None:
         """Send away who does not read; ask publishers to wait, or to go on. To be called a few times a second."""
@@ -58,8 +60,10 @@ class Pressure:
             unsent += connected.unsent
             connected.watch(now)
         self._ledger.unsent = unsent
-        pressed = self._ledger.is_pressed(before=self._pressed)
-        if pressed is not self._pressed:
-            self._pressed = pressed
-            for session in sessions:
-                session.pause(paused=pressed)
+        self._pressed = self._ledger.is_pressed(before=self._pressed)
+        if not (self._pressed or self._asked):
+            return
+        for session in sessions:
+            if session.is_open and (session.number in self._asked) is not self._pressed:
+                session.pause(paused=self._pressed)
+                self._asked ^= {session.number}

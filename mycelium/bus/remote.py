@@ -55,7 +55,7 @@ class RemoteSubscription:
         on_lag: The policy; None for what each message's contract says.
         no_echo: Whether the connection's own messages are left out.
         group: Who shares its messages; None for nobody.
-        is_over: Whether it has ended; from then on nothing may be offered to it.
+        has_ended: Whether it takes nothing any more; a batch that is being routed may still have it on its list.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class RemoteSubscription:
         self.on_lag = on_lag
         self.no_echo = no_echo
         self.group = group
-        self.is_over = False
+        self.has_ended = False
 
     def __repr__(self) -> str:
         return f"<RemoteSubscription {self.number} to {sorted(self.type_ids) or 'all types'}, {self.outbox!r}>"
@@ -116,7 +116,9 @@ class RemoteSubscription:
         """
         type_id = frame.type_ids[0]
         if type_id in self.owner.blocked:
-            return self.outbox.refuse(type_id, DropReason.SCHEMA)
+            refused = self.outbox.refuse(type_id, DropReason.SCHEMA)
+            self.owner.changed(self)
+            return refused
         catalog = self.owner.catalog
         lag = catalog.policies.get(type_id, Lag.DROP_OLDEST) if self.on_lag is None else self.on_lag
         slot = catalog.slot(type_id, frame.payload(0)) if lag is Lag.LATEST else None
@@ -130,7 +132,7 @@ class RemoteSubscription:
 
     def _decided(self) -> None:
         """A message has room now, or was given up, of which the client is to be told."""
-        if not self.is_over:
+        if not self.has_ended:
             self.owner.changed(self)
 
     def relieve(self, most_bytes: int) -> None:
@@ -318,7 +320,7 @@ class RemoteSubscriptions:
     def _end(self, number: int, reason: DropReason, *, handled: bool) -> None:
         subscription = self._remove(number)
         if subscription is not None:
-            subscription.is_over = True
+            subscription.has_ended = True
             subscription.outbox.clear(reason, handled=handled)
             self._exchange.totals.add(subscription.outbox.stats())
 

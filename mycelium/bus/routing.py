@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from mycelium.bus.dispatch import Dispatcher
-from mycelium.bus.errors import BackpressureTimeout, NoSubscribers, QueueFull, WouldDeadlock
+from mycelium.bus.errors import BackpressureTimeout, NoResponders, NoSubscribers, QueueFull, WouldDeadlock
 from mycelium.bus.exchange import Exchange, Trouble
 from mycelium.bus.holds import Hold
 from mycelium.bus.keys import lag_of
@@ -12,10 +12,10 @@ from mycelium.bus.lag import Lag
 from mycelium.bus.receipt import Receipt
 from mycelium.bus.receipts import Decision, decision_of
 from mycelium.bus.subscription import calling_subscription
-from mycelium.schema.classes import Message
+from mycelium.schema.classes import M, Message
 from mycelium.wire.errors import ErrorCode
 
-__all__ = ["raise_for", "receipt_of", "refuse_deadlock", "settled"]
+__all__ = ["asked", "raise_for", "receipt_of", "refuse_deadlock", "settled"]
 
 
 async def settled(exchange: Exchange, troubles: Sequence[Trouble], seconds: float) -> None:
@@ -31,12 +31,13 @@ async def settled(exchange: Exchange, troubles: Sequence[Trouble], seconds: floa
         return
     loop = asyncio.get_running_loop()
     start = loop.time()
-    decided = asyncio.Event()
-    for hold in holds:
-        hold.when_decided(lambda: decided.set() if all(one.is_decided for one in holds) else None)
+    events = [asyncio.Event() for _ in holds]
+    for hold, event in zip(holds, events, strict=True):
+        hold.when_decided(event.set)
     try:
         async with asyncio.timeout(seconds):
-            await decided.wait()
+            for event in events:
+                await event.wait()
     except TimeoutError:
         pass
     except asyncio.CancelledError as cancelled:
@@ -49,6 +50,33 @@ async def settled(exchange: Exchange, troubles: Sequence[Trouble], seconds: floa
         for hold in holds:
             hold.give_up()
         exchange.blocked_seconds += loop.time() - start
+
+
+async def asked(exchange: Exchange, message: Message, reply: type[M], seconds: float) -> M:
+    """Publish a request, and wait for the first reply.
+
+    Raises:
+        NoResponders: Nobody has subscribed to the request.
+        QueueFull: Nobody who has subscribed to it has room.
+        TimeoutError: No reply came in time.
+        UsageError: The reply is of another type.
+    """
+    holds: list[Hold] = []
+
+    def send(correlation: bytes) -> None:
+        if not exchange.matched(exchange.publisher.entry(message).message.type_id):
+            raise NoResponders(type(message).__name__)
+        deadline = asyncio.get_running_loop().time() + seconds
+        matched, troubles = exchange.publish(message, deadline, correlation)
+        holds.extend(one for one in troubles if isinstance(one, Hold))
+        if len(troubles) == matched and not holds:
+            raise_for(matched, troubles, 0.0)
+
+    try:
+        return await exchange.awaited.ask(send, reply, seconds)
+    finally:
+        for hold in holds:
+            hold.give_up()
 
 
 def raise_for(matched: int, troubles: Sequence[Trouble], seconds: float) -> None:
@@ -87,7 +115,7 @@ def refuse_deadlock(dispatcher: Dispatcher, message: Message) -> None:
         WouldDeadlock: It is.
     """
     caller = calling_subscription()
-    if caller is None or caller not in dispatcher.subscriptions:
+    if caller is None or caller not in dispatcher.subscriptions or not caller.is_calling:
         return
     if caller.wants(message.TYPE_ID) and caller.is_blocked:
         lag = lag_of(message.__mycelium__.message) if caller.options.on_lag is None else caller.options.on_lag

@@ -63,6 +63,7 @@ class Session:
         intake: What becomes of its messages.
         asks: Requests of the client that got no reply yet.
         outgoing: What is sent.
+        ready: What `notify` was.
     """
 
     def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float) -> None:
@@ -73,7 +74,7 @@ class Session:
         self.asks = Asks()
         self.subscriptions = RemoteSubscriptions(host.exchange, host.limits, self)
         self._host = host
-        self._notify = notify
+        self.ready = notify
         self.now = now
         self._deadline = now + host.limits.handshake_seconds
         self._connection = Connection(Role.BRIDGE, host.core, host.limits.max_payload)
@@ -150,7 +151,7 @@ class Session:
         if not self.is_over:
             for subscription in self.subscriptions:
                 self.outgoing.say(self._lagged(subscription))
-            self._notify()
+            self.ready()
 
     def watch(self, now: float, unsent: int) -> None:
         """Look at a socket that takes nothing more for now: its peer may have to go; see `Outgoing.watch`."""
@@ -225,14 +226,11 @@ class Session:
             return
         self.reason = reason
         self._connection.close()
+        self.intake.flow.end()
         self.subscriptions.clear(_DROPPED.get(reason, DropReason.DISCONNECTED), handled=reason in _ORDERLY)
-        self._notify()
+        self.ready()
 
     # --- what subscriptions and other sessions call ---
-
-    def ready(self) -> None:
-        """Something can be sent."""
-        self._notify()
 
     def lags(self) -> None:
         """Messages were dropped; the client is told before the next one, or within a second."""
@@ -246,7 +244,7 @@ class Session:
         """Send a reply, which passes no queue and no credit."""
         if not self.is_over:
             self.outgoing.say(frame)
-            self._notify()
+            self.ready()
             self._limit_control(self._host.limits.outbound_bytes)
 
     def pause(self, *, paused: bool) -> None:
@@ -329,7 +327,7 @@ class Session:
             for left, body in zip(range(len(bodies))[::-1], bodies, strict=True):
                 made = self._host.core.Answer(request=request, body=body, more=True if left else None)
                 self.outgoing.say(self._connection.send(made))
-            self._notify()
+            self.ready()
 
     def _on_confirm(self, confirm: Any) -> None:
         self.intake.receipts.enabled = confirm.enabled
@@ -353,7 +351,7 @@ class Session:
         """Put a core message in front of everything that is queued."""
         if not self.is_over:
             self.outgoing.say(self._connection.send(message))
-            self._notify()
+            self.ready()
             self._limit_control(self._host.limits.outbound_bytes)
 
     def _limit_control(self, most: int) -> None:

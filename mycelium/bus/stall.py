@@ -9,7 +9,7 @@ __all__ = ["Stall"]
 
 @final
 class Stall:
-    """Watches one connection from the moment on that its socket takes nothing more.
+    """Watches one connection from the moment on that its socket takes nothing more until nothing waits for it.
 
     Args:
         limits: What a bridge puts up with.
@@ -24,9 +24,14 @@ class Stall:
         self._mark, self._mark_at = written, now
         """A byte that was the last one at that time; when it is out, there is another one."""
         self._many_since: float | None = None
+        self._moved = False
 
     def __repr__(self) -> str:
         return f"<Stall, {self._sent} bytes sent>"
+
+    def moves(self) -> None:
+        """The socket has taken what it had; how much waits for the peer is another matter, and goes on counting."""
+        self._moved = True
 
     def check(self, now: float, sent: int, written: int, waiting: int) -> str | None:
         """Why the peer has to go; None while it may stay.
@@ -38,10 +43,11 @@ class Stall:
             waiting: Bytes that only the peer keeps from being sent, those that were written included.
         """
         limits = self._limits
-        if sent != self._sent:
+        if sent != self._sent or self._moved:
             self._sent, self._sent_at = sent, now
-        if sent >= self._mark:
+        if sent >= self._mark or self._moved:
             self._mark, self._mark_at = written, now
+        self._moved = False
         if waiting <= limits.outbound_soft_bytes:
             self._many_since = None
         elif self._many_since is None:

@@ -142,10 +142,9 @@ class LocalSubscription:
         if lag is None:
             lag = lag_of(message.__mycelium__.message)
         outcome = self._queue.put(message, delivery, done, lag, deadline)
-        if outcome is not None or self._queue.is_slow:
-            self._gaps.schedule()
-            if outcome is DropReason.DISCONNECTED:
-                self.close(Refused(ErrorCode.SLOW_CONSUMER, "the queue is full, and the lag policy is disconnect"))
+        self._gaps.schedule()
+        if outcome is DropReason.DISCONNECTED:
+            self.close(Refused(ErrorCode.SLOW_CONSUMER, "the queue is full, and the lag policy is disconnect"))
         self._advance()
         return outcome
 
@@ -219,6 +218,11 @@ class LocalSubscription:
         return len(self._queue) + len(self._retained) + self._in_flight
 
     @property
+    def is_calling(self) -> bool:
+        """Whether its handler runs here, and not just a task that it has started."""
+        return self._worker is not None and self._worker.is_current
+
+    @property
     def is_blocked(self) -> bool:
         """Whether a publisher would have to wait for room."""
         return len(self._queue) >= self._queue.limit
@@ -262,6 +266,7 @@ class LocalSubscription:
         if self.handler is not None:
             self._retained.clear()
             self._queue.clear(DropReason.DISCONNECTED)
+        self._queue.admit_no_more(DropReason.DISCONNECTED)
         self._gaps.tell()
         self._gaps.close()
         if self._on_close is not None:

@@ -4,11 +4,13 @@ import atexit
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar, Unpack, final, overload
 
 from mycelium.bus.client import MyceliumClient
+from mycelium.bus.clientstate import ClientState
+from mycelium.bus.clientstats import ClientStats
 from mycelium.bus.errors import ClosedError, DrainTimeout
 from mycelium.bus.handlers import HandlerFunction, describe, types_of
 from mycelium.bus.handover import Handover
@@ -82,8 +84,6 @@ class SyncClient:
 
     def __init__(self, client: MyceliumClient, thread: LoopThread, callbacks: Hands) -> None:
         self._client = client
-        self._coming: Any = client
-        """What is used of the client by name alone."""
         self._thread = thread
         self._callbacks = callbacks
         self._lock = threading.Lock()
@@ -117,9 +117,9 @@ class SyncClient:
         return self._client.session
 
     @property
-    def state(self) -> Any:
-        """What the connection is doing, as `MyceliumClient.state` has it."""
-        return self._coming.state
+    def state(self) -> ClientState:
+        """Where this client stands."""
+        return self._client.state
 
     @property
     def types(self) -> Contracts:
@@ -130,15 +130,20 @@ class SyncClient:
 
     @overload
     def publish(self, message: Message, *, confirm: Literal[True], mandatory: bool = False) -> Receipt: ...
+
+    @overload
+    def publish(self, message: Message, *, confirm: bool = False, mandatory: Literal[True]) -> Receipt: ...
+
     @overload
     def publish(self, message: Message, *, confirm: bool = False, mandatory: bool = False) -> Receipt | None: ...
+
     def publish(self, message: Message, *, confirm: bool = False, mandatory: bool = False) -> Receipt | None:
         """Publish; returns when the frame is in the send buffer, for which it waits where the bridge does not read.
 
         Args:
             message: The message.
             confirm: Wait until the bridge has routed it; only then there is a Receipt.
-            mandatory: With `confirm`: nobody there is an error.
+            mandatory: Raise where nobody has subscribed; implies `confirm`.
 
         Raises:
             EncodeError: A value does not fit its type, or the payload is larger than the bridge takes.
@@ -150,14 +155,13 @@ class SyncClient:
             ConnectionLost: The connection is gone.
             ClosedError: The client is closed.
         """
-        asked = {name: True for name, given in (("confirm", confirm), ("mandatory", mandatory)) if given}
 
-        async def work() -> Any:
+        async def work() -> Receipt | None:
             await self._handover.passed()
-            return await self._coming.publish(message, **asked)
+            publish: Callable[..., Awaitable[Receipt | None]] = self._client.publish
+            return await publish(message, confirm=confirm, mandatory=mandatory)
 
-        receipt: Receipt | None = self._thread.run(work)
-        return receipt
+        return self._thread.run(work)
 
     def publish_nowait(self, message: Message) -> None:
         """Publish without waiting: the message is checked here, and sent in the loop's thread with all that gathered.
@@ -195,8 +199,7 @@ class SyncClient:
 
         async def work() -> M:
             await self._handover.passed()
-            answer: M = await self._coming.request(message, reply, timeout=timeout)
-            return answer
+            return await self._client.request(message, reply, timeout)
 
         return self._thread.run(work)
 
@@ -268,7 +271,7 @@ class SyncClient:
     def messages(self, *types: type[M], topic: str | None = None, **options: Unpack[SubscribeOptions]) -> SyncStream[M]:
         """Messages of some types as an iterator; see `subscribe` for arguments and errors."""
         self._callbacks.adopt(options)
-        stream: SyncStream[M] = SyncStream(self._thread, self._coming.messages(*types, topic=topic, **options))
+        stream: SyncStream[M] = SyncStream(self._thread, self._client.messages(*types, topic=topic, **options))
         self._keep(stream.taker)
         return stream
 
@@ -280,12 +283,12 @@ class SyncClient:
         self._keep(events.taker)
         return events
 
-    def stats(self) -> Any:
-        """The counters of this client, as `MyceliumClient.stats` has them."""
-        return self._thread.ask(self._coming.stats)
+    def stats(self) -> ClientStats:
+        """The counters as they stand."""
+        return self._thread.ask(self._client.stats)
 
     def query(self, what: str, **options: Any) -> list[dict[str, Any]]:
-        """Ask the bridge about itself: `info`, `sessions`, or `reload(force=…)`; what it answers, as JSON objects.
+        """Ask the bridge about itself: `info`, `stats`, `sessions`, or `reload(force=…)`; its answers, as JSON objects.
 
         Raises:
             Refused: There is no such question, or it is not for this client.
@@ -321,7 +324,7 @@ class SyncClient:
 
         async def work() -> None:
             await self._handover.end(timeout)
-            await self._coming.drain(timeout)
+            await self._client.drain(timeout)
 
         try:
             self._thread.run(work)
@@ -369,8 +372,7 @@ class SyncClient:
             self._hands.add(hands)
 
         async def begin() -> LocalSubscription:
-            subscription: LocalSubscription = await self._coming.subscribe(inner, *types, topic=topic, **options)
-            return subscription
+            return await self._client.subscribe(inner, *types, topic=topic, **options)
 
         try:
             return SyncSubscription(self._thread, self._thread.run(begin, LocalSubscription.close), hands)

@@ -98,7 +98,7 @@ class Terms:
             return None
         return self._error(ErrorCode.SCHEMA_INCOMPATIBLE, "; ".join(standing.reasons))
 
-    def excuse(self, objection: Objection, now: float) -> Message | None:
+    def excuse(self, objection: Objection, now: float, sequence: int | None) -> Message | None:
         """What the client is told of a frame that it could not know better of.
 
         One Error per type and second; for a type that the bridge does not have one in all.
@@ -108,10 +108,10 @@ class Terms:
         when = 0.0 if objection.code is ErrorCode.UNKNOWN_TYPE else now
         if self._excuses.admit(f"{objection.code} {objection.type_id}", when) is None:
             return None
-        return self._error(objection.code, objection.problem, objection.type_id)
+        return self._error(objection.code, objection.problem, objection.type_id, sequence)
 
-    def _error(self, code: ErrorCode, text: str, type_id: int | None = None) -> Message:
-        error: Message = self._core.Error(code=code, message=text, type_id=type_id, fatal=False)
+    def _error(self, code: ErrorCode, text: str, type_id: int | None = None, sequence: int | None = None) -> Message:
+        error: Message = self._core.Error(code=code, message=text, type_id=type_id, fatal=False, sequence=sequence)
         return error
 
     def _go_by(self, contracts: Schema | None) -> None:

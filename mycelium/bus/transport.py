@@ -136,6 +136,10 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Look at the clock. What goes wrong with one session keeps no other from being looked at."""
         self._guarded(self.session.tick, now)
 
+    def report_lag(self) -> None:
+        """Tell the client of drops that no message has told of yet."""
+        self._guarded(self.session.report_lag)
+
     def _flush(self) -> None:
         self._scheduled = False
         if not self._ended:

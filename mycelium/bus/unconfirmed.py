@@ -30,7 +30,7 @@ class Unconfirmed:
         return f"<Unconfirmed, {len(self)} to come>"
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return sum(not waiter.done() for waiter in self._waiting.values())
 
     def expect(self, waiter: Waiter, number: int) -> None:
         """A message has been handed to the socket under this number."""

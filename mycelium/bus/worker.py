@@ -111,6 +111,11 @@ class Worker:
     # --- the end ---
 
     @property
+    def is_current(self) -> bool:
+        """Whether the running task is one of its own."""
+        return asyncio.current_task() in self._tasks
+
+    @property
     def busy(self) -> bool:
         """Whether the handler is running, and the end has to wait for it."""
         return not self._idle.is_set()

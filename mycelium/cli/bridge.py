@@ -66,14 +66,14 @@ ASKER = "mycelium command"
 
 
 async def _ask(url: str | None, what: str, options: dict[str, Any]) -> list[dict[str, Any]]:
-    client = MyceliumClient(from_bridge=True, name=ASKER)
+    client = MyceliumClient(from_bridge=True, name=ASKER, reconnect=False)
     await client.connect(url)
     async with client:
         return await client.query(what, **options)
 
 
 async def _contracts(url: str | None) -> Contracts:
-    client = MyceliumClient(from_bridge=True, name=ASKER)
+    client = MyceliumClient(from_bridge=True, name=ASKER, reconnect=False)
     await client.connect(url)
     async with client:
         return client.types

@@ -4,7 +4,7 @@ import argparse
 import re
 from typing import Final, TypeAlias
 
-__all__ = ["Commands", "add_contracts", "add_url", "duration", "new_command", "positive", "size"]
+__all__ = ["Commands", "add_contracts", "add_url", "duration", "lag_policy", "new_command", "positive", "size"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  it has no public name
 """What a parser for a command is added to."""
@@ -56,6 +56,16 @@ def reload_policy(text: str) -> str:
 
     if text not in RELOAD_POLICIES:
         raise argparse.ArgumentTypeError(f"{text!r} is no policy; take one of {', '.join(RELOAD_POLICIES)}")
+    return text
+
+
+def lag_policy(text: str) -> str:
+    """The name of a lag policy."""
+    from mycelium.bus.lag import Lag
+
+    words = [one.word for one in Lag]
+    if text not in words:
+        raise argparse.ArgumentTypeError(f"{text!r} is no lag policy; take one of {', '.join(words)}")
     return text
 
 

@@ -1,7 +1,9 @@
 """Messages as people and programs read them."""
 
+import contextlib
 import json
 import sys
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from mycelium.handle import Contracts
@@ -15,9 +17,10 @@ from mycelium.schema.redaction import holds_redacted
 if TYPE_CHECKING:
     from cattrs import Converter
 
+    from mycelium.bus.client import MyceliumClient
     from mycelium.bus.reload import Change
 
-__all__ = ["as_object", "json_line", "pretty_line", "read_message", "say", "say_changes"]
+__all__ = ["as_object", "json_line", "pretty_line", "read_message", "say", "say_changes", "saying_connection"]
 
 
 def say(text: str) -> None:
@@ -33,6 +36,29 @@ def say_changes(contracts: Contracts) -> None:
             say(f"the bridge's contracts have changed: version {change.current.version} from here on")
 
     contracts.on_change(tell)
+
+
+@contextlib.asynccontextmanager
+async def saying_connection(client: "MyceliumClient") -> AsyncIterator[None]:
+    """Talk about a connection that is lost and made again, inside the block."""
+    from mycelium.bus.tasks import Tasks
+
+    talking = Tasks()
+    talking.start(_say_connection(client))
+    try:
+        yield
+    finally:
+        await talking.end()
+
+
+async def _say_connection(client: "MyceliumClient") -> None:
+    from mycelium.events import Connected, Disconnected
+
+    async for event in client.events():
+        if isinstance(event, Disconnected):
+            say(f"the connection to the bridge is gone ({printable(event.reason)}); trying to get it back")
+        elif isinstance(event, Connected):
+            say("connected again")
 
 
 def as_object(

@@ -33,7 +33,7 @@ async def _ping(args: argparse.Namespace) -> int:
     from mycelium.bus.client import MyceliumClient
     from mycelium.bus.urls import default_url
 
-    client = MyceliumClient(from_bridge=True, name="mycelium ping")
+    client = MyceliumClient(from_bridge=True, name="mycelium ping", reconnect=False)
     url = args.url or default_url()
     await client.connect(url)
     times = []

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from mycelium.cli.options import Commands, add_contracts, add_url, new_command, positive
@@ -17,11 +18,15 @@ def add_parser(commands: Commands) -> None:
         "Publish a message, or one for each line of standard input; done when the bridge has them all.",
         'mycelium pub Ping \'{"value": "hi"}\' --count 3 --rate 1',
         "mycelium pub Ping - < pings.jsonl",
+        "mycelium pub Order '{\"id\": 1}' --confirm",
     )
     parser.add_argument("type", metavar="TYPE", help="name of the message")
     parser.add_argument("json", metavar="JSON", help="its fields; '-' reads one JSON object a line from standard input")
     parser.add_argument("--count", type=positive, default=1, metavar="N", help="publish it N times (default 1)")
     parser.add_argument("--rate", type=_rate, metavar="R", help="messages a second (default: as fast as it goes)")
+    parser.add_argument(
+        "--confirm", action="store_true", help="have the bridge confirm each message, and say how many it reached"
+    )
     add_url(parser)
     add_contracts(parser)
     parser.set_defaults(func=run)
@@ -45,13 +50,15 @@ async def _publish(args: argparse.Namespace) -> int:
     client = MyceliumClient(contracts, on_error=refused.append, name="mycelium pub")
     await client.connect(args.url)
     say_changes(client.types)
-    published, place = 0, ""
+    published, place, reached = 0, "", Counter[str]()
     try:
         async for place, text in _texts(args):  # noqa: B007  `place` is for the error below
             message = read_message(client.types, args.type, text)
             for _ in range(args.count):
-                await client.publish(message)
+                receipt = await client.publish(message, confirm=args.confirm)
                 published += 1
+                if receipt is not None:
+                    reached.update(matched=receipt.matched, enqueued=receipt.enqueued)
                 if args.rate is not None:
                     await asyncio.sleep(1 / args.rate)
         await client.flush()
@@ -63,6 +70,8 @@ async def _publish(args: argparse.Namespace) -> int:
         await client.close()
         if published:
             say(f"published {published} {args.type}")
+        if args.confirm and published:
+            say(f"{reached['matched']} deliveries, {reached['matched'] - reached['enqueued']} of them dropped")
     if refused:
         return fail(1, f"the bridge refused {len(refused)} of {published} messages", refused[0].text)
     return 0

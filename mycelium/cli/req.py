@@ -43,7 +43,7 @@ async def _request(args: argparse.Namespace) -> int:
     from mycelium.handle import load
 
     contracts = None if args.contracts is None else load(args.contracts)
-    client = MyceliumClient(contracts, name="mycelium req")
+    client = MyceliumClient(contracts, name="mycelium req", reconnect=False)
     await client.connect(args.url)
     async with client:
         message = read_message(client.types, args.type, args.json)

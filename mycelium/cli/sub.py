@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import sys
 
-from mycelium.cli.options import Commands, add_contracts, add_url, duration, new_command, positive
+from mycelium.cli.options import Commands, add_contracts, add_url, duration, lag_policy, new_command, positive
 
 __all__ = ["add_parser"]
 
@@ -15,9 +15,10 @@ def add_parser(commands: Commands) -> None:
     parser = new_command(
         commands,
         "sub",
-        "Print messages of some types, or of all, until interrupted.",
+        "Print messages of some types, or of all, until interrupted. A connection that is lost is made again.",
         "mycelium sub Ping Pong",
         "mycelium sub Ping --count 3 -o json",
+        "mycelium sub Job --group workers --on-lag block",
     )
     parser.add_argument("types", metavar="TYPE", nargs="*", help="names of messages (default: all of the contracts)")
     parser.add_argument("--count", type=positive, metavar="N", help="stop after N messages")
@@ -26,20 +27,29 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--show-sensitive", action="store_true", help="print values that the contract keeps out of sight"
     )
+    parser.add_argument(
+        "--on-lag",
+        type=lag_policy,
+        metavar="POLICY",
+        help="what happens when the queue is full: drop_oldest, drop_newest, latest, block, reject or disconnect "
+        "(default: what the contract says, else drop_oldest)",
+    )
+    parser.add_argument("--queue", type=positive, metavar="N", help="messages that wait at the bridge (default 8192)")
+    parser.add_argument("--group", metavar="NAME", help="of the subscribers with this group one gets each message")
     add_url(parser)
     add_contracts(parser)
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print messages; exit code 4 if time ran out first, or the bridge went away."""
+    """Print messages; exit code 4 if time ran out first, or the bridge lets nobody in again."""
     return asyncio.run(_subscribe(args))
 
 
 async def _subscribe(args: argparse.Namespace) -> int:
     from mycelium.bus.client import MyceliumClient
     from mycelium.cli.failures import fail
-    from mycelium.cli.output import as_object, json_line, pretty_line, say, say_changes
+    from mycelium.cli.output import as_object, json_line, pretty_line, say, say_changes, saying_connection
     from mycelium.handle import load
 
     contracts = None if args.contracts is None else load(args.contracts)
@@ -47,10 +57,11 @@ async def _subscribe(args: argparse.Namespace) -> int:
     await client.connect(args.url)
     say_changes(client.types)
     line = json_line if args.output == "json" else pretty_line
+    options = {"on_lag": args.on_lag, "queue": args.queue, "group": args.group}
     count = 0
-    async with client:
+    async with client, saying_connection(client):
         types = [client.types[name] for name in args.types] or list(client.types)
-        async with client.messages(*types) as stream:
+        async with client.messages(*types, **options) as stream:
             say(f"subscribed to {', '.join(one.__name__ for one in types)}; stop with Ctrl-C")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(args.timeout):
@@ -60,8 +71,9 @@ async def _subscribe(args: argparse.Namespace) -> int:
                         print(line(shown), flush=True)
                         count += 1
                         if count == args.count:
-                            return 0
-                    return fail(4, "the connection to the bridge ended", await client.closed())
+                            break
+    if count == args.count:
+        return 0
     if args.count is not None or not count:
         wanted = f" of {args.count}" if args.count is not None else ""
         return fail(4, f"{count}{wanted} messages came in {args.timeout:g} s", "", "is anybody publishing these types?")

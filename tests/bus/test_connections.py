@@ -34,7 +34,7 @@ async def test_p31_both_sides_know_of_a_silent_network_whichever_direction_is_si
         url = bridge.urls[0]
         async with Proxy(url) as up, Proxy(url) as down, Proxy(url) as both:
             proxies = up, down, both
-            clients = [mycelium.MyceliumClient(contracts, heartbeat=HEARTBEAT) for _ in proxies]
+            clients = [mycelium.MyceliumClient(contracts, heartbeat=HEARTBEAT, reconnect=False) for _ in proxies]
             await asyncio.gather(*(one.connect(proxy.url) for one, proxy in zip(clients, proxies, strict=True)))
             sessions = [one for one in bridge.sessions if one.number in {client.session for client in clients}]
             up.up.stop()
@@ -108,7 +108,7 @@ async def test_p33_resets_under_load_are_clean_ends_on_both_sides(contracts, cap
     async with serving(contracts) as (bus, bridge), harmless(contracts, bridge):
         async with Proxy(bridge.urls[0]) as proxy:
             for _ in range(5):
-                clients = [mycelium.MyceliumClient(contracts) for _ in range(4)]
+                clients = [mycelium.MyceliumClient(contracts, reconnect=False) for _ in range(4)]
                 got = []
                 for client in clients:
                     await client.connect(proxy.url)

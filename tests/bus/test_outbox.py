@@ -1,9 +1,6 @@
-"""A subscription's queue at the bridge against a simple model: order, bounds, credit, and the law of conservation."""
+"""A subscription's queue at the bridge by example; `test_policies` holds it to a model."""
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from peers import batch_of
 
 from mycelium.bus.lag import DropReason
@@ -157,97 +154,6 @@ def test_shows_what_it_holds():
     outbox = Outbox(window=5)
     outbox.put(numbered(0, 3))
     assert repr(outbox) == "<Outbox of 3 messages, 24 bytes, credit 5>"
-
-
-class OutboxMachine(RuleBasedStateMachine):
-    """The model is a plain list of (type id, number), dropped from the front."""
-
-    def __init__(self):
-        super().__init__()
-        self.limit, self.window, self.limit_bytes = 6, 3, 90
-        self.outbox = Outbox(self.limit, self.window, self.limit_bytes)
-        self.queue = []
-        self.matched = self.delivered = self.out = self.lost = 0
-        self.lagged = {}
-        self.credit = self.window
-
-    @rule(messages=st.lists(st.tuples(st.sampled_from([1000, 1001, 1002]), st.integers(0, 30)), min_size=1, max_size=9))
-    def put(self, messages):
-        self.outbox.put(batch_of(*((type_id, bytes(size)) for type_id, size in messages)))
-        self.matched += len(messages)
-        self.queue += messages
-        self.trim()
-
-    def trim(self):
-        def size():
-            return sum(HEADER.size + size for _, size in self.queue)
-
-        while len(self.queue) > 1 and (len(self.queue) > self.limit or size() > self.limit_bytes):
-            type_id, _ = self.queue.pop(0)
-            self.lost += 1
-            self.lagged[type_id] = self.lagged.get(type_id, 0) + 1
-
-    @rule(most=st.integers(1, 200))
-    def take(self, most):
-        batch = self.outbox.take(most)
-        if batch is None:
-            assert not self.queue or self.credit == 0
-            return
-        got = [(type_id, len(batch.payload(index))) for index, type_id in enumerate(batch.type_ids)]
-        assert got == self.queue[: len(got)]
-        assert batch.size <= most or len(got) == 1
-        del self.queue[: len(got)]
-        if self.credit is None:
-            self.delivered += len(got)
-        else:
-            assert len(got) <= self.credit
-            self.credit -= len(got)
-            self.out += len(got)
-
-    @rule(messages=st.integers(0, 8))
-    def give_credit(self, messages):
-        self.outbox.add_credit(messages)
-        given = min(messages, self.out)
-        self.out -= given
-        self.delivered += given
-        if self.credit is not None:
-            self.credit += given
-
-    @rule(
-        limit=st.integers(1, 8),
-        window=st.none() | st.integers(1, 6),
-        types=st.sets(st.sampled_from([1000, 1001, 1002]), min_size=1),
-    )
-    def replace(self, limit, window, types):
-        self.outbox.replace(limit, window, types.__contains__)
-        kept = [each for each in self.queue if each[0] in types]
-        self.lost += len(self.queue) - len(kept)
-        self.queue, self.limit = kept, limit
-        if window is None:
-            self.delivered += self.out
-            self.out = 0
-        self.credit = None if window is None else max(0, window - self.out)
-        self.trim()
-
-    @precondition(lambda self: self.lagged)
-    @rule()
-    def tell(self):
-        assert {type_id: count for type_id, _, count in self.outbox.losses.take_untold()} == self.lagged
-        self.lagged = {}
-
-    @invariant()
-    def counts_agree_and_nothing_is_lost_in_silence(self):
-        stats = self.outbox.stats()
-        assert stats.balanced
-        assert (stats.matched, stats.delivered, stats.in_flight) == (self.matched, self.delivered, self.out)
-        assert (stats.queued, sum(stats.dropped.values())) == (len(self.queue), self.lost)
-        assert self.outbox.queued_bytes == sum(HEADER.size + size for _, size in self.queue)
-        assert self.outbox.ready == (bool(self.queue) and self.credit != 0)
-        assert self.outbox.losses.untold == bool(self.lagged)
-
-
-OutboxMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
-TestAnyHistory = OutboxMachine.TestCase
 
 
 @pytest.mark.parametrize("most", [1, 7, 8, 9, 1000])

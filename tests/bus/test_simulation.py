@@ -208,10 +208,8 @@ class Miscounting(Outbox):
 
     def put(self, batch):
         super().put(batch)
-        if next(self.turns) % 20 == 0 and self._cells:
-            lost = self._cells.pop().batch
-            self._messages -= len(lost)
-            self._bytes -= lost.size
+        if next(self.turns) % 20 == 0 and self._queue:
+            self._queue.shorten(1)
 
 
 class Repeating(Outbox):
@@ -230,8 +228,7 @@ class Shuffling(Outbox):
 
     def put(self, batch):
         super().put(batch)
-        if len(self._cells) > 1:
-            self._cells.reverse()
+        self._queue._cells.reverse()
 
 
 class Generous(Outbox):
@@ -246,8 +243,8 @@ class Generous(Outbox):
 class Boundless(Outbox):
     """Drops nothing, however much waits."""
 
-    def _excess(self):
-        return 0
+    def _trim(self):
+        """Nothing is too much."""
 
 
 BROKEN = [Forgetful, Miscounting, Repeating, Shuffling, Generous, Boundless]

@@ -95,7 +95,7 @@ async def test_p01_frames_of_all_types_cut_anywhere_are_the_same_to_a_client(con
             pass
 
     async with BareBridge(serve) as bare:
-        client = mycelium.MyceliumClient(contracts, on_error=told.append)
+        client = mycelium.MyceliumClient(contracts, on_error=told.append, reconnect=False)
         await client.connect(bare.url)
         subscription = await client.subscribe(got.append, *contracts)
         assert await client.closed() == "the bridge said goodbye: done"

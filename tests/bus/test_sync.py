@@ -162,11 +162,6 @@ def test_queries_events_and_names(client):
     assert "closed" in repr(client)
 
 
-def coming(name):
-    return pytest.mark.skipif(not hasattr(MyceliumClient, name), reason=f"MyceliumClient has no {name} yet")
-
-
-@coming("request")
 def test_request_and_reply(bridge, client, contracts):
     @client.reply(contracts.Ping)
     def answer(message):
@@ -181,13 +176,11 @@ def test_request_and_reply(bridge, client, contracts):
         assert other.request(contracts.Pong(value="?"), contracts.Ping, timeout=SECONDS).value == "back"
 
 
-@coming("request")
 def test_a_request_that_nobody_answers(client, contracts):
     with pytest.raises(mycelium.NoResponders):
         client.request(contracts.Ping(value="?"), contracts.Pong)
 
 
-@coming("stats")
 def test_a_confirmed_publish_and_counters(client, contracts):
     receipt = client.publish(contracts.Ping(value="x"), confirm=True)
     assert (receipt.matched, receipt.enqueued) == (0, 0)
@@ -197,7 +190,6 @@ def test_a_confirmed_publish_and_counters(client, contracts):
     assert client.state is not None
 
 
-@coming("drain")
 def test_p86_drain_lets_handlers_finish_and_closes(bridge, client, contracts):
     client.subscribe(lambda _: client.publish(contracts.Pong(value="x")), contracts.Ping)
     with bridge.collect(contracts.Pong) as pongs:
@@ -210,7 +202,6 @@ def test_p86_drain_lets_handlers_finish_and_closes(bridge, client, contracts):
         client.publish(contracts.Ping(value="x"))
 
 
-@coming("drain")
 def test_p87_a_drain_that_takes_too_long_closes_nevertheless(bridge, client, contracts):
     inside, release = threading.Event(), threading.Event()
     client.subscribe(lambda _: (inside.set(), release.wait(SECONDS)), contracts.Ping)
@@ -416,7 +407,7 @@ def test_ctrl_c_in_close_leaves_something_that_can_be_closed(bridge, client, con
     client.subscribe(lambda _: (inside.set(), release.wait(SECONDS)), contracts.Ping)
     client.publish(contracts.Ping(value="x"))
     assert inside.wait(SECONDS)
-    pressing = interrupting(lambda: client._client._closing is not None)
+    pressing = interrupting(lambda: client._client._ending.is_begun)
     with pytest.raises(KeyboardInterrupt):
         client.close()
     pressing.join(SECONDS)

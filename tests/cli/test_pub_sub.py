@@ -87,13 +87,19 @@ def test_sub_says_so_when_nothing_came_in_time(url):
     assert "try: is anybody publishing" in waited.stderr
 
 
-def test_sub_ends_when_the_bridge_does():
-    with bridge() as (serving, url), started("sub", "Ping", "--url", url) as subscriber:
+def test_sub_goes_on_when_the_bridge_is_back(tmp_path):
+    url = f"unix://{tmp_path}/s"
+    with started("sub", "Ping", "--count", "1", "-o", "json", "--url", url, command=None) as early:
+        assert early.wait(30) == 4  # the first connection has to be there
+    with bridge(listen=url) as (serving, _), started("sub", "Ping", "--count", "1", "--url", url) as subscriber:
         line_with(subscriber, "subscribed to")
         assert stop(serving) == 0
-        _, talk = subscriber.communicate(timeout=30)
-        assert subscriber.returncode == 4
-        assert "the connection to the bridge ended" in talk
+        line_with(subscriber, "the connection to the bridge is gone")
+        with bridge(listen=url):
+            line_with(subscriber, "connected again")
+            assert call("pub", "Ping", '{"value": "x"}', "--url", url).returncode == 0
+            assert subscriber.wait(30) == 0
+            assert subscriber.stdout.read() == 'Ping  value="x"\n'
 
 
 def test_ctrl_c_ends_sub_and_serve_without_a_traceback():

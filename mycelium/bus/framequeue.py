@@ -1,0 +1,133 @@
+"""Frames that wait in order: runs of them as they came, counted in messages and bytes, and in the ledger."""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from typing import final
+
+from mycelium.bus.ledger import Ledger
+from mycelium.wire.buffer import Batch
+
+__all__ = ["Cell", "FrameQueue"]
+
+
+@final
+class Cell:
+    """A run of frames that wait; under `latest` one frame, in whose place a newer one may be put.
+
+    Attributes:
+        batch: The frames.
+        slot: By what a newer message takes its place; None for one that stays.
+        is_held: Whether it waits outside the queue, for room.
+    """
+
+    __slots__ = ("batch", "is_held", "slot")
+
+    def __init__(self, batch: Batch, slot: Hashable = None) -> None:
+        self.batch = batch
+        self.slot = slot
+        self.is_held = False
+
+
+@final
+class FrameQueue:
+    """Cells in order.
+
+    Args:
+        ledger: Where the bytes are counted.
+
+    Attributes:
+        messages: How many wait.
+        bytes: Of their frames.
+        slots: Cells in whose place a newer message may be put, those that wait for room included.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.messages = self.bytes = 0
+        self.slots: dict[Hashable, Cell] = {}
+        self._ledger = ledger
+        self._cells: deque[Cell] = deque()
+
+    def __repr__(self) -> str:
+        return f"<FrameQueue of {self.messages} messages, {self.bytes} bytes>"
+
+    def __bool__(self) -> bool:
+        return bool(self._cells)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (cell.batch for cell in self._cells)
+
+    @property
+    def head(self) -> Batch:
+        """The oldest run."""
+        return self._cells[0].batch
+
+    def append(self, cell: Cell) -> None:
+        """Put a run at the end."""
+        batch = cell.batch
+        self._ledger.hold(batch.data)
+        self._cells.append(cell)
+        if cell.slot is not None:
+            self.slots[cell.slot] = cell
+        self.messages += len(batch)
+        self.bytes += batch.size
+
+    def shorten(self, count: int) -> Batch:
+        """Take so many messages from the oldest run."""
+        cell = self._cells[0]
+        batch = cell.batch
+        taken = batch if count == len(batch) else batch.part(0, count)
+        self.messages -= count
+        self.bytes -= taken.size
+        if count == len(batch):
+            self._cells.popleft()
+            self.slots.pop(cell.slot, None)
+            self._ledger.release(batch.data)
+        else:
+            cell.batch = batch.part(count, len(batch))
+        return taken
+
+    def swap(self, cell: Cell, frame: Batch) -> int:
+        """Put a newer message in the place of an older one; by how many bytes it is larger."""
+        older, cell.batch = cell.batch, frame
+        self._ledger.hold(frame.data)
+        self._ledger.release(older.data)
+        grown = frame.size - older.size
+        if not cell.is_held:
+            self.bytes += grown
+        return grown
+
+    def keep(self, fits: Callable[[int], bool]) -> int:
+        """Leave out types that do not fit any more; how many messages that were."""
+        before = self.messages
+        cells, self._cells = self._cells, deque()
+        self.messages = self.bytes = 0
+        for cell in cells:
+            self.slots.pop(cell.slot, None)
+            for part in _fitting(cell.batch, fits):
+                self.append(Cell(part.compact(), cell.slot))
+            self._ledger.release(cell.batch.data)
+        return before - self.messages
+
+    def excess(self, limit: int, limit_bytes: int) -> int:
+        """How many messages of the oldest run are too many; one message is never too many, however large."""
+        over = self.messages - limit
+        over_bytes = self.bytes - limit_bytes
+        if over <= 0 and over_bytes <= 0:
+            return 0
+        oldest = self.head
+        if over_bytes > 0:
+            over = max(over, bisect_left(oldest.bounds, oldest.bounds[0] + over_bytes))
+        return min(over, len(oldest), self.messages - 1)
+
+
+def _fitting(batch: Batch, fits: Callable[[int], bool]) -> Iterator[Batch]:
+    """Runs of the messages whose type still fits."""
+    start = 0
+    for index, type_id in enumerate(batch.type_ids):
+        if not fits(type_id):
+            if start < index:
+                yield batch.part(start, index)
+            start = index + 1
+    if start < len(batch):
+        yield batch.part(start, len(batch))

@@ -1,0 +1,453 @@
+"""Both queues under all six lag policies against one model: a plain list, the law, and the order kept."""
+
+from collections import Counter
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from peers import batch_of
+
+import mycelium
+from mycelium.bus.delivery import Delivery
+from mycelium.bus.holds import Hold
+from mycelium.bus.keys import key_of
+from mycelium.bus.lag import DropReason, Lag
+from mycelium.bus.ledger import Ledger
+from mycelium.bus.localqueue import LocalQueue
+from mycelium.bus.outbox import Outbox
+from mycelium.wire.frames import HEADER
+
+CONTRACTS = mycelium.load("""
+messages:
+  Tick: {tlv_type: 1000, key: id, fields: {id: {type: u8}, number: {type: u32}, pad: {type: bytes}}}
+  Tock: {tlv_type: 1001, fields: {id: {type: u8}, number: {type: u32}, pad: {type: bytes}}}
+""")
+TYPES = [CONTRACTS.Tick, CONTRACTS.Tock]
+FOREVER = float("inf")
+
+
+class Item:
+    """A message of the model."""
+
+    def __init__(self, message, lag, size):
+        self.message, self.lag, self.size = message, lag, size
+        self.type_id = message.TYPE_ID
+        self.slot = (message.TYPE_ID, key_of(message)) if lag is Lag.LATEST else None
+        self.hold = None
+        self.deadline = None
+
+    def __repr__(self):
+        return f"{self.message.number}{self.lag.word[0]}"
+
+
+class Model:
+    """What a queue should do, in the plainest words: everything that waits is one list, held ones at its end."""
+
+    def __init__(self, limit, limit_bytes):
+        self.limit, self.limit_bytes = limit, limit_bytes
+        self.queue, self.held = [], []
+        self.matched = self.delivered = self.out = 0
+        self.dropped = Counter()
+        self.untold = Counter()
+        self.slow = False
+        self.told = []
+
+    def lose(self, item, reason):
+        self.dropped[reason.reason] += 1
+        self.untold[item.type_id, reason] += 1
+
+    def room(self, item):
+        return not self.queue or (
+            len(self.queue) < self.limit and sum(one.size for one in self.queue) + item.size <= self.limit_bytes
+        )
+
+    def over(self):
+        return len(self.queue) > 1 and (
+            len(self.queue) > self.limit or sum(one.size for one in self.queue) > self.limit_bytes
+        )
+
+    def overflow(self):
+        if not self.slow:
+            self.slow = True
+            self.told.append("slow")
+
+    def trim(self, *, quietly=False):
+        while self.over():
+            if not quietly:
+                self.overflow()
+            self.lose(self.queue.pop(0), DropReason.DROPPED_OLDEST)
+
+    def settle(self):
+        while self.held and self.room(self.held[0]):
+            self.queue.append(self.held.pop(0))
+        if self.slow and not self.queue:
+            self.slow = False
+            self.told.append("recovered")
+
+    def put(self, item, deadline):
+        """None for taken, a reason, or "held"."""
+        self.matched += 1
+        if item.slot is not None:
+            for waiting in (self.queue, self.held):
+                for index, older in enumerate(waiting):
+                    if older.slot == item.slot:
+                        self.lose(older, DropReason.CONFLATED)
+                        waiting[index] = item
+                        item.hold = older.hold
+                        self.trim()
+                        return None
+        if not self.held and self.room(item):
+            self.queue.append(item)
+            return None
+        self.overflow()
+        return self.full(item, deadline)
+
+    def full(self, item, deadline):
+        if item.lag in (Lag.DROP_OLDEST, Lag.LATEST):
+            if self.held:
+                self.lose(self.queue.pop(0), DropReason.DROPPED_OLDEST)
+                self.held.append(item)
+                self.settle()
+            else:
+                self.queue.append(item)
+                self.trim()
+            return None
+        if item.lag is Lag.BLOCK and deadline is not None:
+            item.deadline = deadline
+            self.held.append(item)
+            return "held"
+        reason = {
+            Lag.DROP_NEWEST: DropReason.DROPPED_NEWEST,
+            Lag.BLOCK: DropReason.REJECTED,
+            Lag.REJECT: DropReason.REJECTED,
+            Lag.DISCONNECT: DropReason.DISCONNECTED,
+        }[item.lag]
+        self.lose(item, reason)
+        return reason
+
+    def give_up(self, items, reason):
+        for item in items:
+            if item in self.held:
+                self.held.remove(item)
+                self.lose(item, reason)
+                if reason is DropReason.BLOCK_TIMEOUT:
+                    self.settle()
+
+    @property
+    def waiting(self):
+        return [*self.queue, *self.held]
+
+
+class Policies(RuleBasedStateMachine):
+    """What both queues have in common."""
+
+    holds = Bundle("holds")
+    limit_bytes = 1 << 40
+
+    def __init__(self):
+        super().__init__()
+        self.numbers = iter(range(1 << 30))
+        self.given = []
+        self.told = []
+        self.model = Model(4, self.limit_bytes)
+        self.decisions = Counter()
+
+    def decided(self, hold):
+        self.decisions[hold] += 1
+
+    @rule(
+        target=holds,
+        type_=st.sampled_from(TYPES),
+        key=st.integers(0, 2),
+        pad=st.integers(0, 30),
+        lag=st.sampled_from(Lag),
+        deadline=st.none() | st.integers(1, 50),
+    )
+    def put(self, type_, key, pad, lag, deadline):
+        item = Item(type_(key, next(self.numbers), bytes(pad)), lag, self.size_of(pad))
+        wanted = self.model.put(item, deadline)
+        got = self.offer(item, deadline)
+        if wanted == "held":
+            assert isinstance(got, Hold)
+            assert not got.is_decided
+            item.hold = got
+            got.when_decided(lambda: self.decided(got))
+        else:
+            assert got == wanted
+        return item
+
+    @rule(item=consumes(holds))
+    def give_up_one(self, item):
+        if item.hold is not None and item.hold.deadline != FOREVER:
+            self.model.give_up([item], DropReason.BLOCK_TIMEOUT)
+            item.hold.give_up()
+            assert item.hold.is_decided
+
+    def removed(self, item):
+        self.model.queue.remove(item)
+        self.given.append(item)
+
+    @invariant()
+    def the_law_holds_and_every_counter_is_exact(self):
+        model, losses = self.model, self.losses
+        assert losses.by_reason == model.dropped
+        assert model.matched == model.delivered + model.out + model.dropped.total() + len(model.waiting)
+        assert self.told == model.told
+
+    @invariant()
+    def at_most_one_of_a_key_waits_under_latest(self):
+        slots = [one.slot for one in self.model.waiting if one.slot is not None]
+        assert len(slots) == len(set(slots))
+
+    @invariant()
+    def order_is_that_of_publication_but_for_conflation(self):
+        plain = [one.message.number for one in [*self.given, *self.model.waiting] if one.slot is None]
+        assert plain == sorted(plain)
+
+    @invariant()
+    def whoever_waited_is_told_once(self):
+        assert all(count == 1 for count in self.decisions.values())
+        assert not any(one.hold.is_decided for one in self.model.held if one.deadline is not None)
+
+    @precondition(lambda self: self.model.untold)
+    @rule()
+    def tell(self):
+        told = self.losses.take_untold()
+        assert {(type_id, reason): count for type_id, reason, count in told} == self.model.untold
+        assert self.losses.take_untold() == []
+        self.model.untold.clear()
+
+
+class LocalPolicies(Policies):
+    def __init__(self):
+        super().__init__()
+        self.queue = LocalQueue(4, lambda: self.told.append("slow" if self.queue.is_slow else "recovered"))
+        self.done = Counter()
+
+    losses = property(lambda self: self.queue.losses)
+
+    def size_of(self, _):
+        return 1
+
+    def offer(self, item, deadline):
+        number = item.message.number
+        return self.queue.put(item.message, Delivery(), lambda: self.finish(number), item.lag, deadline)
+
+    def finish(self, number):
+        self.done[number] += 1
+
+    def took(self, entry):
+        item = next(one for one in self.model.queue if one.message is entry.message)
+        self.removed(item)
+        entry.done()
+        self.model.delivered += 1
+        self.model.settle()
+        return item
+
+    @rule()
+    def pop(self):
+        head = self.model.queue[0] if self.model.queue else None
+        entry = self.queue.pop()
+        if head is None:
+            assert entry is None
+        else:
+            assert self.took(entry) is head
+
+    @rule(busy=st.sets(st.integers(0, 2)))
+    def pop_free(self, busy):
+        """A message without a key is never in anybody's way."""
+        lanes = {(1000, (key,)): 1 for key in busy}
+        free = [one for one in self.model.queue if one.type_id == 1001 or one.message.id not in busy]
+        entry = self.queue.pop_free(lanes)
+        if not free:
+            assert entry is None
+            return
+        assert entry.message is free[0].message
+        item = next(one for one in self.model.queue if one.message is entry.message)
+        self.model.queue.remove(item)
+        entry.done()
+        self.model.delivered += 1
+        self.model.settle()
+
+    @rule(now=st.integers(0, 50))
+    def expire(self, now):
+        late = [one for one in self.model.held if one.deadline is not None and one.deadline <= now]
+        self.model.give_up(late, DropReason.BLOCK_TIMEOUT)
+        self.queue.expire(now)
+
+    @invariant()
+    def every_message_is_done_with_once(self):
+        assert set(self.done.values()) <= {1}
+        assert len(self.done) == self.model.delivered + self.model.dropped.total()
+        assert len(self.queue) == len(self.model.waiting)
+        assert self.queue.holding == bool(self.model.held)
+
+    def teardown(self):
+        self.queue.clear(DropReason.DISCONNECTED)
+        assert len(self.queue) == 0
+        assert len(self.done) == self.model.matched
+
+
+class RemotePolicies(Policies):
+    limit_bytes = 120
+
+    def __init__(self):
+        super().__init__()
+        self.ledger = Ledger(1 << 30)
+        self.outbox = Outbox(
+            4,
+            3,
+            self.limit_bytes,
+            self.ledger,
+            lambda: self.told.append("slow" if self.outbox.is_slow else "recovered"),
+        )
+        self.credit = 3
+        self.backlog = []
+
+    losses = property(lambda self: self.outbox.losses)
+
+    def size_of(self, pad):
+        return HEADER.size + len(TYPES[0](0, 0, bytes(pad)).to_bytes())
+
+    def offer(self, item, deadline):
+        frame = batch_of((item.type_id, item.message.to_bytes()))
+        slot = (item.type_id, key_of(item.message))
+        return self.outbox.put_one(frame, item.lag, slot, deadline)
+
+    @precondition(lambda self: not self.model.held)
+    @rule(pads=st.lists(st.integers(0, 30), min_size=1, max_size=7))
+    def put_a_run(self, pads):
+        """What frames under `drop_oldest` come as."""
+        items = [
+            Item(TYPES[pad % 2](0, next(self.numbers), bytes(pad)), Lag.DROP_OLDEST, self.size_of(pad)) for pad in pads
+        ]
+        self.outbox.put(batch_of(*((one.type_id, one.message.to_bytes()) for one in items)))
+        self.model.matched += len(items)
+        self.model.queue += items
+        self.model.trim()
+
+    def check_taken(self, batch, expected):
+        got = [batch.payload(index) for index in range(len(batch))]
+        assert got == [one.message.to_bytes() for one in expected]
+
+    @rule(most=st.integers(1, 300))
+    def take(self, most):
+        batch = self.outbox.take(most)
+        if self.backlog and self.credit != 0:
+            item = self.backlog.pop(0)
+            self.check_taken(batch, [item])
+            self.model.matched += 1
+        elif self.credit == 0 or not self.model.queue:
+            assert batch is None
+            return
+        else:
+            items = self.model.queue[: len(batch)]
+            self.check_taken(batch, items)
+            assert batch.size <= most or len(batch) == 1
+            for item in items:
+                self.removed(item)
+            self.model.settle()
+        if self.credit is None:
+            self.model.delivered += len(batch)
+        else:
+            assert len(batch) <= self.credit
+            self.credit -= len(batch)
+            self.model.out += len(batch)
+
+    @rule(messages=st.integers(0, 8))
+    def give_credit(self, messages):
+        self.outbox.add_credit(messages)
+        if self.credit is not None:
+            given = min(messages, self.model.out)
+            self.credit += given
+            self.model.out -= given
+            self.model.delivered += given
+
+    @rule(pads=st.lists(st.integers(0, 30), max_size=3))
+    def remember(self, pads):
+        """Last values wait outside the queue."""
+        items = [Item(TYPES[0](pad % 3, pad, bytes(pad)), Lag.DROP_OLDEST, self.size_of(pad)) for pad in pads]
+        self.outbox.remember([batch_of((one.type_id, one.message.to_bytes())) for one in items])
+        self.backlog += items
+
+    @rule(
+        limit=st.integers(1, 6),
+        window=st.none() | st.integers(1, 5),
+        types=st.sets(st.sampled_from([1000, 1001]), min_size=1),
+    )
+    def replace(self, limit, window, types):
+        self.outbox.replace(limit, window, types.__contains__)
+        model = self.model
+        model.limit = limit
+        if window is None:
+            model.delivered += model.out
+            model.out = 0
+        self.credit = None if window is None else max(0, window - model.out)
+        self.backlog = [one for one in self.backlog if one.type_id in types]
+        model.give_up([one for one in model.held if one.type_id not in types], DropReason.DISCONNECTED)
+        kept = [one for one in model.queue if one.type_id in types]
+        if len(kept) < len(model.queue):
+            model.dropped["disconnected"] += len(model.queue) - len(kept)
+        model.queue = kept
+        model.trim(quietly=True)
+        model.settle()
+
+    @rule(most=st.integers(1, 100))
+    def relieve(self, most):
+        before = self.outbox.queued
+        self.outbox.relieve(most)
+        gone = before - self.outbox.queued
+        model = self.model
+        assert bool(gone) == bool(model.queue)
+        lost, model.queue = model.queue[:gone], model.queue[gone:]
+        assert sum(one.size for one in lost[:-1]) < most
+        for one in lost:
+            model.lose(one, DropReason.MEMORY)
+        if lost:
+            model.settle()
+
+    @precondition(lambda self: len(self.given) > 3)
+    @rule(handled=st.booleans())
+    def clear(self, handled):
+        self.outbox.clear(DropReason.DISCONNECTED, handled=handled)
+        model = self.model
+        model.give_up(list(model.held), DropReason.DISCONNECTED)
+        for one in model.queue:
+            model.lose(one, DropReason.DISCONNECTED)
+        model.queue, self.backlog = [], []
+        if handled:
+            model.delivered += model.out
+        elif model.out:
+            model.dropped["disconnected"] += model.out
+        model.out = 0
+        model.settle()
+        assert self.ledger.used == 0
+
+    @invariant()
+    def counters_and_bytes_are_exact(self):
+        stats, model = self.outbox.stats(), self.model
+        assert stats.balanced
+        assert (stats.matched, stats.delivered, stats.in_flight) == (model.matched, model.delivered, model.out)
+        assert stats.queued == len(model.waiting)
+        assert self.outbox.queued_bytes == sum(one.size for one in model.waiting)
+        assert self.outbox.remembered == len(self.backlog)
+        assert self.outbox.ready == (self.credit != 0 and bool(model.queue or self.backlog))
+        sendable = [*self.backlog, *model.queue][: self.credit]
+        assert self.outbox.sendable_bytes == sum(one.size for one in sendable)
+
+    @invariant()
+    def the_ledger_counts_each_chunk_once(self):
+        outbox = self.outbox
+        held = (cell.batch for cell in outbox._holds)
+        chunks = {id(one.data): len(one.data) for one in (*outbox._backlog, *outbox._queue, *held)}
+        assert self.ledger.used == sum(chunks.values())
+
+    def teardown(self):
+        self.outbox.clear(DropReason.DISCONNECTED, handled=False)
+        assert (self.ledger.used, self.outbox.queued, self.outbox.queued_bytes) == (0, 0, 0)
+
+
+LocalPolicies.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+RemotePolicies.TestCase.settings = settings(max_examples=160, stateful_step_count=40, deadline=None)
+TestALocalQueue = LocalPolicies.TestCase
+TestAnOutbox = RemotePolicies.TestCase
