@@ -198,7 +198,7 @@ class Conversation:
         try:
             while not self.lost.done():
                 await asyncio.wait([self.lost], timeout=_TICK_SECONDS)
-                if self.is_open:
+                if link.is_open:
                     self._look_at_clock(link)
                     self._listener.on_tick()
         except asyncio.CancelledError:
@@ -213,7 +213,8 @@ class Conversation:
     def _look_at_clock(self, link: Link) -> None:
         match link.look_at_clock():
             case Due.PING:
-                self._say(self._core.Ping(nonce=0))
+                if not self._parting:  # after a Goodbye nothing may be asked, but the bridge may still be lost
+                    self._say(self._core.Ping(nonce=0))
             case Due.DEAD:
                 link.abort("nothing heard for three heartbeats")
             case Due.NOTHING:
@@ -255,12 +256,12 @@ class Conversation:
         refused = refusal(error.code, error.message)
         if error.request is not None and self._requests.refuse(error.request, refused):
             return
+        if is_fatal(error) and self._link is not None:
+            self._link.close(str(refused))  # first: whoever is told may want to say something
         if self.welcome is None and not self._opening.done():
             self._opening.set_exception(refused)
         else:
             self._listener.on_notice(error)
-        if is_fatal(error) and self._link is not None:
-            self._link.close(str(refused))
 
     def _on_ack(self, ack: Any) -> None:
         self._requests.answer(ack.request)

@@ -128,7 +128,8 @@ class Lifeline:
         if self.epoch == 0:
             self.is_leaving = True
         if self.epoch == 0 and self._deadline is not None:
-            self._deadline.reschedule(asyncio.get_running_loop().time())
+            with contextlib.suppress(RuntimeError):  # it has expired just now
+                self._deadline.reschedule(asyncio.get_running_loop().time())
 
     async def joined(self) -> Conversation:
         """Wait for the connection, if it is being made again.

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, final
 
 from mycelium.bus.catalog import Catalog
+from mycelium.bus.holds import Hold
 from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.limits import Limits
 from mycelium.bus.localqueue import Outcome
@@ -123,9 +124,16 @@ class RemoteSubscription:
         slot = catalog.slot(type_id, frame.payload(0)) if lag is Lag.LATEST else None
         outcome = self.outbox.put_one(frame, lag, slot, deadline)
         self.owner.changed(self)
-        if outcome is DropReason.DISCONNECTED:
+        if isinstance(outcome, Hold):
+            outcome.when_decided(self._decided)
+        elif outcome is DropReason.DISCONNECTED:
             self.owner.give_up(self)
         return outcome
+
+    def _decided(self) -> None:
+        """A message has room now, or was given up, of which the client is to be told."""
+        if not self.has_ended:
+            self.owner.changed(self)
 
     def relieve(self, most_bytes: int) -> None:
         """Lose the oldest messages because memory is short."""
