@@ -528,6 +528,29 @@ async def test_the_bridges_own_process_asks_as_session_0_and_answers_clients(typ
         assert Metadata.from_tags(_tags(types, got)) == Metadata(correlation=ID, deliver_to=asking.session)
 
 
+async def test_handlers_of_the_process_that_answer_too_late_or_nobody_are_counted(types):
+    async with pair(types) as (bus, bridge, asking, leaving):
+        gates = {1: asyncio.Event(), 2: asyncio.Event()}
+
+        async def answer(ask, delivery: mycelium.Delivery):
+            await gates[ask.number].wait()
+            await delivery.reply(types.Answer(ask.number))
+
+        for _ in range(2):
+            await bus.subscribe(answer, types.Ask, concurrency=2)
+        asking.send(frame(types.Ask(1), correlation=ID, reply_to=asking.session))
+        leaving.send(frame(types.Ask(2), correlation=ID, reply_to=leaving.session))
+        assert (await asking.barrier(), await leaving.barrier()) == ([], [])
+        gates[1].set()
+        assert plain(types, [await asking.next()]) == [1]
+        assert await asking.barrier() == []
+        await leaving.close()
+        await until(lambda: len(bridge.sessions) == 1)
+        gates[2].set()
+        await until(lambda: counters(bus) == (4, 4, {}, 0, 0))
+        assert (bus.stats().replies, bus.stats().replies_dropped) == (1, {"late": 1, "disconnected": 2})
+
+
 async def test_a_reply_passes_no_queue_and_no_credit(types):
     async with pair(types) as (bus, _, asking, answering):
         await answering.subscribe(1, [1004])
@@ -575,6 +598,17 @@ async def test_p30_a_client_with_no_echo_gets_others_messages_only(types):
         publisher.send(frame(types.Job(2)))
         assert plain(types, [await one.next()]) == [2]
         assert plain(types, [*await publisher.barrier(), *await publisher.barrier()]) == [1, 2]
+
+
+async def test_p30_a_member_of_a_group_with_no_echo_leaves_its_own_messages_to_the_others(types):
+    async with pair(types) as (_, _, one, two):
+        await one.subscribe(1, [1000], group="g", no_echo=True)
+        one.send(CORE.Confirm(enabled=True), frame(types.Job(1)))
+        assert await one.barrier() == [receipt(1, 1, 0, 0)]
+        await two.subscribe(1, [1000], group="g")
+        one.send(*(frame(types.Job(number)) for number in (2, 3)))
+        assert plain(types, await one.barrier()) == [receipt(2, 3, 1, 1)]
+        assert plain(types, await two.barrier()) == [2, 3]
 
 
 # --- memory ---
