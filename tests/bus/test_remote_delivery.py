@@ -954,7 +954,6 @@ async def test_p50_a_large_message_for_thousands_is_one_buffer(types):
         for peer in peers:
             await peer.next()
         before = resident()
-        for number in range(20):
-            bus.publish_nowait(types.Job(number, bytes(48 * 1024)))
+        bus.publish_nowait(types.Job(1, bytes(48 * 1024)))  # copies would be 250 MB
         assert resident() - before <= before * 0.1
-        assert len(streams) * 21 + len(peers) * 21 == bus.stats().matched
+        assert len(streams) * 2 + len(peers) * 2 == bus.stats().matched
