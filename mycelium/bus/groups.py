@@ -1,5 +1,6 @@
 """Subscriptions that share their messages: of those with the same group, one gets each message."""
 
+import itertools
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, final
 
@@ -26,11 +27,16 @@ T = TypeVar("T", bound=Member)
 
 @final
 class Turns(Generic[T]):
-    """The members of one group that want one type. The next is who has least to do; among equals they take turns."""
+    """The members of one group that want one type. The next is who has least to do; among equals they take turns.
 
-    def __init__(self, members: tuple[T, ...]) -> None:
+    Args:
+        members: At least one.
+        first: Whose turn it is at first.
+    """
+
+    def __init__(self, members: tuple[T, ...], first: int = 0) -> None:
         self._members = members
-        self._next = 0
+        self._next = first % len(members)
 
     def __repr__(self) -> str:
         return f"<Turns of {len(self._members)}>"
@@ -59,6 +65,7 @@ class Groups(Generic[T]):
     def __init__(self) -> None:
         self._members: dict[str, dict[T, None]] = {}
         self._turns: dict[int, tuple[Turns[T], ...]] = {}
+        self._firsts = itertools.count()
 
     def __repr__(self) -> str:
         return f"<Groups {sorted(self._members)}>"
@@ -88,5 +95,6 @@ class Groups(Generic[T]):
         turns = self._turns.get(type_id)
         if turns is None:
             wanting = (tuple(one for one in members if one.wants(type_id)) for members in self._members.values())
-            turns = self._turns[type_id] = tuple(Turns(members) for members in wanting if members)
+            first = next(self._firsts)  # whoever comes or goes, nobody is always the first
+            turns = self._turns[type_id] = tuple(Turns(members, first) for members in wanting if members)
         return turns

@@ -109,10 +109,6 @@ class LocalQueue:
                 return self._taken(entry)
         return None
 
-    def expire(self, now: float) -> None:
-        """Give up what has waited for room for too long."""
-        self._holds.expire(now)
-
     @property
     def holding(self) -> bool:
         """Whether messages wait for room."""

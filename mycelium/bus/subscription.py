@@ -227,11 +227,6 @@ class LocalSubscription:
         """Whether a publisher would have to wait for room."""
         return len(self._queue) >= self._queue.limit
 
-    def expire(self, now: float) -> bool:
-        """Give up what has waited for room for too long; whether more waits."""
-        self._queue.expire(now)
-        return self._queue.holding
-
     # --- the end ---
 
     async def unsubscribe(self) -> None:
