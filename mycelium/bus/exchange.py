@@ -94,7 +94,9 @@ class Exchange:
     ) -> None:
         self.contracts = contracts
         self.tell = tell
-        self.groups: Groups[Any] = Groups()
+        self._needs: dict[int, bool] = {}
+        """What `_needs_frame` has found out."""
+        self.groups: Groups[Any] = Groups(on_change=self._needs.clear)
         self.router = Router(self.groups)
         self.dispatcher = Dispatcher(self.groups)
         self.publisher = Publisher(contracts)
@@ -121,6 +123,7 @@ class Exchange:
         """What the newest generation says of each message."""
         if self._catalog.registry is not self.contracts.registry:
             self._catalog = Catalog(self.contracts.registry)
+            self._needs.clear()
         return self._catalog
 
     def name_of(self, type_id: int) -> str:
@@ -159,39 +162,49 @@ class Exchange:
             entry.codec.check(message)
         if publisher.guard.fields:
             publisher.guard.check(message)
-        return self._turnstile.run(self._deliver, message, entry, frame, deadline, ask) or _QUEUED
+        published: Published | None
+        if frame is None and not self._turnstile.is_busy:
+            published = self._turnstile.run(self._deliver_here, entry.message.type_id, message, deadline, ask)
+        else:
+            published = self._turnstile.run(self._deliver, message, entry, frame, deadline, ask)
+        return published or _QUEUED
 
     def _needs_frame(self, type_id: int) -> bool:
-        if self.router.takers(type_id) or type_id in self.catalog.retained:
-            return True
-        return bool(self.groups) and bool(self.groups.of(type_id))
+        """Whether somebody but handlers of this process cares for a type; remembered until somebody comes or goes."""
+        needs = self._needs.get(type_id)
+        if needs is None or self._catalog.registry is not self.contracts.registry:
+            wanted = bool(self.router.takers(type_id)) or bool(self.groups.of(type_id))
+            needs = self._needs[type_id] = wanted or type_id in self.catalog.retained
+        return needs
 
     def _frame(self, message: Message, entry: Entry[Codec], ask: bytes | None) -> bytes:
         extra = None if ask is None else Metadata(correlation=ask, reply_to=BRIDGE)
         return self.publisher.encode(message, entry, extra)
 
+    def _deliver_here(self, type_id: int, message: Message, deadline: float | None, ask: bytes | None) -> Published:
+        """Hand a message to handlers of this process."""
+        self.published += 1
+        return self.dispatcher.offer(type_id, message, self._delivery(type_id, ask), deadline)
+
     def _deliver(
         self, message: Message, entry: Entry[Codec], frame: bytes | None, deadline: float | None, ask: bytes | None
     ) -> Published:
         """Hand a message on; it has a frame if somebody wanted that when it was published."""
-        self.published += 1
         type_id = entry.message.type_id
-        matched = self.dispatcher.count(type_id)
-        troubles: list[Trouble] = []
-        delivery = self._delivery(type_id, ask)
-        if frame is not None or self._needs_frame(type_id):
-            if frame is None:  # they came while it waited
-                frame = self._frame(message, entry, ask)
-            batch = Batch(frame, [type_id], [0, len(frame)])
-            matched += _offer(self.router.takers(type_id), batch, deadline, troubles)
-            if type_id in self.catalog.retained:
-                plain = batch if ask is None else _batch(self._frame(message, entry, None), type_id)
-                self._retain(message, plain, own=True)
-            parcel = _Parcel(batch, message, delivery, deadline)
-            matched += self._offer_to_groups(parcel, _is_echoless, troubles)
-            self._relieve()
-        troubles += self.dispatcher.deliver(type_id, message, delivery, None, deadline, own=True)
-        return matched, troubles
+        if frame is None and self._needs_frame(type_id):  # they came while it waited
+            frame = self._frame(message, entry, ask)
+        if frame is None:
+            return self._deliver_here(type_id, message, deadline, ask)
+        batch, troubles = _batch(frame, type_id), list[Trouble]()
+        matched = _offer(self.router.takers(type_id), batch, deadline, troubles)
+        if type_id in self.catalog.retained:
+            plain = batch if ask is None else _batch(self._frame(message, entry, None), type_id)
+            self._retain(message, plain, own=True)
+        parcel = _Parcel(batch, message, self._delivery(type_id, ask), deadline)
+        matched += self._offer_to_groups(parcel, _is_echoless, troubles)
+        self._relieve()
+        here, more = self._deliver_here(type_id, message, deadline, ask)
+        return matched + here, troubles + more
 
     def _delivery(self, type_id: int, ask: bytes | None) -> Delivery:
         if ask is None and not self.dispatcher.is_curious(type_id):

@@ -60,9 +60,14 @@ class Turns(Generic[T]):
 
 @final
 class Groups(Generic[T]):
-    """The grouped subscriptions of a bus, or of a client."""
+    """The grouped subscriptions of a bus, or of a client.
 
-    def __init__(self) -> None:
+    Args:
+        on_change: Called when a turn may be another's.
+    """
+
+    def __init__(self, on_change: Callable[[], object] = lambda: None) -> None:
+        self._on_change = on_change
         self._members: dict[str, dict[T, None]] = {}
         self._turns: dict[int, tuple[Turns[T], ...]] = {}
         self._firsts = itertools.count()
@@ -76,7 +81,7 @@ class Groups(Generic[T]):
     def add(self, member: T) -> None:
         """From now on it has its turns."""
         self._members.setdefault(member.group or "", {})[member] = None
-        self._turns.clear()
+        self.changed()
 
     def remove(self, member: T) -> None:
         """From now on it has none."""
@@ -84,11 +89,12 @@ class Groups(Generic[T]):
         members.pop(member, None)
         if not members:
             self._members.pop(member.group or "", None)
-        self._turns.clear()
+        self.changed()
 
     def changed(self) -> None:
-        """A member wants other types than before."""
+        """Somebody wants other types than before."""
         self._turns.clear()
+        self._on_change()
 
     def of(self, type_id: int) -> tuple[Turns[T], ...]:
         """The turns of each group that has members for a type."""
