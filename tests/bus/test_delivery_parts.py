@@ -537,7 +537,7 @@ def test_a_publisher_that_is_gone_is_not_remembered_by_the_queues_it_waited_for(
     publisher.wait(hold)
     publisher.flow.end()
     publisher.wait(later)
-    assert not queue._when_low
+    assert not queue.listeners
     queue.look(0, 4)
     assert publisher.told == [(1000, True)]
     publisher.flow.expire(1)
