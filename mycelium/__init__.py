@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         WouldDeadlock,
     )
     from mycelium.bus.limits import Limits
+    from mycelium.bus.options import SubscribeOptions
     from mycelium.bus.receipt import Receipt
     from mycelium.bus.stats import BusStats, SubscriptionStats
     from mycelium.compat import Report, check_compatibility
@@ -90,6 +91,7 @@ _HOMES = {
         "WouldDeadlock",
     ],
     "mycelium.bus.limits": ["Limits"],
+    "mycelium.bus.options": ["SubscribeOptions"],
     "mycelium.bus.receipt": ["Receipt"],
     "mycelium.bus.stats": ["BusStats", "SubscriptionStats"],
     "mycelium.compat": ["Report", "check_compatibility"],
@@ -159,6 +161,7 @@ __all__ = [
     "Schema",
     "SchemaError",
     "SchemaMismatch",
+    "SubscribeOptions",
     "SubscriptionStats",
     "UnknownTypeError",
     "UsageError",

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -75,11 +76,24 @@ def test_one_program_answers_the_other(folder):
             request = shlex.split(line_of("$ mycelium req").removeprefix("$ mycelium"))
             asked = command_line(folder, *request, "--url", url)
             assert asked == 'Pong  value="re: ?"\n'
+            blocking = run(folder, "blocking.py", block("python", "# blocking.py").replace("localhost:7777", url))
+            assert blocking.splitlines() == ["re: without asyncio", "Ping(value='to myself')"]
+
+
+def test_the_worker_finishes_what_it_has_when_it_is_told_to_stop(folder):
+    with bridge(cwd=folder) as (_, url):
+        (folder / "worker.py").write_text(block("python", "# worker.py").replace("localhost:7777", url))
+        with started(cwd=folder, command=[sys.executable, "worker.py"]) as worker:
+            assert worker.stdout.readline() == "ready\n"
+            command_line(folder, "pub", "Ping", '{"value": "x"}', "--count", "20", "--confirm", "--url", url)
+            worker.send_signal(signal.SIGTERM)
+            out, talk = worker.communicate(timeout=30)
+            assert (worker.returncode, talk, out) == (0, "", "done: x\n" * 20)
 
 
 def test_the_bus_program_runs(folder):
     text = block("python", "bus = mycelium.MessageBus(")
-    text = text.replace("tcp://127.0.0.1:7777", "tcp://127.0.0.1:0").replace("/tmp/mycelium.sock", f"{folder}/bus.sock")
+    text = text.replace("/tmp/mycelium.sock", f"{folder}/bus.sock")
     lines = run(folder, "bus.py", text).splitlines()
     assert "Pong(value='re: x')" in lines
     assert lines[-1].endswith(f"'unix://{folder}/bus.sock']")

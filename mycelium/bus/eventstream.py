@@ -61,12 +61,15 @@ class EventStream(AsyncIterator[Event]):
             TimeoutError: None came within `timeout` seconds.
             StopAsyncIteration: There will be no more.
         """
-        async with asyncio.timeout(timeout):
-            while not self._events:
-                if self._closed:
-                    raise StopAsyncIteration
-                self._there.clear()
-                await self._there.wait()
+        try:
+            async with asyncio.timeout(timeout):
+                while not self._events:
+                    if self._closed:
+                        raise StopAsyncIteration
+                    self._there.clear()
+                    await self._there.wait()
+        except TimeoutError:
+            raise TimeoutError(f"no event came within {timeout or 0:g} s") from None
         return self._events.popleft()
 
     def put(self, event: Event) -> None:

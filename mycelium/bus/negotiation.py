@@ -61,7 +61,8 @@ def disagreements(client: Schema, bridge: Schema) -> tuple["Finding", ...]:
 def obstacles(client: Schema, bridge: Schema) -> list[str]:
     """Why a handshake between these contracts fails, a line each; empty where it does not."""
     if client.id != bridge.id:
-        return [f"schema id {client.id:#010x} is another protocol than the bridge's {bridge.id:#010x}"]
+        ids = f"schema id {client.id:#010x} is another protocol than the bridge's {bridge.id:#010x}"
+        return [f"{ids}; connect to the bridge of that protocol"]
     lines = []
     for older, newer, who in ((client, bridge, "the client's"), (bridge, client, "the bridge's")):
         if older.version < newer.min_compatible:

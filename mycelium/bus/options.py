@@ -1,7 +1,7 @@
 """What a subscriber may ask for beside its types."""
 
 from collections.abc import Callable
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Final, Literal, TypeAlias, TypedDict, Unpack
 
 from attrs import field, frozen
 
@@ -10,7 +10,15 @@ from mycelium.bus.lag import Lag
 from mycelium.events import Gap
 from mycelium.schema.classes import Message
 
-__all__ = ["DEFAULT_BLOCK_SECONDS", "DEFAULT_QUEUE", "DEFAULT_WINDOW", "Options", "SubscribeOptions", "options_of"]
+__all__ = [
+    "DEFAULT_BLOCK_SECONDS",
+    "DEFAULT_QUEUE",
+    "DEFAULT_WINDOW",
+    "LagWord",
+    "Options",
+    "SubscribeOptions",
+    "options_of",
+]
 
 DEFAULT_QUEUE: Final = 8192
 """Messages that wait for a subscriber before the lag policy acts."""
@@ -20,10 +28,13 @@ DEFAULT_BLOCK_SECONDS: Final = 5.0
 """How long a publisher waits under `block`."""
 
 
+LagWord: TypeAlias = Literal["drop_oldest", "drop_newest", "latest", "block", "reject", "disconnect"]
+
+
 class SubscribeOptions(TypedDict, total=False):
     """Keyword arguments of `subscribe` and `messages`, the same on a bus and on a client."""
 
-    on_lag: str | None
+    on_lag: LagWord | None
     """When the queue is full: `drop_oldest`, `drop_newest`, `latest`, `block`, `reject` or `disconnect`; None for what
     the contract of each message says, else `drop_oldest`."""
     queue: int | None
@@ -76,9 +87,16 @@ def options_of(**given: Unpack[SubscribeOptions]) -> Options:
         values["on_lag"] = Lag.of(values["on_lag"])
     if values.get("group") == "":
         raise UsageError("a group needs a name; leave it out for none")
+    for name in ("on_gap", "on_error"):
+        if values.get(name) is not None and not callable(values[name]):
+            raise UsageError(f"{name}={values[name]!r} cannot be called; give a plain function")
     return Options(**values)
 
 
 def _check_size(name: str, size: object) -> None:
-    if size is not None and (not isinstance(size, int) or size < 1):
+    if size is None:
+        return
+    if not isinstance(size, int) or isinstance(size, bool):
+        raise UsageError(f"{name} is a number of messages, not {size!r}; give an int from 1 on")
+    if size < 1:
         raise UsageError(f"a {name} of {size} messages lets none through; give at least 1")

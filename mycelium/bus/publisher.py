@@ -12,7 +12,7 @@ from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry, Registry
 from mycelium.wire.codec import Codec
-from mycelium.wire.errors import EncodeError
+from mycelium.wire.errors import EncodeError, shorten
 from mycelium.wire.frames import HARD_MAX_PAYLOAD, encode_frame
 from mycelium.wire.metadata import Metadata
 
@@ -56,8 +56,15 @@ class Publisher:
             self._keep_up(registry)
         entry: Entry[Codec] | None = getattr(type(message), "__mycelium__", None)
         if entry is None or registry.by_id.get(entry.message.type_id) is not entry:
-            raise UsageError(f"{message!r} is not of {self.contracts!r}; {_REMEDY}")
+            raise UsageError(self._not_ours(message))
         return entry
+
+    def _not_ours(self, message: object) -> str:
+        if isinstance(message, type) and issubclass(message, Message):
+            return f"{message.__name__} is a class; publish a message of it, {message.__name__}(…)"
+        if not isinstance(message, Message):
+            return f"{shorten(repr(message))} is no message; construct one from the contracts"
+        return f"{message!r} is not of {self.contracts!r}; {_REMEDY}"
 
     @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:

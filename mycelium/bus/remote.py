@@ -208,7 +208,7 @@ class RemoteSubscriptions:
         Returns:
             The subscription, and how many last values were waiting for it before.
         """
-        limit = min(wish.queue or self._limits.queue, self._limits.queue)
+        limit = wish.queue or self._limits.queue
         type_ids = frozenset(wish.type_ids)
         replaced = self._remove(wish.subscription)
         before = 0 if replaced is None else replaced.outbox.remembered
@@ -347,6 +347,8 @@ class RemoteSubscriptions:
             return ErrorCode.PROTOCOL, f"no lag policy has the number {wish.on_lag}; there are 0 to {max(_POLICIES)}"
         if wish.group == "":
             return ErrorCode.PROTOCOL, "a group without a name; leave it out for none"
+        if (wish.queue or 0) > self._limits.queue:
+            return ErrorCode.LIMIT, f"a queue of {wish.queue} messages; this bridge allows {self._limits.queue}"
         if wish.window == 0 or wish.queue == 0:
             return ErrorCode.PROTOCOL, "a window or queue of 0 messages delivers nothing; leave it out for the default"
         return None

@@ -52,6 +52,7 @@ class Awaited:
             TimeoutError: No reply came in time.
             UsageError: The reply is of another type.
         """
+        _check_reply(reply, timeout)
         correlation = self._prefix + _COUNTER.pack(next(self._numbers))
         loop = asyncio.get_running_loop()
         future = self._waiting[correlation] = loop.create_future()
@@ -64,7 +65,7 @@ class Awaited:
         finally:
             del self._waiting[correlation]
         if not isinstance(message, reply):
-            raise UsageError(f"the reply is a {type(message).__name__}, not a {reply.__name__}")
+            raise UsageError(f"{type(message).__name__} came as the reply, not {reply.__name__}")
         return message
 
     def answer(self, correlation: bytes, message: Message) -> bool:
@@ -86,6 +87,13 @@ class Awaited:
         """No reply will come to anybody."""
         for correlation in list(self._waiting):
             self.refuse(correlation, error)
+
+
+def _check_reply(reply: object, timeout: float) -> None:
+    if not (isinstance(reply, type) and issubclass(reply, Message)):
+        raise UsageError(f"{reply!r} is no message type; give the class of the reply, such as Pong")
+    if not timeout > 0:
+        raise UsageError(f"a timeout of {timeout:g} s gives nobody time to reply; give more than 0")
 
 
 def answering(function: HandlerFunction) -> Handler:

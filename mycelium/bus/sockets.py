@@ -53,7 +53,7 @@ def open_tcp(address: Address) -> list[socket.socket]:
 
 
 _REMEDIES: Final = {
-    errno.EADDRINUSE: "stop what listens there, or choose another with --listen",
+    errno.EADDRINUSE: "stop what listens there, or listen on another port",
     errno.EACCES: "choose a port from 1024 on",
 }
 

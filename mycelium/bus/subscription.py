@@ -187,11 +187,11 @@ class LocalSubscription:
         if self._given % _YIELD_AFTER == 0:
             await asyncio.sleep(0)
         if not self._ready:
-            async with asyncio.timeout(timeout):
-                while not self._ready:
-                    if self.closed:
-                        raise self._ended_by or ClosedError("the subscription has ended; nothing more comes")
-                    await self._arrival()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._readiness()
+            except TimeoutError:
+                raise TimeoutError(f"no message came within {timeout or 0:g} s") from None
         if self._queue.losses.pending or self._gaps.inline:
             self._gaps.tell()
             if self._gaps.inline:
@@ -205,6 +205,11 @@ class LocalSubscription:
         """The counters as they stand."""
         losses = self._queue.losses.by_reason
         return SubscriptionStats(self._matched, self._delivered, dict(losses), len(self._queue), self._in_flight)
+
+    @property
+    def failures(self) -> int:
+        """How often the handler has raised; what it was called with counts as delivered all the same."""
+        return 0 if self._worker is None else self._worker.failures
 
     @property
     def group(self) -> str | None:
@@ -326,6 +331,13 @@ class LocalSubscription:
             self._matched += 1
             return self._retained.popleft()
         return self._queue.pop_free(busy) if busy else self._queue.pop()
+
+    async def _readiness(self) -> None:
+        """Wait until there is something to give out."""
+        while not self._ready:
+            if self.closed:
+                raise self._ended_by or ClosedError("the subscription has ended; nothing more comes")
+            await self._arrival()
 
     async def _arrival(self) -> None:
         """Wait for a message or the end."""

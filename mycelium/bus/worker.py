@@ -45,6 +45,7 @@ class Worker:
 
     Attributes:
         in_flight: Messages inside the handler.
+        failures: How often it has raised.
         excused: Whether the end goes on without this handler, since it is itself waiting for it.
     """
 
@@ -58,7 +59,7 @@ class Worker:
         tell: Callable[[Event], None],
         context: Context,
     ) -> None:
-        self.in_flight = 0
+        self.in_flight = self.failures = 0
         self.excused = False
         self._handler = handler
         self._options = options
@@ -71,7 +72,7 @@ class Worker:
         """What handlers that run side by side are busy with."""
         self._idle = asyncio.Event()
         self._idle.set()
-        self._failures = 0
+        self._in_a_row = 0
         self._lines: LogLimit | None = None
 
     def __repr__(self) -> str:
@@ -88,7 +89,7 @@ class Worker:
             result = handler.function(message, delivery) if handler.takes_delivery else handler.function(message)
             if result is not None:
                 _refuse_coroutine(handler.name, result)
-            self._failures = 0
+            self._in_a_row = 0
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever it raises, its subscription lives
             self._fail(message, error)
         finally:
@@ -173,7 +174,7 @@ class Worker:
         self.in_flight += 1
         try:
             await self._handler.call(entry.message, entry.delivery)
-            self._failures = 0
+            self._in_a_row = 0
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
@@ -184,19 +185,27 @@ class Worker:
             self.in_flight -= 1
             self._finish(entry.done)
 
-    def _held_loop(self, seconds: float) -> None:
+    def _limit(self) -> LogLimit:
+        """One line of log a second for each matter."""
         if self._lines is None:
             self._lines = LogLimit()
-        if self._lines.admit("held", monotonic()) is not None:
+        return self._lines
+
+    def _held_loop(self, seconds: float) -> None:
+        if self._limit().admit("held", monotonic()) is not None:
             text = "handler %s held the event loop for %.2f s, in which nothing else went on; give its work to a thread"
             _log.warning(text, self._handler.name, seconds)
 
     def _fail(self, message: Message, error: BaseException) -> None:
         name = self._handler.name
-        _log.error("handler %s failed on a %s", name, type(message).__name__, exc_info=error)
-        self._failures += 1
-        if self._failures == _FAILING:
-            self._tell(HandlerFailing(name, self._failures, type(error).__name__))
+        held = self._limit().admit("failed", monotonic())
+        if held is not None:
+            more = f" (and {held} times before)" if held else ""
+            _log.error("handler %s failed on %s%s", name, type(message).__name__, more, exc_info=error)
+        self.failures += 1
+        self._in_a_row += 1
+        if self._in_a_row == _FAILING:
+            self._tell(HandlerFailing(name, self._in_a_row, type(error).__name__))
         if self._options.on_error is not None and isinstance(error, Exception):
             guarded(f"on_error of {name}", self._options.on_error, error, message)
 

@@ -65,7 +65,7 @@ def _faults(error: ContractError) -> Told:
 
 def _not_found(error: ContractNotFound) -> Told:
     places = ", ".join(map(str, error.searched))
-    return "no contracts file", f"there is none at {places}", "give one with --contracts, or set MYCELIUM_CONTRACTS"
+    return "no contracts file", f"there is none at {places}", "name one on the command line, or set MYCELIUM_CONTRACTS"
 
 
 def _unknown(error: UnknownTypeError) -> Told:

@@ -682,7 +682,7 @@ async def test_a_request_without_a_reply_times_out_and_the_late_one_is_counted(b
 
 async def test_a_reply_of_another_type_is_a_clear_error(bus, types):
     bus.reply(types.Ask)(lambda _: types.Job(1))
-    with pytest.raises(UsageError, match="the reply is a Job, not a Answer"):
+    with pytest.raises(UsageError, match="Job came as the reply, not Answer"):
         await bus.request(types.Ask(1), types.Answer)
 
 

@@ -260,9 +260,10 @@ def test_types_that_the_client_cannot_read_now_are_counted_and_told(exchange):
     assert subscription.outbox.stats().dropped == {"schema": 2}
 
 
-def test_the_queue_asked_for_is_held_to_the_bridges(exchange):
+def test_a_queue_over_the_bridges_limit_is_refused_and_the_limit_is_the_default(exchange):
     one = Connection(exchange, Limits(queue=2))
-    one.subscribe(1, 1000, window=1, queue=100)
+    assert one.subscribe(1, 1000, window=1, queue=3) == (3, "a queue of 3 messages; this bridge allows 2")
+    assert one.subscribe(1, 1000, window=1) is None
     offer(exchange, *[1000] * 5)
     assert one.subscriptions.queued == 2
 

@@ -302,7 +302,7 @@ def test_p77_whatever_a_handler_raises_its_subscription_lives(bridge, client, co
         bridge.publish(contracts.Ping(value="x"))
     until(lambda: len(got) == 3)
     client.close()
-    assert sum("on_ping failed" in line for line in caplog.messages) == 3
+    assert sum("on_ping failed" in line for line in caplog.messages) == 1  # one line a second
 
 
 def test_async_handlers_are_refused(client, contracts, caplog):
