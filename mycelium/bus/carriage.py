@@ -1,6 +1,5 @@
 """The wire subscriptions of a client at its bridge: asked for, confirmed, given credit; again with each connection."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, final
@@ -8,6 +7,7 @@ from typing import Any, final
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.errors import BusError, ConnectionLost
 from mycelium.bus.interest import Credit, Interest, WireOptions, Wish
+from mycelium.bus.outcome import new_outcome
 from mycelium.bus.requests import Answer
 from mycelium.schema.classes import Message
 from mycelium.wire.connection import Core
@@ -40,11 +40,12 @@ class Carriage:
         self._conversation = conversation
         return [(wish.number, self._begin(wish)) for wish in self._interest.again()]
 
-    def part(self) -> None:
-        """The connection is gone, or about to be: what came through it is given back no more."""
+    def part(self) -> set[int]:
+        """The connection is gone, or about to be: what came through it is given back no more; the types that did."""
         self._conversation = None
         for credit in self._credits.values():
             credit.void()
+        return self._interest.interrupt()
 
     def cut(self, error: BusError) -> None:
         """There will be no connection any more."""
@@ -129,8 +130,7 @@ class Carriage:
         """Done when the bridge carries a subscription, over however many connections that takes."""
         answer = self._confirmations.get(number)
         if answer is None or answer.done():
-            answer = self._confirmations[number] = asyncio.get_running_loop().create_future()
-            answer.add_done_callback(_seen)
+            answer = self._confirmations[number] = new_outcome()
         return answer
 
     def _tell(self, wish: Wish) -> Answer:
@@ -168,12 +168,6 @@ class Carriage:
     def _give(self, number: int, messages: int) -> None:
         if self._conversation is not None:
             self._conversation.give_credit(number, messages)
-
-
-def _seen(answer: Answer) -> None:
-    """Take note of an exception that nobody may be waiting for any more."""
-    if not answer.cancelled():
-        answer.exception()
 
 
 def _pass_on(answer: Answer, confirmation: Answer) -> None:

@@ -220,7 +220,6 @@ class Lifeline:
         self.is_steady = False
         self._parts.correspondence.lose(ConnectionLost(reason))
         if self.phase is ClientState.CONNECTED:
-            self._parts.inbox.sever()
             self._turn(ClientState.RECONNECTING)
         self._parts.inbox.part()
 
