@@ -207,7 +207,7 @@ class PublishRefused(Event):
 
 @frozen
 class PublishExpired(Event):
-    """Messages are dropped that waited for a connection for over 30 s, or that could not wait since there is no buffer.
+    """Messages are dropped that waited to be sent for over 30 s, or that could not wait since there is no buffer.
 
     Attributes:
         count: How many; told once a second at most.

@@ -45,6 +45,7 @@ class Carriage:
         self._conversation = None
         for credit in self._credits.values():
             credit.void()
+        self._credits.clear()
         return self._interest.interrupt()
 
     def cut(self, error: BusError) -> None:
@@ -78,11 +79,10 @@ class Carriage:
     def remove(self, type_ids: Iterable[int]) -> list[Answer]:
         """Have these types sent no more."""
         wishes = self._interest.remove(type_ids)
-        if self._is_open:
-            return [self._tell(wish) for wish in wishes]
         for wish in wishes:
-            self._forget(wish)
-        return []
+            if not wish.type_ids:
+                self._confirmations.pop(wish.number, None)
+        return [self._tell(wish) for wish in wishes] if self._is_open else []
 
     # --- what is known ---
 
@@ -117,9 +117,6 @@ class Carriage:
 
     def _begin(self, wish: Wish) -> Answer:
         """Ask for a subscription, with a whole window."""
-        old = self._credits.get(wish.number)
-        if old is not None:
-            old.void()
         self._credits[wish.number] = Credit(wish.options.window, partial(self._give, wish.number))
         confirmation = self._confirmation(wish.number)
         answer = self._tell(wish)
@@ -158,12 +155,7 @@ class Carriage:
     def _confirmed(self, wish: Wish) -> None:
         self._interest.settle(wish)
         if not wish.type_ids:
-            self._forget(wish)
-
-    def _forget(self, wish: Wish) -> None:
-        if not wish.type_ids:
             self._credits.pop(wish.number, None)
-            self._confirmations.pop(wish.number, None)
 
     def _give(self, number: int, messages: int) -> None:
         if self._conversation is not None:

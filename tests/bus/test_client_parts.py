@@ -16,6 +16,7 @@ from mycelium.bus.lastvalues import LastValues
 from mycelium.bus.mismatch import named_messages
 from mycelium.bus.outcome import new_outcome
 from mycelium.bus.parcel import Parcel, Stamp
+from mycelium.bus.tasks import Tasks
 from mycelium.bus.unconfirmed import Unconfirmed
 from mycelium.wire.frames import encode_frame
 from mycelium.wire.metadata import Metadata
@@ -262,3 +263,13 @@ async def test_an_outcome_that_nobody_waits_for_any_more_is_no_unhandled_excepti
     await asyncio.sleep(0)
     del outcome
     gc.collect()
+
+
+async def test_work_that_nobody_waits_for_and_that_fails_is_logged(caplog):
+    async def fail():
+        raise ValueError("broken")
+
+    tasks = Tasks()
+    tasks.start(fail())
+    await until(lambda: "work that nobody waited for has failed" in caplog.text)
+    await tasks.end()

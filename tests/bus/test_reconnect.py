@@ -418,6 +418,30 @@ async def test_gaps_that_an_iterator_does_not_take_are_one(contracts, listen):
     await client.close()
 
 
+async def test_unsubscribes_that_a_lost_connection_leaves_unanswered_leave_nothing(contracts):
+    async def serve(session):
+        await session.welcome(contracts.schema)
+        await answer(session, until_name="Unsubscribe")
+
+    async def deaf(session):
+        await session.welcome(contracts.schema)
+        await answer(session, until_name="Subscribe")
+        while type(await session.next()).__name__ != "Unsubscribe":
+            pass
+
+    async with sessions(*[deaf] * 5, serve) as bridge:
+        client = MyceliumClient(contracts)
+        await client.connect(bridge.url)
+        for _ in range(5):
+            subscription = await client.subscribe(print, contracts.Ping)
+            await subscription.unsubscribe()
+            await until(lambda: client.state is ClientState.RECONNECTING)
+            await until(lambda: client.state is ClientState.CONNECTED)
+        carriage = client._inbox._carriage
+        assert (carriage._credits, carriage._confirmations) == ({}, {})
+        await client.close()
+
+
 # --- giving up ---
 
 

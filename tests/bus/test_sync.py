@@ -390,6 +390,15 @@ def test_callbacks_run_in_worker_threads_and_may_fail(caplog):
 # --- Ctrl-C and threads with loops ---
 
 
+def test_a_callback_that_wants_to_end_its_thread_does_not(caplog):
+    hands, done = Hands("callbacks"), threading.Event()
+    hands.post("on_gap", sys.exit)
+    hands.post("on_gap", done.set)
+    assert done.wait(SECONDS)
+    hands.end()
+    assert "tried to end its thread" in caplog.text
+
+
 def test_ctrl_c_ends_a_call_at_once_and_the_client_goes_on(bridge, client, contracts):
     with client.messages(contracts.Ping) as stream:
         begin = time.monotonic()
