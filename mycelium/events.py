@@ -16,6 +16,7 @@ __all__ = [
     "Event",
     "Gap",
     "HandlerFailing",
+    "PublishExpired",
     "PublishRefused",
     "Reconnecting",
     "Recovered",
@@ -202,6 +203,17 @@ class PublishRefused(Event):
     code: int
     name: str
     type_id: int | None
+
+
+@frozen
+class PublishExpired(Event):
+    """Messages are dropped that waited to be sent for over 30 s, or that could not wait since there is no buffer.
+
+    Attributes:
+        count: How many; told once a second at most.
+    """
+
+    count: int
 
 
 @frozen

@@ -193,6 +193,8 @@ class BareSession:
     async def welcome(self, schema, **fields):
         """Wait for Hello, and say Welcome with the digest of a schema."""
         hello = await self.next()
+        if hello is None:
+            raise ConnectionResetError("the client has left before its Hello")
         assert type(hello).__name__ == "Hello"
         told = {
             "protocol": 1,

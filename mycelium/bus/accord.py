@@ -60,6 +60,8 @@ class Accord:
         self._is_following = contracts is None
         """Whether it goes by what the bridge says, and so goes along when another bridge says something else."""
         self._source = "<contracts of the bridge>"
+        self._said = 0
+        """How often a bridge has told its contracts."""
 
     def __repr__(self) -> str:
         return f"<Accord on {self.contracts!r}>"
@@ -76,6 +78,7 @@ class Accord:
             Refused: It has no contracts, and the bridge sent none.
             ContractError: What the bridge sent has faults.
         """
+        self._said += 1
         self._source = f"<contracts of {welcome.server}>"
         if self.contracts is not None and welcome.schema_digest.hex() == self.contracts.schema.digest:
             self._is_following = True
@@ -90,14 +93,19 @@ class Accord:
         return self.contracts
 
     async def go_along(self, document: bytes) -> None:
-        """The bridge has other contracts now: so has this client. If they cannot be read, it keeps what it has."""
+        """The bridge has other contracts now: so has this client. If they cannot be read, it keeps what it has.
+
+        They are read beside the loop; where the bridge has said something newer meanwhile, that holds.
+        """
+        self._said += 1
+        said = self._said
         try:
             schema = await aside(parse_document, document, self._source)
         except ContractError as error:
             _log.warning("the new contracts of the bridge are not taken: %s", error)
             self._events.tell(SchemaRefused(self._source, "invalid", tuple(map(str, error.faults))))
             return
-        if self.contracts is not None:
+        if self.contracts is not None and said == self._said:
             self._apply(self.contracts, schema)
 
     def _apply(self, contracts: Contracts, schema: Schema, *, tell: bool = True) -> None:

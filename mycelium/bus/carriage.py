@@ -1,6 +1,5 @@
 """The wire subscriptions of a client at its bridge: asked for, confirmed, given credit; again with each connection."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, final
@@ -8,6 +7,7 @@ from typing import Any, final
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.errors import BusError, ConnectionLost
 from mycelium.bus.interest import Credit, Interest, WireOptions, Wish
+from mycelium.bus.outcome import new_outcome
 from mycelium.bus.requests import Answer
 from mycelium.schema.classes import Message
 from mycelium.wire.connection import Core
@@ -40,11 +40,13 @@ class Carriage:
         self._conversation = conversation
         return [(wish.number, self._begin(wish)) for wish in self._interest.again()]
 
-    def part(self) -> None:
-        """The connection is gone, or about to be: what came through it is given back no more."""
+    def part(self) -> set[int]:
+        """The connection is gone, or about to be: what came through it is given back no more; the types that did."""
         self._conversation = None
         for credit in self._credits.values():
             credit.void()
+        self._credits.clear()
+        return self._interest.interrupt()
 
     def cut(self, error: BusError) -> None:
         """There will be no connection any more."""
@@ -77,11 +79,10 @@ class Carriage:
     def remove(self, type_ids: Iterable[int]) -> list[Answer]:
         """Have these types sent no more."""
         wishes = self._interest.remove(type_ids)
-        if self._is_open:
-            return [self._tell(wish) for wish in wishes]
         for wish in wishes:
-            self._forget(wish)
-        return []
+            if not wish.type_ids:
+                self._confirmations.pop(wish.number, None)
+        return [self._tell(wish) for wish in wishes] if self._is_open else []
 
     # --- what is known ---
 
@@ -116,9 +117,6 @@ class Carriage:
 
     def _begin(self, wish: Wish) -> Answer:
         """Ask for a subscription, with a whole window."""
-        old = self._credits.get(wish.number)
-        if old is not None:
-            old.void()
         self._credits[wish.number] = Credit(wish.options.window, partial(self._give, wish.number))
         confirmation = self._confirmation(wish.number)
         answer = self._tell(wish)
@@ -129,8 +127,7 @@ class Carriage:
         """Done when the bridge carries a subscription, over however many connections that takes."""
         answer = self._confirmations.get(number)
         if answer is None or answer.done():
-            answer = self._confirmations[number] = asyncio.get_running_loop().create_future()
-            answer.add_done_callback(_seen)
+            answer = self._confirmations[number] = new_outcome()
         return answer
 
     def _tell(self, wish: Wish) -> Answer:
@@ -158,22 +155,11 @@ class Carriage:
     def _confirmed(self, wish: Wish) -> None:
         self._interest.settle(wish)
         if not wish.type_ids:
-            self._forget(wish)
-
-    def _forget(self, wish: Wish) -> None:
-        if not wish.type_ids:
             self._credits.pop(wish.number, None)
-            self._confirmations.pop(wish.number, None)
 
     def _give(self, number: int, messages: int) -> None:
         if self._conversation is not None:
             self._conversation.give_credit(number, messages)
-
-
-def _seen(answer: Answer) -> None:
-    """Take note of an exception that nobody may be waiting for any more."""
-    if not answer.cancelled():
-        answer.exception()
 
 
 def _pass_on(answer: Answer, confirmation: Answer) -> None:

@@ -38,6 +38,7 @@ from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.thread import check_thread
 from mycelium.bus.urls import default_url, parse_url
+from mycelium.events import PublishExpired
 from mycelium.handle import Contracts, Source, core_protocol
 from mycelium.schema.classes import M, Message
 
@@ -109,6 +110,7 @@ class MyceliumClient:
             stamp=stamp,
             check=self._refuse_publishing,
             blocks_itself=lambda model: self._inbox.blocks_itself(model),  # noqa: PLW0108  there is no inbox yet
+            on_expired=lambda count: self._events.tell(PublishExpired(count)),
         )
         letters = self._correspondence = Correspondence(self._outlet)
         self._inbox = Inbox(core, on_reply=letters.answer, send_reply=letters.send_reply)
@@ -396,7 +398,9 @@ class MyceliumClient:
         Raises:
             TimeoutError: It took longer than the client's timeout, that for a connection included.
             ConnectionLost: The connection ended meanwhile.
+            DrainingError: The client is being drained, and its handlers are done.
             ClosedError: The client is closed, or not connected.
+            UsageError: This is not the client's thread.
         """
         async with asyncio.timeout(self._timeout):
             await asyncio.shield((await self._connected()).ping())
@@ -408,7 +412,9 @@ class MyceliumClient:
             Refused: There is no such question, or it is not for this client.
             TimeoutError: The bridge did not answer in time.
             ConnectionLost: The connection ended meanwhile.
+            DrainingError: The client is being drained, and its handlers are done.
             ClosedError: The client is closed, or not connected.
+            UsageError: This is not the client's thread.
         """
         async with asyncio.timeout(self._timeout):
             conversation = await self._connected()

@@ -21,7 +21,7 @@ class ClientStats(SubscriptionStats):
     buffered_bytes: int = 0
     """Their bytes."""
     expired: int = 0
-    """Those that waited there for over 30 s, or, with `buffer=0`, when the connection ended."""
+    """Those that waited there for over 30 s, or, with `buffer=0`, when the connection ended; an event tells of them."""
     refused: int = 0
     """Those that the bridge refused and nobody waited for a receipt of."""
     unconfirmed: int = 0

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Protocol, final
 from mycelium.bus.errors import ConnectError, ConnectionLost, refusal
 from mycelium.bus.heartbeat import Due, Heartbeat
 from mycelium.bus.link import Link, open_link
+from mycelium.bus.outcome import new_outcome
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.requests import Answer, Requests
 from mycelium.bus.sendbuffer import Note
@@ -64,15 +65,13 @@ class Conversation:
     """
 
     def __init__(self, core: Core, listener: Listener, outlet: Outlet) -> None:
-        loop = asyncio.get_running_loop()
-        self.lost: asyncio.Future[str] = loop.create_future()
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.welcome: Any = None
         self._core = core
         self._listener = listener
         self._outlet = outlet
         self._link: Link | None = None
-        self._opening: asyncio.Future[Any] = loop.create_future()
-        self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._opening = new_outcome()
         self._requests = Requests()
         self._pings = Requests()
         self._bodies: dict[int, list[bytes]] = {}

@@ -50,6 +50,7 @@ class Correspondence:
                 frame,
                 self._outlet.new_stamp(correlation, asks=True),
                 on_handed=lambda _: self._out.__setitem__(correlation, name),
+                on_dropped=lambda why: self._awaited.refuse(correlation, ConnectionLost(why)),
             )
             self._outlet.post_parcel(parcel)
 

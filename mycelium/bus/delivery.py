@@ -44,7 +44,9 @@ class Delivery:
             UsageError: The message was no request.
             EncodeError: A value does not fit its type.
             RuleError: A value breaks a rule.
-            ConnectionLost: The connection to the bridge is gone.
+            BufferFull: The send buffer is full.
+            ConnectionLost: The connection to the bridge is gone, and there is no buffer to wait in for another one.
+            ClosedError: The client is closed.
         """
         if self.send_reply is None:
             raise UsageError("nobody waits for a reply to this message; it was published, not requested")

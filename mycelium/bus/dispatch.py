@@ -30,11 +30,11 @@ class Dispatcher:
         groups: Where those that share their messages are entered; whoever routes asks there whose turn it is.
 
     Attributes:
-        subscriptions: Those that have not ended.
+        subscriptions: Those that have not ended, in the order in which they began.
     """
 
     def __init__(self, groups: Groups[Any]) -> None:
-        self.subscriptions: set[LocalSubscription] = set()
+        self.subscriptions: dict[LocalSubscription, None] = {}
         self._groups = groups
         self._routes: _Routes = {}
         self._curious: set[int] = set()
@@ -50,7 +50,7 @@ class Dispatcher:
 
     def add(self, subscription: LocalSubscription) -> None:
         """From now on the subscription gets its messages."""
-        self.subscriptions.add(subscription)
+        self.subscriptions[subscription] = None
         self._enter(subscription, subscription.type_ids)
 
     def extend(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
@@ -61,7 +61,7 @@ class Dispatcher:
 
     def remove(self, subscription: LocalSubscription) -> None:
         """From now on it gets none."""
-        self.subscriptions.discard(subscription)
+        self.subscriptions.pop(subscription, None)
         self._let_finish(subscription)
         if subscription.group is not None:
             self._groups.remove(subscription)

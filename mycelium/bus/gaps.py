@@ -1,4 +1,4 @@
-"""When a subscriber is told of what it did not get: before the next message, or within a second if none comes."""
+"""When a subscriber is told of what it did not get: in its place, and drops within a second if no message comes."""
 
 import asyncio
 from collections import deque
@@ -26,6 +26,7 @@ class Gaps:
 
     Attributes:
         inline: Gaps that an iterator is to give out.
+        ahead: Gaps that come behind messages, each with how many of those still wait.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Gaps:
         self._describe = describe
         self._report = report
         self._timer: asyncio.TimerHandle | None = None
+        self.ahead: list[tuple[int, Gap]] = []
 
     def __repr__(self) -> str:
         return f"<Gaps of {self._losses!r}>"
@@ -46,6 +48,20 @@ class Gaps:
             self.close()
             for gap in self._describe(one for one in self._losses.take_untold() if one[1].reason in REPORTED):
                 self._report(gap)
+
+    def put(self, gap: Gap, behind: int) -> None:
+        """Tell a gap when so many messages that wait have been taken; if none came since the last one they are one."""
+        if not (behind and self.ahead and self.ahead[-1][0] == behind):
+            self.ahead.append((behind, gap))
+
+    def step(self) -> None:
+        """A message that waited has been taken."""
+        self.ahead = [(behind - 1, gap) for behind, gap in self.ahead]
+
+    def reach(self, *, end: bool = False) -> None:
+        """Tell the gaps that nothing waits before any more; at the end all of them."""
+        while self.ahead and (end or self.ahead[0][0] <= 0):
+            self._report(self.ahead.pop(0)[1])
 
     def schedule(self) -> None:
         """Something was dropped: it is told within a second."""

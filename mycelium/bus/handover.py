@@ -105,12 +105,16 @@ class Handover:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.passed()
-        left = sum(isinstance(one, tuple) for one in self._waiting)
+        left = 0
         if self._pump is not None:
             left += 1  # the one that waits for room
             self._pump.cancel()
             await asyncio.wait([self._pump])
-        self._waiting.clear()
+        while (one := self._next()) is not None:
+            if isinstance(one, tuple):
+                left += 1
+            else:
+                _let_pass(one)
         if left:
             _log.warning("closed before %d messages of publish_nowait could be sent", left)
 
@@ -126,8 +130,7 @@ class Handover:
         count = 0
         while (one := self._next()) is not None:
             if not isinstance(one, tuple):
-                if not one.done():
-                    one.set_result(None)
+                _let_pass(one)
                 continue
             await self._send(one[0])
             self._taken_bytes += one[1]
@@ -160,3 +163,8 @@ class Handover:
         if held is not None:
             more = f" (and {held} more)" if held else ""
             _log.warning("a %s of publish_nowait was not published: %s%s", name, type(error).__name__, more)
+
+
+def _let_pass(marker: _Marker) -> None:
+    if not marker.done():
+        marker.set_result(None)

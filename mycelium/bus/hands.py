@@ -124,7 +124,10 @@ class Hands:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
+            try:
+                job()
+            except BaseException:  # noqa: BLE001  the thread lives, or what comes later would wait for ever
+                _log.exception("a callback tried to end its thread")
             del job  # an idle thread holds no message
             with self._lock:
                 self._unfinished -= 1

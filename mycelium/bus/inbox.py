@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, final
 
-from attrs import evolve
+from attrs import asdict, evolve
 
 from mycelium.bus.budget import LogLimit
 from mycelium.bus.carriage import Carriage
@@ -16,7 +16,7 @@ from mycelium.bus.dispatch import Dispatcher, after
 from mycelium.bus.errors import BusError, Refused, UsageError
 from mycelium.bus.groups import Groups
 from mycelium.bus.keys import lag_of
-from mycelium.bus.lag import DropReason, Lag
+from mycelium.bus.lag import REPORTED, DropReason, Lag
 from mycelium.bus.lastvalues import LastValues
 from mycelium.bus.localqueue import Done
 from mycelium.bus.requests import Answer
@@ -24,12 +24,13 @@ from mycelium.bus.subscription import LocalSubscription, calling_subscription
 from mycelium.lenient import Lenient
 from mycelium.schema.classes import Message
 from mycelium.schema.model import Message as Model
-from mycelium.schema.registry import Entry, Registry
+from mycelium.schema.registry import Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.connection import Core
-from mycelium.wire.errors import DecodeError
+from mycelium.wire.errors import DecodeError, Misfit
 from mycelium.wire.metadata import Metadata
+from mycelium.wire.tlv import walk
 
 __all__ = ["Inbox"]
 
@@ -70,7 +71,7 @@ class Inbox:
         self._retained: dict[int, int] = {}
         """Last values that are still to come, by subscription."""
         self._last = LastValues()
-        self._severed: list[LocalSubscription] = []
+        self._severed: set[LocalSubscription] = set()
         """Those that had a connection, and have not been told yet that there was a time without."""
         self._lines = LogLimit()
         self._lenient: tuple[Registry[Codec], Lenient] | None = None
@@ -86,19 +87,16 @@ class Inbox:
         return self._carriage.join(conversation)
 
     def part(self) -> None:
-        """The connection is gone."""
-        self._carriage.part()
+        """The connection is gone, be it one that did not come to carry every subscription."""
+        carried = self._carriage.part()
         self._retained.clear()
-
-    def sever(self) -> None:
-        """A connection is gone that carried every subscription."""
-        self._severed = list(self.dispatcher.subscriptions)
+        self._severed.update(one for one in self.dispatcher.subscriptions if carried & one.type_ids)
 
     def interrupted(self) -> None:
         """There is a connection again; nobody knows what was missed meanwhile."""
-        severed, self._severed = self._severed, []
-        for subscription in severed:
-            if not subscription.closed:
+        severed, self._severed = self._severed, set()
+        for subscription in list(self.dispatcher.subscriptions):
+            if subscription in severed:
                 subscription.interrupted()
 
     def refuse(self, number: int, error: Refused) -> list[LocalSubscription]:
@@ -135,8 +133,11 @@ class Inbox:
         return answers
 
     def extend(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
-        """Have a subscription get messages of more types."""
-        self._carriage.add(type_ids, {})
+        """Have a subscription get messages of more types, on the terms on which it gets those that it has."""
+        new = [one for one in type_ids if self._carriage.number_of(one) is None]
+        options = self._carriage.options_of(min(subscription.type_ids))
+        if new and options is not None:  # None where the client drains, and nothing is to come any more
+            self._carriage.add(new, asdict(options, recurse=False))
         self.dispatcher.extend(subscription, type_ids)
 
     def leave(self, subscription: LocalSubscription) -> Sequence["asyncio.Future[Any]"]:
@@ -182,24 +183,17 @@ class Inbox:
 
     def receive(self, batch: Batch, registry: Registry[Codec]) -> None:
         """Hand frames to the handlers, in their order."""
-        entries = registry.by_id
         for index, type_id in enumerate(batch.type_ids):
             number = self._carriage.carrier_of(type_id)
             credit = self._carriage.credit_of(number)
-            entry = entries.get(type_id)
-            if entry is None:
-                if credit is not None and number is not None:
-                    self._take_retained(number)
-                    credit.one()
-                continue
             tags: dict[int, bytes] = {}
             payload = batch.payload(index)
             try:
-                message = self._decoded(entry, registry, payload, tags)
+                message = self._decoded(type_id, registry, payload, tags)
                 metadata = Metadata.from_tags(tags) if tags else _NONE
             except DecodeError as error:
                 self._skip(error)
-                if credit is not None and number is not None:
+                if credit is not None and number is not None and not _is_reply(payload):
                     self._take_retained(number)
                     credit.one()
                 continue
@@ -207,7 +201,7 @@ class Inbox:
                 self._on_reply(metadata.correlation, message)
             elif credit is not None and number is not None:  # else of a subscription that is no more
                 delivery = self._delivery(metadata, number) if tags or self._retained else LOCAL
-                if entry.message.retain is not None:
+                if message.__mycelium__.message.retain is not None:
                     self._last.put(message, delivery, len(payload))
                 self._deliver(type_id, message, delivery, credit.one)
 
@@ -222,11 +216,13 @@ class Inbox:
         reason = DropReason(notice.reason)
         for subscription in self._takers(notice.type_id):
             subscription.missed(notice.type_id, reason, notice.dropped)
-        entry = registry.by_id.get(notice.type_id)
-        name = f"type id {notice.type_id}" if entry is None else entry.message.name
-        self._warn(
-            f"lag {name}", f"too slow: the bridge has dropped {notice.dropped} messages of {name} ({reason.reason})"
-        )
+        if reason is not DropReason.CONFLATED:  # which is what `latest` asks for
+            entry = registry.by_id.get(notice.type_id)
+            name = f"type id {notice.type_id}" if entry is None else entry.message.name
+            slow = "too slow: " if reason.reason in REPORTED else ""
+            self._warn(
+                f"lag {name}", f"{slow}the bridge has dropped {notice.dropped} messages of {name} ({reason.reason})"
+            )
 
     def settle(self) -> None:
         """Give back the credit that no full batch has given back yet."""
@@ -262,11 +258,12 @@ class Inbox:
             self._retained[number] = left - 1
         return left > 0
 
-    def _decoded(
-        self, entry: Entry[Codec], registry: Registry[Codec], payload: bytes, tags: dict[int, bytes]
-    ) -> Message:
+    def _decoded(self, type_id: int, registry: Registry[Codec], payload: bytes, tags: dict[int, bytes]) -> Message:
         """A message that the bridge delivers: its rules are the bridge's business, and were checked at its door."""
         message: Message
+        entry = registry.by_id.get(type_id)
+        if entry is None:
+            raise DecodeError(f"type id {type_id}", None, "these contracts have no such message", None)
         try:
             message = entry.codec.decode(payload, tags)
         except DecodeError as error:
@@ -305,4 +302,13 @@ class Inbox:
             _log.warning("%s%s", text, f" (and {held} lines like it before)" if held else "")
 
 
+def _is_reply(payload: bytes) -> bool:
+    """Whether a message that cannot be read came past every subscription, on nobody's credit."""
+    try:
+        return any(tag == _DELIVER_TO for tag, _, _ in walk(payload, 0, len(payload)))
+    except Misfit:  # the bridge hands on no such thing
+        return False
+
+
+_DELIVER_TO: Final = 0xFF06
 _NONE: Final = Metadata()

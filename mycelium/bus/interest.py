@@ -141,7 +141,6 @@ class Interest:
 
     def again(self) -> list[Wish]:
         """What another bridge has to be told, to which nothing of before matters."""
-        self._carried.clear()
         return [Wish(number, self.types_of(number), options) for number, options in sorted(self._options.items())]
 
     def remove(self, type_ids: Iterable[int]) -> list[Wish]:
@@ -152,6 +151,12 @@ class Interest:
             if not wish.type_ids:
                 del self._options[wish.number]
         return wishes
+
+    def interrupt(self) -> set[int]:
+        """The connection is gone; the types that it carried."""
+        carried = set(self._carried)
+        self._carried.clear()
+        return carried
 
     def settle(self, wish: Wish) -> None:
         """The bridge has carried out a wish."""

@@ -108,6 +108,7 @@ class Lifeline:
             ConnectError: There is none, or it did not answer in time.
             Refused: It does not let this client in.
             ContractError: Its contracts, where they are taken, have faults.
+            ClosedError: The client was closed meanwhile.
         """
         self._address = address
         self._parts.events.tell(Connecting(str(address)))
@@ -115,6 +116,8 @@ class Lifeline:
             error = await self._keep_trying(self._backoff()) if retry else await self._try()
             if error is not None:
                 raise error  # noqa: TRY301  two ways to fail, one way to take it back
+            if self.is_over:
+                raise self.failure()  # noqa: TRY301  it was closed just now
         except BaseException:
             self._address = self.conversation = None
             raise
@@ -220,7 +223,6 @@ class Lifeline:
         self.is_steady = False
         self._parts.correspondence.lose(ConnectionLost(reason))
         if self.phase is ClientState.CONNECTED:
-            self._parts.inbox.sever()
             self._turn(ClientState.RECONNECTING)
         self._parts.inbox.part()
 

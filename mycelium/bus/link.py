@@ -102,7 +102,7 @@ class Link(asyncio.BufferedProtocol):
         if self._closing is not None:
             self._closing.cancel()
         self._connection.close()
-        self._on_lost(self._reason or (str(exc) if exc else "the bridge closed it"))
+        self._on_lost(self._reason or ("the bridge closed it" if exc is None else str(exc) or type(exc).__name__))
 
     # --- what the client calls ---
 

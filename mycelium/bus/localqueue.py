@@ -123,6 +123,13 @@ class LocalQueue:
         while self._entries:
             self._drop_head(reason)
 
+    def release(self) -> None:
+        """Nobody is waited for any more to take what is here: it counts as done with."""
+        for entry in self._entries:
+            done, entry.done = entry.done, None
+            if done is not None:
+                done()
+
     def admit_no_more(self, reason: DropReason) -> None:
         """Drop what waits for room, and have nobody wait for more of it: there will be none."""
         self._holds.give_up_all(reason)

@@ -20,7 +20,7 @@ from mycelium.bus.parcel import Parcel, Stamp
 from mycelium.bus.publisher import Publisher
 from mycelium.bus.receipt import Receipt
 from mycelium.bus.sendbuffer import BUFFER_BYTES, Note, SendBuffer
-from mycelium.bus.unconfirmed import Unconfirmed, Waiter
+from mycelium.bus.unconfirmed import Unconfirmed, fail
 from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.model import Message as Model
@@ -32,6 +32,8 @@ __all__ = ["TURN_BYTES", "Outlet"]
 
 TURN_BYTES: Final = 64 * 1024
 """Bytes that are published in one turn of the loop before it is worth not to wait for its end."""
+_LOOK_SECONDS: Final = 1.0
+"""How much longer a message may wait than its time while there is no connection: one look, and one event, for many."""
 
 
 @final
@@ -45,6 +47,7 @@ class Outlet:
         stamp: Whether each message carries session, sequence number and time.
         check: Raises where nothing may be published any more; asked after each wait.
         blocks_itself: Whether the caller is a handler that would wait for room in its own queue.
+        on_expired: Told how many messages are dropped that were never sent.
 
     Attributes:
         is_free: Whether a message may be given to `post` right away.
@@ -63,6 +66,7 @@ class Outlet:
         stamp: bool,
         check: Callable[[], None],
         blocks_itself: Callable[[Model], bool],
+        on_expired: Callable[[int], object],
     ) -> None:
         self.is_free = False
         self.turn_bytes = self.published = 0
@@ -72,17 +76,16 @@ class Outlet:
         self._stamp = stamp
         self._check = check
         self._blocks_itself = blocks_itself
+        self._on_expired = on_expired
         confirm = core.encode(core.Confirm(enabled=True))
         self.buffer = SendBuffer(
             time.monotonic, lambda nonce: core.encode(core.Ping(nonce=nonce)), confirm, limit or BUFFER_BYTES
         )
         self._publisher: Publisher | None = None
         self._link: Link | None = None
-        self._lost = "it has not begun"
+        self._lost = "the bridge is leaving"
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
-        self._waiters: set[Waiter] = set()
-        """Those for Receipts, of messages that have been sent and of those that have not."""
         self._changed = asyncio.Event()
         """Something went out, or may; whoever waits looks again."""
 
@@ -116,7 +119,8 @@ class Outlet:
         return self.buffer.drop_larger(max_payload + HEADER.size)
 
     def uncork(self) -> None:
-        """Every subscription is confirmed: messages go."""
+        """Every subscription is confirmed: messages go, but for those whose time is over."""
+        self._tell_expired(self.buffer.expire)
         self.buffer.uncork()
         self.pump()
 
@@ -124,7 +128,7 @@ class Outlet:
         """The connection is gone."""
         if link is self._link:
             self._link, self._lost = None, error.reason
-            self.buffer.detach(keep=self._keeps)
+            self._tell_expired(lambda: self.buffer.detach(keep=self._keeps))
             self.receipts.lose(error)
             self._refresh()
             self._changed.set()
@@ -159,9 +163,7 @@ class Outlet:
             error: What those are told who wait for a Receipt.
         """
         if error is not None:
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_exception(error)
+            self.receipts.close(error)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -209,10 +211,13 @@ class Outlet:
         """
         name = message.__mycelium__.message.name
         frame = await self.admit(message)
-        waiter: Waiter = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
+        waiter = self.receipts.new_waiter()
         parcel = Parcel(
-            frame, self.new_stamp(), is_confirmed=True, on_handed=lambda number: self.receipts.expect(waiter, number)
+            frame,
+            self.new_stamp(),
+            is_confirmed=True,
+            on_handed=lambda number: self.receipts.expect(waiter, number),
+            on_dropped=lambda why: fail(waiter, ConnectionLost(why)),
         )
         self.post_parcel(parcel)
         try:
@@ -220,7 +225,6 @@ class Outlet:
             if not waiter.done():
                 raise ConfirmTimeout(name, seconds)
         finally:
-            self._waiters.discard(waiter)
             if not waiter.done():
                 waiter.cancel()
                 self.withdraw(parcel)
@@ -280,8 +284,10 @@ class Outlet:
         Raises:
             QueueFull: The bridge takes no messages of the type for now.
             BufferFull: There is no room.
+            ClosedError: Nothing may be published any more.
         """
         frame, model = self._encode(message, metadata)
+        self._check()
         if not is_reply and self.buffer.flow.holds(model.type_id):
             raise QueueFull(f"the bridge takes no {model.name} for now; await publish() instead, which waits for it")
         if not self._has_room(len(frame) + metadata):
@@ -371,14 +377,21 @@ class Outlet:
         """Look again when the oldest message has waited for too long."""
         oldest = self.buffer.oldest
         if self._timer is None and oldest is not None:
-            self._timer = asyncio.get_running_loop().call_later(max(oldest - time.monotonic(), 0) + 0.01, self._expire)
+            delay = max(oldest - time.monotonic(), 0) + _LOOK_SECONDS
+            self._timer = asyncio.get_running_loop().call_later(delay, self._expire)
 
     def _expire(self) -> None:
         self._timer = None
-        self.buffer.expire()
+        self._tell_expired(self.buffer.expire)
         self._refresh()
         self._changed.set()
         self._arm()
+
+    def _tell_expired(self, drop: Callable[[], None]) -> None:
+        before = self.buffer.expired
+        drop()
+        if self.buffer.expired > before:
+            self._on_expired(self.buffer.expired - before)
 
 
 _STAMP_BYTES: Final = Stamp(0).size

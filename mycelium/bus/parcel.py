@@ -71,7 +71,7 @@ class Parcel:
         stamp: What it carries beside.
         is_confirmed: Whether somebody waits for its Receipt.
         on_handed: Called when it has been handed to the socket, with its number among the confirmed.
-        on_dropped: Called when it has waited for too long.
+        on_dropped: Called with the reason when it is dropped, and so will never be sent.
 
     Attributes:
         frame: See above.
@@ -91,7 +91,7 @@ class Parcel:
         *,
         is_confirmed: bool = False,
         on_handed: Callable[[int], object] | None = None,
-        on_dropped: Callable[[], object] | None = None,
+        on_dropped: Callable[[str], object] | None = None,
     ) -> None:
         self.frame = frame
         self.stamp = stamp

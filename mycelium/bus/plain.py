@@ -58,7 +58,8 @@ class SyncDelivery:
             UsageError: The message was no request.
             EncodeError: A value does not fit its type.
             RuleError: A value breaks a rule.
-            ConnectionLost: The connection to the bridge is gone.
+            BufferFull: The send buffer is full.
+            ConnectionLost: The connection to the bridge is gone, and there is no buffer to wait in for another one.
             ClosedError: The client is closed.
         """
         self._thread.run(lambda: self._delivery.reply(message))

@@ -11,6 +11,7 @@ from typing import Any, Final, final
 from mycelium.bus.delivery import Delivery
 from mycelium.bus.errors import UsageError
 from mycelium.bus.handlers import Handler, HandlerFunction, describe
+from mycelium.bus.outcome import new_outcome
 from mycelium.schema.classes import M, Message
 
 __all__ = ["Awaited", "answering"]
@@ -55,11 +56,11 @@ class Awaited:
         _check_reply(reply, timeout)
         correlation = self._prefix + _COUNTER.pack(next(self._numbers))
         loop = asyncio.get_running_loop()
-        future = self._waiting[correlation] = loop.create_future()
+        future = self._waiting[correlation] = new_outcome()
         try:
             send(correlation)
             async with asyncio.timeout_at((loop.time() if start is None else start) + timeout):
-                message = await future
+                message: Message = await future
         except TimeoutError:
             raise TimeoutError(f"no {reply.__name__} came within {timeout:g} s") from None
         finally:

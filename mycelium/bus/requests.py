@@ -1,9 +1,13 @@
 """Questions to the bridge that wait for their answers, by number."""
 
-import asyncio
 import itertools
 from collections.abc import Callable
-from typing import Final, TypeAlias, final
+from typing import TYPE_CHECKING, Final, TypeAlias, final
+
+from mycelium.bus.outcome import new_outcome
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Answer", "Requests"]
 
@@ -37,8 +41,7 @@ class Requests:
             on_answer: Called when the bridge has said yes, before anything that it says later is looked at.
         """
         number = next(self._numbers) % _NUMBERS
-        answer: Answer = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(_seen)
+        answer: Answer = new_outcome()
         self._waiting[number] = answer, on_answer
         return number, answer
 
@@ -61,9 +64,3 @@ class Requests:
         """No answer will come any more."""
         for number in list(self._waiting):
             self.refuse(number, error)
-
-
-def _seen(answer: Answer) -> None:
-    """Take note of an exception that nobody may be waiting for any more."""
-    if not answer.cancelled():
-        answer.exception()

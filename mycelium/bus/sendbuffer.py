@@ -174,7 +174,7 @@ class SendBuffer:
         self._session, self.is_corked = None, True
         self._window, self._sent, self._confirmed = PongWindow(), 0, None
         self.flow.clear()
-        self._keep_if(lambda one: keep and not isinstance(one, Note))
+        self._keep_if(lambda one: keep and not isinstance(one, Note), "the connection ended before it was sent")
 
     def pong(self, nonce: int) -> bool:
         """A Pong came; whether it belongs to a Ping of this buffer."""
@@ -191,7 +191,7 @@ class SendBuffer:
             self.size += run.size
         dropped = before - self.messages
         expired = self.expired
-        self._keep_if(lambda one: not isinstance(one, Parcel) or one.size <= size)
+        self._keep_if(lambda one: not isinstance(one, Parcel) or one.size <= size, "it is larger than the bridge takes")
         dropped += self.expired - expired
         self.expired = expired
         return dropped
@@ -209,7 +209,7 @@ class SendBuffer:
     def expire(self) -> None:
         """Drop what has waited for too long."""
         limit = self._clock() - _LIVE_SECONDS
-        self._keep_if(lambda one: isinstance(one, Note) or one.since > limit)
+        self._keep_if(lambda one: isinstance(one, Note) or one.since > limit, "it waited in vain, and was not sent")
 
     # --- out ---
 
@@ -243,8 +243,8 @@ class SendBuffer:
         self._segments.append(segment)
         self._tail = None
 
-    def _keep_if(self, keeps: Callable[[_Segment], bool]) -> None:
-        """Drop segments, and count what was in them as expired."""
+    def _keep_if(self, keeps: Callable[[_Segment], bool], why: str) -> None:
+        """Drop the other segments, and count what was in them as expired."""
         dropped = [one for one in self._segments if not keeps(one)]
         if not dropped:
             return
@@ -258,7 +258,7 @@ class SendBuffer:
             self.size -= one.size
             self.expired += count
             if isinstance(one, Parcel) and one.on_dropped is not None:
-                one.on_dropped()
+                one.on_dropped(why)
 
     def _take_head(self, head: _Segment, pieces: list[bytes]) -> bool:
         """Give out the first segment; false where it has to wait, as a whole or in part."""

@@ -169,8 +169,11 @@ class LocalSubscription:
             self._gaps.schedule()
 
     def interrupted(self) -> None:
-        """The connection was gone for a while: nobody knows what was missed."""
-        self._report_gap(Gap(self.types, None, "reconnect", self.name))
+        """The connection was gone for a while: nobody knows what was missed. It is told behind what came before."""
+        waiting = len(self._retained) + len(self._queue)
+        self._gaps.put(Gap(self.types, None, "reconnect", self.name), waiting)
+        if not waiting and not self.busy:
+            self._gaps.reach()
 
     async def next(self, timeout: float | None = None) -> Message | Gap:
         """Take one message from the queue; a timeout or a cancelled call takes none. With `gaps` it may be a Gap.
@@ -186,6 +189,8 @@ class LocalSubscription:
         self._given += 1
         if self._given % _YIELD_AFTER == 0:
             await asyncio.sleep(0)
+        if self._gaps.ahead:
+            self._gaps.reach()
         if not self._ready:
             try:
                 async with asyncio.timeout(timeout):
@@ -266,9 +271,12 @@ class LocalSubscription:
             return
         self.closed = True
         self._ended_by = reason
-        if self.handler is not None:
+        if self.handler is None:
+            self._queue.release()
+        else:
             self._retained.clear()
             self._queue.clear(DropReason.DISCONNECTED)
+            self._gaps.reach(end=True)
         self._queue.admit_no_more(DropReason.DISCONNECTED)
         self._gaps.tell()
         self._gaps.close()
@@ -321,6 +329,8 @@ class LocalSubscription:
 
     def _take(self, busy: Mapping[Hashable, int]) -> Entry | None:
         """The next message for the handler, which is told of gaps before it."""
+        if self._gaps.ahead:
+            self._gaps.reach()
         entry = self._pop(busy)
         if entry is not None and self._queue.losses.pending:
             self._gaps.tell()
@@ -329,8 +339,12 @@ class LocalSubscription:
     def _pop(self, busy: Mapping[Hashable, int]) -> Entry | None:
         if self._retained:
             self._matched += 1
-            return self._retained.popleft()
-        return self._queue.pop_free(busy) if busy else self._queue.pop()
+            entry: Entry | None = self._retained.popleft()
+        else:
+            entry = self._queue.pop_free(busy) if busy else self._queue.pop()
+        if self._gaps.ahead and entry is not None:
+            self._gaps.step()
+        return entry
 
     async def _readiness(self) -> None:
         """Wait until there is something to give out."""
@@ -371,8 +385,9 @@ class LocalSubscription:
         return [Gap((self._name_of(type_id),), count, reason.reason, self.name) for type_id, reason, count in lost]
 
     def _report_gap(self, gap: Gap) -> None:
-        if self.options.gaps:
-            self._gaps.inline.append(gap)
+        inline = self._gaps.inline
+        if self.options.gaps and not (gap.count is None and inline and inline[-1] == gap):
+            inline.append(gap)
             self._wake()
         if self.options.on_gap is not None:
             guarded(f"on_gap of {self.name}", self.options.on_gap, gap)

@@ -150,9 +150,13 @@ class SyncClient:
             RuleError: A value breaks a rule.
             UsageError: The message is not of this client's contracts, or this thread runs an event loop.
             BackpressureTimeout: A subscriber with the lag policy `block` had no room in time.
+            BufferFull: There is no connection, and the send buffer is full.
+            QueueFull: Confirmed: a subscriber under `reject` had no room.
             NoSubscribers: Nobody has subscribed, and the message is mandatory.
             ConfirmTimeout: No receipt came in time.
+            Refused: Confirmed: the bridge refused the message.
             ConnectionLost: The connection is gone.
+            DrainingError: The client is being drained.
             ClosedError: The client is closed.
         """
 
@@ -258,12 +262,14 @@ class SyncClient:
 
         return decorate
 
-    def reply(self, *types: type[Message], **options: Unpack[SubscribeOptions]) -> Callable[[F], F]:
+    def reply(
+        self, *types: type[Message], topic: str | None = None, **options: Unpack[SubscribeOptions]
+    ) -> Callable[[F], F]:
         """A decorator that has requests answered with the message that a function returns; see `subscribe`."""
 
         def decorate(handler: F) -> F:
-            chosen = types or types_of(handler, self.types)
-            self._subscribe(lambda one: answering(one).function, handler, chosen, None, options)
+            chosen = types if types or topic is not None else types_of(handler, self.types)
+            self._subscribe(lambda one: answering(one).function, handler, chosen, topic, options)
             return handler
 
         return decorate

@@ -1,10 +1,13 @@
 """Work that goes on by itself: the event loop alone would let go of it."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, final
 
 __all__ = ["Tasks"]
+
+_log = logging.getLogger("mycelium.bus")
 
 
 @final
@@ -18,10 +21,10 @@ class Tasks:
         return f"<Tasks, {len(self._running)} running>"
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have it done; what it raises goes to the loop's exception handler when it is collected."""
+        """Have it done; what it raises is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
 
     async def end(self) -> None:
         """Cancel what is still running, and wait until it has ended."""
@@ -30,3 +33,8 @@ class Tasks:
             task.cancel()
         if running:
             await asyncio.wait(running)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("work that nobody waited for has failed", exc_info=error)

@@ -4,10 +4,11 @@ import asyncio
 from typing import Any, Final, TypeAlias, final
 
 from mycelium.bus.errors import BackpressureTimeout, QueueFull, refusal
+from mycelium.bus.outcome import new_outcome
 from mycelium.bus.receipt import Receipt
 from mycelium.wire.errors import ErrorCode
 
-__all__ = ["Unconfirmed", "Waiter"]
+__all__ = ["Unconfirmed", "Waiter", "fail"]
 
 Waiter: TypeAlias = "asyncio.Future[Receipt]"
 _MOST_TEXTS: Final = 256
@@ -23,6 +24,8 @@ class Unconfirmed:
 
     def __init__(self, block_seconds: float) -> None:
         self._block_seconds = block_seconds
+        self._waiters: set[Waiter] = set()
+        """All of them, those of messages included that have not been sent yet."""
         self._waiting: dict[int, Waiter] = {}
         self._texts: dict[int, str] = {}
 
@@ -31,6 +34,13 @@ class Unconfirmed:
 
     def __len__(self) -> int:
         return sum(not waiter.done() for waiter in self._waiting.values())
+
+    def new_waiter(self) -> Waiter:
+        """Somebody is about to publish a message, and to wait for its Receipt."""
+        waiter = new_outcome()
+        self._waiters.add(waiter)
+        waiter.add_done_callback(self._waiters.discard)
+        return waiter
 
     def expect(self, waiter: Waiter, number: int) -> None:
         """A message has been handed to the socket under this number."""
@@ -63,8 +73,12 @@ class Unconfirmed:
         waiting, self._waiting = self._waiting, {}
         self._texts.clear()
         for waiter in waiting.values():
-            if not waiter.done():
-                waiter.set_exception(error)
+            fail(waiter, error)
+
+    def close(self, error: Exception) -> None:
+        """No Receipt will come to anybody, whether or not the message was sent."""
+        for waiter in self._waiters:
+            fail(waiter, error)
 
     async def settled(self) -> None:
         """Wait until everybody has an answer."""
@@ -95,3 +109,9 @@ class Unconfirmed:
                 return BackpressureTimeout(self._block_seconds, receipt.enqueued)
             case code:
                 return refusal(code, text or "no reason given")
+
+
+def fail(waiter: Waiter, error: Exception) -> None:
+    """Tell whoever waits that no Receipt will come, unless there was one."""
+    if not waiter.done():
+        waiter.set_exception(error)

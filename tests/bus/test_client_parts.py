@@ -5,18 +5,21 @@ import gc
 import warnings
 
 import pytest
-from peers import CORE, serving, until
+from peers import CORE, BareBridge, serving, until
 
 import mycelium
-from mycelium import MyceliumClient, QueueFull, Receipt, events
+from mycelium import ClosedError, MyceliumClient, QueueFull, Receipt, events
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.delivery import LOCAL
 from mycelium.bus.lag import DropReason
 from mycelium.bus.lastvalues import LastValues
 from mycelium.bus.mismatch import named_messages
+from mycelium.bus.outcome import new_outcome
 from mycelium.bus.parcel import Parcel, Stamp
+from mycelium.bus.tasks import Tasks
 from mycelium.bus.unconfirmed import Unconfirmed
 from mycelium.wire.frames import encode_frame
+from mycelium.wire.metadata import Metadata
 
 PRICES = """
 messages:
@@ -139,3 +142,134 @@ def test_a_program_that_ends_while_it_reconnects_leaves_no_warning(tmp_path):
         client = asyncio.run(program())
         gc.collect()
     assert client.state is ClientState.CLOSED
+
+
+CORRELATION = bytes(range(16))
+
+
+def pong_reply(payload):
+    """A reply to nobody in particular, as the bridge hands it on."""
+    return encode_frame(1011, payload + Metadata(correlation=CORRELATION, deliver_to=1).encode())
+
+
+async def hear(session, heard):
+    """Answer what has to be answered, and keep what comes."""
+    while (event := await session.next()) is not None:
+        heard.append(event)
+        match type(event).__name__:
+            case "Subscribe" | "Unsubscribe":
+                session.send(CORE.Ack(request=event.request))
+            case "Ping":
+                session.send(CORE.Pong(nonce=event.nonce))
+            case "Goodbye":
+                return
+
+
+def credits_of(heard):
+    return sum(one.messages for one in heard if type(one).__name__ == "Credit")
+
+
+async def test_a_reply_that_cannot_be_read_is_nobodys_credit_and_a_message_is(contracts):
+    heard, there = [], asyncio.Event()
+
+    async def serve(session):
+        await session.welcome(contracts.schema)
+        await asyncio.gather(hear(session, heard), say(session))
+
+    async def say(session):
+        await there.wait()
+        session.send(CORE.Retained(subscription=1, messages=1), pong_reply(b""))
+        session.send(encode_frame(1011, b""), encode_frame(1011, contracts.Pong(value="x").to_bytes()))
+
+    async with BareBridge(serve) as bridge:
+        client = MyceliumClient(contracts)
+        await client.connect(bridge.url)
+        stream = await client.messages(contracts.Pong, window=8).__aenter__()
+        there.set()
+        await stream.next(5)
+        client._inbox.settle()
+        await client.flush()
+        assert (client.stats().skipped, credits_of(heard)) == (2, 2)
+        assert client._inbox._retained == {}  # the message was the last value, the reply was none
+        await client.close()
+
+
+async def test_what_is_conflated_is_counted_and_neither_logged_nor_told(contracts, caplog):
+    there, gaps = asyncio.Event(), []
+
+    async def serve(session):
+        await session.welcome(contracts.schema)
+        await asyncio.gather(hear(session, []), say(session))
+
+    async def say(session):
+        await there.wait()
+        for reason in (DropReason.CONFLATED, DropReason.DROPPED_OLDEST, DropReason.DENIED):
+            session.send(CORE.Lagged(subscription=1, type_id=1010, dropped=3, reason=reason))
+            await asyncio.sleep(1.1 if reason is DropReason.DROPPED_OLDEST else 0)  # one line a second
+
+    async with BareBridge(serve) as bridge:
+        client = MyceliumClient(contracts)
+        await client.connect(bridge.url)
+        subscription = await client.subscribe(print, contracts.Ping, on_lag="latest", on_gap=gaps.append)
+        there.set()
+        await until(lambda: len(subscription.stats().dropped) == 3)
+        assert subscription.stats().dropped == {"conflated": 3, "dropped_oldest": 3, "denied": 3}
+        assert gaps == [events.Gap(("Ping",), 3, "dropped_oldest", "print")]
+        assert [line.getMessage() for line in caplog.records] == [
+            "too slow: the bridge has dropped 3 messages of Ping (dropped_oldest)",
+            "the bridge has dropped 3 messages of Ping (denied)",
+        ]
+        await client.close()
+
+
+async def test_an_iterator_that_is_closed_gives_back_the_credit_of_what_nobody_took(contracts):
+    """Else whoever shares its subscription at the bridge would get nothing more."""
+    got = []
+    async with serving(contracts) as (bus, bridge):
+        client = MyceliumClient(contracts)
+        await client.connect(bridge.urls[0])
+        stream = await client.messages(contracts.Ping, window=4).__aenter__()
+        await client.subscribe(got.append, contracts.Ping)
+        for number in range(20):
+            await bus.publish(contracts.Ping(value=str(number)))
+        await until(lambda: len(got) == 4)
+        await stream.aclose()
+        await until(lambda: len(got) == 20)
+        assert [(await stream.next(0)).value for _ in range(4)] == ["0", "1", "2", "3"]
+        await client.close()
+
+
+async def test_a_reply_after_the_end_is_refused_and_not_put_where_nobody_takes_it(contracts):
+    kept = []
+
+    async def keep(_, delivery):
+        kept.append(delivery)
+
+    async with serving(contracts) as (_, bridge), mycelium.connect(bridge.urls[0], contracts) as asker:
+        client = MyceliumClient(contracts)
+        await client.connect(bridge.urls[0])
+        await client.subscribe(keep, contracts.Ping)
+        with pytest.raises(TimeoutError):
+            await asker.request(contracts.Ping(value="?"), contracts.Pong, timeout=0.05)
+        await client.close()
+        with pytest.raises(ClosedError):
+            await kept[0].reply(contracts.Pong(value="!"))
+        assert client.stats().buffered == 0
+
+
+async def test_an_outcome_that_nobody_waits_for_any_more_is_no_unhandled_exception():
+    outcome = new_outcome()
+    outcome.set_exception(ValueError("nobody looks"))
+    await asyncio.sleep(0)
+    del outcome
+    gc.collect()
+
+
+async def test_work_that_nobody_waits_for_and_that_fails_is_logged(caplog):
+    async def fail():
+        raise ValueError("broken")
+
+    tasks = Tasks()
+    tasks.start(fail())
+    await until(lambda: "work that nobody waited for has failed" in caplog.text)
+    await tasks.end()

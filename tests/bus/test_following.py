@@ -297,3 +297,43 @@ async def test_what_a_bridge_delivers_is_not_checked_by_the_clients_own_rules(tm
             assert (await stream.next(5)).value == "longer than two"
         with pytest.raises(mycelium.RuleError):
             await client.publish(stricter.Ping("longer than two"))
+
+
+async def test_a_type_that_comes_to_a_topic_is_subscribed_on_the_terms_of_the_others(tmp_path):
+    async with served(tmp_path) as (_, bridge, edit):
+        mine = mycelium.load(BASE)
+        async with mycelium.connect(bridge.urls[0], mine) as client:
+            feed, options = client.events(), {"on_lag": "latest", "queue": 7, "no_echo": True, "group": "workers"}
+            await client.subscribe(print, topic="greetings", **options)
+            await edit(NEW_TYPE)
+            await changed(feed)
+            await client.flush()
+            [session] = bridge.sessions
+            assert {
+                tuple(sorted(one.type_ids)): (one.on_lag.word, one.outbox.limit, one.no_echo, one.group)
+                for one in session.subscriptions
+            } == {(1010, 1011): tuple(options.values()), (1013,): tuple(options.values())}
+
+
+async def test_of_contracts_that_overtake_each_other_while_they_are_read_the_newest_hold(tmp_path, monkeypatch):
+    reading = []
+
+    async def aside(work, *args):
+        reading.append(asyncio.get_running_loop().create_future())
+        await reading[-1]
+        return work(*args)
+
+    monkeypatch.setattr("mycelium.bus.accord.aside", aside)
+    async with served(tmp_path) as (_, bridge, edit):
+        mine = mycelium.load(BASE)
+        async with mycelium.connect(bridge.urls[0], mine) as client:
+            await edit(NEW_TYPE)
+            await edit(NEW_TYPE + "  Last: {tlv_type: 1014, fields: {}}\n")
+            while len(reading) < 2:  # noqa: ASYNC110  there is no event for that
+                await asyncio.sleep(0.001)
+            feed = client.events()
+            reading[1].set_result(None)
+            await changed(feed)
+            reading[0].set_result(None)
+            await client.flush()
+            assert "Last" in mine

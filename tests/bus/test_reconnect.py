@@ -236,7 +236,7 @@ async def test_subscribing_while_there_is_no_bridge_takes_as_long_as_the_timeout
         await client.subscribe(print, contracts.Ping)
     with pytest.raises(TimeoutError):
         await client.flush()
-    assert client._inbox.dispatcher.subscriptions == set()
+    assert not client._inbox.dispatcher.subscriptions
     await client.close()
 
 
@@ -319,6 +319,126 @@ async def test_an_iterator_gives_out_the_gap_of_a_reconnect_if_it_is_asked_to(co
         await until(lambda: client.state is ClientState.CONNECTED)
         await bus.publish(contracts.Ping(value="x"))
         assert await stream.next(SECONDS) == contracts.Ping(value="x")
+        await client.close()
+
+
+async def test_gaps_of_a_reconnect_come_in_the_order_of_subscription_and_behind_what_waits(contracts):
+    ping, pong = (encode_frame(one.TYPE_ID, one(value="x").to_bytes()) for one in (contracts.Ping, contracts.Pong))
+    seen, told, there, gate, gone = [], [], asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def first(session):
+        await session.welcome(contracts.schema)
+        for _ in range(2):
+            await answer(session, until_name="Subscribe")
+        await there.wait()
+        session.send(*[ping] * 3, pong)
+        await session.writer.drain()
+        await gone.wait()
+
+    async def second(session):
+        await session.welcome(contracts.schema)
+        for _ in range(2):
+            await answer(session, until_name="Subscribe")
+        session.send(ping)
+        await answer(session)
+
+    async def slow(message):
+        await gate.wait()
+        seen.append(message)
+
+    async with sessions(first, second) as bridge:
+        client = MyceliumClient(contracts)
+        await client.connect(bridge.url)
+        await client.subscribe(slow, contracts.Ping, on_gap=seen.append)
+        for number in range(8):
+            await client.subscribe(lambda _: None, contracts.Pong, on_gap=lambda _, n=number: told.append(n))
+        stream = await client.messages(contracts.Ping, gaps=True).__aenter__()
+        there.set()
+        await until(lambda: client.stats().matched == 3 + 8 + 3)
+        gone.set()
+        await until(lambda: client.stats().matched == 3 + 8 + 3 + 2)
+        assert told == list(range(8))
+        assert seen == []
+        gate.set()
+        await until(lambda: len(seen) == 5)
+        assert [type(one).__name__ for one in seen] == ["Ping", "Ping", "Ping", "Gap", "Ping"]
+        taken = [type(await stream.next(SECONDS)).__name__ for _ in range(5)]
+        assert taken == ["Ping", "Ping", "Ping", "Gap", "Ping"]
+        await client.close()
+
+
+async def test_a_connection_that_carried_some_subscriptions_only_is_a_gap_for_these(contracts):
+    ping = encode_frame(1010, contracts.Ping(value="x").to_bytes())
+    gaps, gone = [], asyncio.Event()
+
+    async def first(session):
+        await session.welcome(contracts.schema)
+        await answer(session, until_name="Subscribe")
+        await answer(session, until_name="Subscribe")
+        await gone.wait()
+
+    async def second(session):
+        await session.welcome(contracts.schema)
+        await answer(session, until_name="Subscribe")
+        session.send(ping)
+        await session.writer.drain()
+
+    async def third(session):
+        await session.welcome(contracts.schema)
+        await answer(session)
+
+    async with sessions(first, second, third) as bridge:
+        client = MyceliumClient(contracts)
+        await client.connect(bridge.url)
+        await client.subscribe(gaps.append, contracts.Ping, on_gap=gaps.append)
+        await client.subscribe(gaps.append, contracts.Pong, on_gap=gaps.append)
+        gone.set()
+        await until(lambda: client.stats().reconnects == 1)
+        assert gaps == [
+            events.Gap(("Ping",), None, "reconnect", "list.append"),
+            events.Gap(("Pong",), None, "reconnect", "list.append"),
+            contracts.Ping(value="x"),
+            events.Gap(("Ping",), None, "reconnect", "list.append"),
+        ]
+        await client.close()
+
+
+async def test_gaps_that_an_iterator_does_not_take_are_one(contracts, listen):
+    client = MyceliumClient(contracts)
+    async with serving(contracts, listen) as (_, bridge):
+        await client.connect(bridge.urls[0])
+        stream = await client.messages(contracts.Ping, gaps=True).__aenter__()
+    for _ in range(3):
+        async with serving(contracts, listen):
+            await until(lambda: client.state is ClientState.CONNECTED)
+        await until(lambda: client.state is ClientState.RECONNECTING)
+    assert type(await stream.next(SECONDS)) is events.Gap
+    with pytest.raises(TimeoutError):
+        await stream.next(0.01)
+    await client.close()
+
+
+async def test_unsubscribes_that_a_lost_connection_leaves_unanswered_leave_nothing(contracts):
+    async def serve(session):
+        await session.welcome(contracts.schema)
+        await answer(session, until_name="Unsubscribe")
+
+    async def deaf(session):
+        await session.welcome(contracts.schema)
+        await answer(session, until_name="Subscribe")
+        while type(await session.next()).__name__ != "Unsubscribe":
+            pass
+
+    async with sessions(*[deaf] * 5, serve) as bridge:
+        client = MyceliumClient(contracts)
+        await client.connect(bridge.url)
+        for _ in range(5):
+            subscription = await client.subscribe(print, contracts.Ping)
+            await subscription.unsubscribe()
+            await until(lambda: client.state is ClientState.RECONNECTING)
+            await until(lambda: client.state is ClientState.CONNECTED)
+        carriage = client._inbox._carriage
+        assert (carriage._credits, carriage._confirmations) == ({}, {})
         await client.close()
 
 
@@ -668,6 +788,37 @@ async def test_p54_a_message_that_waited_for_30_s_is_counted_and_not_sent(contra
         await client.flush()
         assert [one.value for one in got] == ["new"]
         await client.close()
+
+
+@pytest.mark.parametrize("stamp", [False, True])
+async def test_messages_that_expire_are_told_by_one_event(contracts, listen, monkeypatch, stamp):
+    monkeypatch.setattr("mycelium.bus.sendbuffer._LIVE_SECONDS", 0.05)
+    monkeypatch.setattr("mycelium.bus.outlet._LOOK_SECONDS", 0.1)
+    client = MyceliumClient(contracts, stamp=stamp)
+    async with serving(contracts, listen) as (_, bridge):
+        await client.connect(bridge.urls[0])
+    await until(lambda: client.state is ClientState.RECONNECTING)
+    stream = client.events()
+    for _ in range(100):
+        await client.publish(contracts.Ping(value="old"))
+    await until(lambda: client.stats().expired == 100)
+    await client.close()
+    told = [one async for one in stream if isinstance(one, events.PublishExpired)]
+    assert told == [events.PublishExpired(100)]
+
+
+@pytest.mark.parametrize("call", ["confirm", "request"])
+async def test_a_call_whose_message_will_never_be_sent_learns_so_at_once(contracts, listen, monkeypatch, call):
+    monkeypatch.setattr("mycelium.bus.sendbuffer._LIVE_SECONDS", 0.05)
+    monkeypatch.setattr("mycelium.bus.outlet._LOOK_SECONDS", 0.01)
+    client = MyceliumClient(contracts, confirm_timeout=60)
+    async with serving(contracts, listen) as (_, bridge):
+        await client.connect(bridge.urls[0])
+    await until(lambda: client.state is ClientState.RECONNECTING)
+    ping = contracts.Ping(value="old")
+    with pytest.raises(ConnectionLost, match="was not sent"):
+        await (client.publish(ping, confirm=True) if call == "confirm" else client.request(ping, contracts.Pong, 60))
+    await client.close()
 
 
 # --- under load ---

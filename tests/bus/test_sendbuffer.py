@@ -174,7 +174,7 @@ def test_p54_what_has_waited_for_30_s_is_dropped_and_counted_and_what_has_not_is
     buffer, clock = make(open_=False)
     dropped = []
     buffer.put_slowly(frame(1))
-    buffer.put_parcel(Parcel(frame(2), Stamp(), on_dropped=lambda: dropped.append(2)))
+    buffer.put_parcel(Parcel(frame(2), Stamp(), on_dropped=lambda _: dropped.append(2)))
     clock.now = 10.0
     buffer.put_slowly(frame(3))
     assert buffer.oldest == 30.0

@@ -390,6 +390,15 @@ def test_callbacks_run_in_worker_threads_and_may_fail(caplog):
 # --- Ctrl-C and threads with loops ---
 
 
+def test_a_callback_that_wants_to_end_its_thread_does_not(caplog):
+    hands, done = Hands("callbacks"), threading.Event()
+    hands.post("on_gap", sys.exit)
+    hands.post("on_gap", done.set)
+    assert done.wait(SECONDS)
+    hands.end()
+    assert "tried to end its thread" in caplog.text
+
+
 def test_ctrl_c_ends_a_call_at_once_and_the_client_goes_on(bridge, client, contracts):
     with client.messages(contracts.Ping) as stream:
         begin = time.monotonic()
@@ -535,6 +544,36 @@ def test_what_has_no_room_at_the_end_is_counted_in_the_log(loop_thread, caplog, 
         handover.put(contracts.Ping(value="x"), 10)
     loop_thread.run(lambda: handover.end(0.01))
     assert "closed before 5 messages" in caplog.text
+
+
+def test_after_the_end_nobody_waits_for_what_is_not_published_any_more(loop_thread, contracts):
+    def publish_nowait(message):
+        raise BufferFull("full")
+
+    async def publish(message):
+        await asyncio.sleep(SECONDS)
+
+    handover = Handover(loop_thread, publish_nowait, publish)
+    for _ in range(5):
+        handover.put(contracts.Ping(value="x"), 10)
+    waiting = [in_thread(loop_thread.run, handover.passed) for _ in range(2)]
+    until(lambda: len(handover._waiting) == 4 + 2)
+    began = time.monotonic()
+    loop_thread.run(lambda: handover.end(0.01))
+    for one in waiting:
+        one.join(SECONDS)
+    loop_thread.run(handover.passed)
+    loop_thread.run(lambda: handover.end(SECONDS))
+    assert time.monotonic() - began < SECONDS / 2
+
+
+def test_requests_to_a_topic_are_replied_to(bridge, client, contracts):
+    @client.reply(topic=contracts.Ping.TOPIC, on_lag="block")
+    def answer(message):
+        return contracts.Pong(value=type(message).__name__)
+
+    with mycelium.sync.connect(bridge.url, contracts) as other:
+        assert other.request(contracts.Ping(value="?"), contracts.Pong).value == "Ping"
 
 
 # --- the end ---
