@@ -30,11 +30,11 @@ class Dispatcher:
         groups: Where those that share their messages are entered; whoever routes asks there whose turn it is.
 
     Attributes:
-        subscriptions: Those that have not ended.
+        subscriptions: Those that have not ended, in the order in which they came.
     """
 
     def __init__(self, groups: Groups[Any]) -> None:
-        self.subscriptions: set[LocalSubscription] = set()
+        self.subscriptions: dict[LocalSubscription, None] = {}
         self._groups = groups
         self._routes: _Routes = {}
         self._curious: set[int] = set()
@@ -42,7 +42,7 @@ class Dispatcher:
         self._echoless = False
         """Whether somebody leaves out what is published here."""
         self._ended = Totals()
-        self._finishing: set[LocalSubscription] = set()
+        self._finishing: dict[LocalSubscription, None] = {}
         """Ended, but with a message in the handler."""
 
     def __repr__(self) -> str:
@@ -50,7 +50,7 @@ class Dispatcher:
 
     def add(self, subscription: LocalSubscription) -> None:
         """From now on the subscription gets its messages."""
-        self.subscriptions.add(subscription)
+        self.subscriptions[subscription] = None
         self._enter(subscription, subscription.type_ids)
 
     def extend(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
@@ -61,7 +61,7 @@ class Dispatcher:
 
     def remove(self, subscription: LocalSubscription) -> None:
         """From now on it gets none."""
-        self.subscriptions.discard(subscription)
+        self.subscriptions.pop(subscription, None)
         self._let_finish(subscription)
         if subscription.group is not None:
             self._groups.remove(subscription)
@@ -141,9 +141,9 @@ class Dispatcher:
         """Count those in that have ended and have nothing in the handler any more."""
         for one in (*self._finishing, *more):
             if one.busy:
-                self._finishing.add(one)
+                self._finishing[one] = None
             else:
-                self._finishing.discard(one)
+                self._finishing.pop(one, None)
                 self._ended.add(one.stats())
 
     @staticmethod

@@ -81,7 +81,7 @@ class Outlet:
         self._lost = "it has not begun"
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
-        self._waiters: set[Waiter] = set()
+        self._waiters: dict[Waiter, None] = {}
         """Those for Receipts, of messages that have been sent and of those that have not."""
         self._changed = asyncio.Event()
         """Something went out, or may; whoever waits looks again."""
@@ -210,7 +210,7 @@ class Outlet:
         name = message.__mycelium__.message.name
         frame = await self.admit(message)
         waiter: Waiter = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
+        self._waiters[waiter] = None
         parcel = Parcel(
             frame, self.new_stamp(), is_confirmed=True, on_handed=lambda number: self.receipts.expect(waiter, number)
         )
@@ -220,7 +220,7 @@ class Outlet:
             if not waiter.done():
                 raise ConfirmTimeout(name, seconds)
         finally:
-            self._waiters.discard(waiter)
+            self._waiters.pop(waiter, None)
             if not waiter.done():
                 waiter.cancel()
                 self.withdraw(parcel)

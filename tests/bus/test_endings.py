@@ -276,7 +276,7 @@ async def test_calls_under_way_learn_that_the_connection_is_gone(contracts):
         calls = [client.flush(), client.subscribe(print, contracts.Ping), client.closed()]
         lost, refused, reason = await asyncio.gather(*calls, return_exceptions=True)
         assert (type(lost), type(refused), reason) == (ConnectionLost, ConnectionLost, "the bridge closed it")
-        assert client._inbox.dispatcher.subscriptions == set()
+        assert not client._inbox.dispatcher.subscriptions
         await client.close()
 
 
