@@ -47,7 +47,6 @@ class Actor:
         self.watched = []
         self.generation = world.generation
         self.contracts = take_handle(SCHEMAS[self.generation])
-        self.heartbeat = world.random.choice((1, 10, 10))
         self.types = [one for one in world.random.choice(SUBSCRIPTIONS) if one != "Ask"]
         self.publishers = [Publisher(self) for _ in range(2)]
         self._context = copy_context()
@@ -307,12 +306,10 @@ class Client(Actor):
         delays: How long it has waited before each attempt to connect again.
     """
 
-    def __init__(self, world):
+    def __init__(self, world, **given):
         super().__init__(world, world.new_name("client"))
-        stamp = world.random.random() < 0.3
-        self.api = self.client = mycelium.MyceliumClient(
-            self.contracts, name=self.name, heartbeat=self.heartbeat, stamp=stamp
-        )
+        options = {"heartbeat": world.random.choice((1, 10, 10)), "stamp": world.random.random() < 0.3, **given}
+        self.api = self.client = mycelium.MyceliumClient(self.contracts, name=self.name, **options)
         self.connected = False
         self.epochs = []
         self.delays = []
@@ -420,7 +417,9 @@ class Client(Actor):
         return life.epoch + (not steady), not steady
 
     def keeps(self, sent):
-        return self.alive and not self.closing and (sent.epoch is None or sent.epoch > len(self.epochs))
+        if not self.alive or self.closing:
+            return False
+        return sent.epoch is None or sent.epoch > len(self.epochs) or self.client.stats().buffered > 0
 
     def is_past(self, epoch):
         return epoch is None or self.epoch_now() > epoch
@@ -447,7 +446,7 @@ class Client(Actor):
 
     def most_held(self, watched):
         """A window; one more for each subscription that may have left messages on their way, and each connection."""
-        times = 1 + sum(one.left for one in self.watched) + max(self.epoch_now() - 1, 0)
+        times = 1 + sum(one.left for one in self.watched) + max(self.next_epoch() - 1, 0)
         return (watched.options["window"] or DEFAULT_WINDOW) * times + MOST_LAST_VALUES
 
     def _outboxes(self):

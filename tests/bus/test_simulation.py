@@ -102,6 +102,8 @@ TestWhatHypothesisTries.settings = settings(
 
 # --- cases that need hours ---
 
+PLAIN = {"on_lag": None, "queue": None, "window": None, "group": None, "no_echo": False}
+
 
 @pytest.fixture
 def world():
@@ -110,8 +112,8 @@ def world():
     made.dispose()
 
 
-def _connected(world):
-    client = Client(world)
+def _connected(world, **given):
+    client = Client(world, **given)
     world.clients.append(client)
     client.start(client.open(), most=6)
     world.pass_time(1)
@@ -121,14 +123,15 @@ def _connected(world):
 @pytest.mark.parametrize("up", [True, False])
 @pytest.mark.parametrize("down", [True, False])
 def test_p31_both_sides_of_a_half_open_connection_know_within_33_seconds(world, up, down):
-    client = _connected(world)
-    wire = world.network.wire_of(client.name)
+    client = _connected(world, heartbeat=10)
+    wire, conversation = world.network.wire_of(client.name), client.client._conversation
+    (session,) = world.server.bridge.sessions
     wire.cut(up=up, down=down)
     world.pass_time(29)
-    assert not client.client._conversation.lost.done()
-    assert len(world.server.bridge.sessions) == 1
+    assert not conversation.lost.done()
+    assert session.is_open
     world.pass_time(4 if up and down else 11)
-    told = client.client._conversation.lost.done(), not world.server.bridge.sessions
+    told = conversation.lost.done(), not session.is_open
     assert told == ((True, True) if up or down else (False, False))
     world.finish()
 
@@ -143,13 +146,12 @@ def test_p34_an_hour_of_nothing_but_heartbeats_ends_no_connection(world):
 
 def test_p79_a_handler_that_never_returns_holds_up_nobody_else(world):
     client = _connected(world)
-    stuck, quick = Watched(client, "stuck"), Watched(world.server, "quick")
-    stuck.types = quick.types = ["Tick"]
-    client.queue = client.window = world.server.queue = None
+    stuck, quick = Watched(client, "stuck", ["Tick"]), Watched(world.server, "quick", ["Tick"])
     for watched in (stuck, quick):
+        watched.options = {**PLAIN, "concurrency": 1}
         watched.actor.start(watched.actor.subscribe(watched), most=1)
     world.pass_time(1)
-    work = world.server.publish(world.server.publishers[0], ["Tick"] * 5000, "", nowait=True, pause=0)
+    work = world.server.publish(world.server.publishers[0], ["Tick"] * 5000, "", how="nowait", pause=0)
     world.server.start(work, most=60)
     world.quiet()
     assert quick.subscription.stats().delivered == 5000
@@ -159,13 +161,14 @@ def test_p79_a_handler_that_never_returns_holds_up_nobody_else(world):
 
 
 def test_p31_a_bridge_that_is_lost_after_its_goodbye_is_noticed(world):
-    client = _connected(world)
+    client = _connected(world, heartbeat=10)
+    conversation = client.client._conversation
     stopped = world.lose_server()
     stopped.bridge.sessions[0].say_goodbye("shutdown")
     world.pass_time(0.1)
     world.network.wire_of(client.name).cut(up=True, down=True)
     world.pass_time(33)
-    assert client.client._conversation.lost.done()
+    assert conversation.lost.done()
     stopped.start(stopped.close(), most=12)
     world.finish()
 
