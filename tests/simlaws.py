@@ -183,5 +183,6 @@ class Laws:
                 continue
             times = len(client.epochs) - watched.epoch
             told = watched.gaps["reconnect"]
-            if not times <= told <= times + watched.was_away and all(one.clean for one in client.epochs):
+            most = times + watched.was_away if all(one.clean for one in client.epochs) else told
+            if not times <= told <= most:
                 self.world.violate(f"{watched} was told of {told} reconnects, and there were {times}")

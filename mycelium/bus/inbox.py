@@ -70,6 +70,7 @@ class Inbox:
         self._retained: dict[int, int] = {}
         """Last values that are still to come, by subscription."""
         self._last = LastValues()
+        self._has_joined = False
         self._severed: list[LocalSubscription] = []
         """Those that had a connection, and have not been told yet that there was a time without."""
         self._lines = LogLimit()
@@ -83,6 +84,7 @@ class Inbox:
     def join(self, conversation: Conversation) -> list[tuple[int, Answer]]:
         """Subscribe through this connection to everything there is, and from now on; the bridge's answers by number."""
         self._last.clear()
+        self._has_joined = True
         return self._carriage.join(conversation)
 
     def part(self) -> None:
@@ -91,8 +93,10 @@ class Inbox:
         self._retained.clear()
 
     def sever(self) -> None:
-        """A connection is gone that carried every subscription."""
-        self._severed = list(self.dispatcher.subscriptions)
+        """A connection is gone; if it carried the subscriptions they are told of that with the next one."""
+        if self._has_joined:
+            self._has_joined = False
+            self._severed = list(self.dispatcher.subscriptions)
 
     def interrupted(self) -> None:
         """There is a connection again; nobody knows what was missed meanwhile."""

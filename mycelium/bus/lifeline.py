@@ -219,8 +219,8 @@ class Lifeline:
         """The connection is gone."""
         self.is_steady = False
         self._parts.correspondence.lose(ConnectionLost(reason))
+        self._parts.inbox.sever()
         if self.phase is ClientState.CONNECTED:
-            self._parts.inbox.sever()
             self._turn(ClientState.RECONNECTING)
         self._parts.inbox.part()
 
