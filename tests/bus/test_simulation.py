@@ -1,6 +1,7 @@
 """Worlds in virtual time: whatever happens, the law and the order hold, nothing comes twice, nothing stays behind."""
 
 import asyncio
+import gc
 import hashlib
 import itertools
 import os
@@ -189,6 +190,103 @@ def test_a_client_may_be_closed_at_the_moment_when_its_connect_times_out(world, 
     client.start(client.close(), most=1)
     world.pass_time(2)
     world.check()
+
+
+# --- outages ---
+
+
+def _outage(world, attempts):
+    """Every client tries so many times to be connected again."""
+    server = world.lose_server()
+    server.crash(silent=False)
+    while min(len(one.delays) for one in world.clients) < attempts:
+        world.pass_time(600)
+
+
+def _alive():
+    gc.collect()
+    return len(gc.get_objects())
+
+
+def test_p56_nothing_is_kept_of_ten_thousand_attempts_and_their_delays_are_as_specified(world):
+    client = _connected(world, heartbeat=10)
+    watched = Watched(client, "quick", ["Tick"])
+    client.start(client.subscribe(watched), most=1)
+    world.pass_time(1)
+    _outage(world, 500)
+    before = _alive()
+    while len(client.delays) < 10_000:
+        world.pass_time(6000)
+    assert _alive() - before < 1000
+    assert len(world.loop.timers()) < 5
+    for attempt, delay in client.delays:
+        assert 0 <= delay <= min(10.0, 0.1 * 2 ** min(attempt - 1, 20))
+    assert [attempt for attempt, _ in client.delays] == list(range(1, len(client.delays) + 1))
+    late = [delay for attempt, delay in client.delays if attempt > 8]
+    assert 4.8 < sum(late) / len(late) < 5.2  # full jitter: each from 0 to 10 s
+    assert min(late) < 0.1
+    assert max(late) > 9.9
+    server = world.start_server()
+    world.quiet()
+    assert client.client.state.value == "connected", server
+    assert watched.gaps["reconnect"] == 1
+    world.finish()
+
+
+def test_p53_p54_what_is_published_in_an_outage_comes_once_and_in_order_before_anything_newer(world):
+    clients = [_connected(world) for _ in range(3)]
+    publisher, *others = clients
+    _outage(world, 1)
+    work = publisher.publish(publisher.publishers[0], ["Tick"] * 50, "x" * 3000, how="plain", pause=0)
+    publisher.start(work, most=1)
+    world.pass_time(0.1)
+    assert publisher.client.stats().buffered == 50
+    world.start_server()
+    watched = Watched(world.server, "quick", ["Tick"])
+    watched.options = {**PLAIN, "concurrency": 1}
+    world.server.start(world.server.subscribe(watched), most=1)
+    work = publisher.publish(publisher.publishers[0], ["Tick"] * 50, "", how="plain", pause=0.01)
+    publisher.start(work, most=60)
+    world.quiet()
+    assert watched.subscription.stats().delivered == 100
+    assert all(one.client.state.value == "connected" for one in others)
+    world.finish()
+
+
+def test_p54_what_has_waited_for_a_connection_for_30_seconds_is_counted_as_expired(world):
+    client = _connected(world)
+    server = world.lose_server()
+    server.crash(silent=False)
+    world.pass_time(0.1)
+    for _ in range(3):
+        work = client.publish(client.publishers[0], ["Tick"] * 10, "", how="plain", pause=0)
+        client.start(work, most=1)
+        world.pass_time(12)
+    assert (client.client.stats().buffered, client.client.stats().expired) == (20, 10)
+    world.pass_time(40)
+    assert (client.client.stats().buffered, client.client.stats().expired) == (0, 30)
+    world.start_server()
+    world.quiet()
+    world.finish()
+
+
+def test_p53_fifty_clients_find_a_bridge_that_was_killed_and_is_there_a_second_later(world):
+    clients = [_connected(world) for _ in range(50)]
+    made = [Watched(client, "quick", ["Tick"]) for client in clients]
+    for watched in made:
+        watched.options = {**PLAIN, "concurrency": 1}
+        watched.actor.start(watched.actor.subscribe(watched), most=1)
+    world.pass_time(1)
+    for client in clients[:10]:
+        work = client.publish(client.publishers[0], ["Tick"] * 40, "", how="plain", pause=0.05)
+        client.start(work, most=60)
+    world.pass_time(0.5)
+    world.lose_server().crash(silent=False)
+    world.pass_time(1)
+    world.start_server()
+    world.quiet()
+    assert [one.gaps["reconnect"] for one in made] == [1] * 50
+    world.finish()
 
 
 # --- the simulator finds what is broken ---
