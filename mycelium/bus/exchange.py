@@ -26,6 +26,7 @@ from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry, Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
+from mycelium.wire.errors import DecodeError
 from mycelium.wire.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -190,7 +191,8 @@ class Exchange:
             batch = Batch(frame, [type_id], [0, len(frame)])
             matched += _offer(self.router.takers(type_id), batch, deadline, troubles)
             if type_id in self.catalog.retained:
-                self._retain(message, batch if ask is None else _batch(self._frame(message, entry, None), type_id))
+                plain = batch if ask is None else _batch(self._frame(message, entry, None), type_id)
+                self._retain(message, plain, own=True)
             parcel = _Parcel(batch, message, delivery, deadline)
             matched += self._offer_to_groups(parcel, _is_echoless, troubles)
             self._relieve()
@@ -203,9 +205,9 @@ class Exchange:
         answer = None if ask is None else partial(self.awaited.answer, ask)
         return Delivery.now(BRIDGE, self.published, answer)
 
-    def _retain(self, message: Message, frame: Batch) -> None:
-        slot = frame.type_ids[0], key_of(message)
-        self.retained.keep(slot, LastValue(frame.type_ids[0], frame, message))
+    def _retain(self, message: Message, frame: Batch, *, own: bool) -> None:
+        type_id = frame.type_ids[0]
+        self.retained.keep((type_id, key_of(message)), LastValue(type_id, frame, message if own else None))
 
     # --- frames of socket clients ---
 
@@ -271,7 +273,7 @@ class Exchange:
         if retain:
             asks = metadata.reply_to is not None
             plain = _batch(self.publisher.encode(message, self.registry.by_id[type_id]), type_id) if asks else frame
-            self._retain(message, plain)
+            self._retain(message, plain, own=False)
         troubles += self.dispatcher.deliver(type_id, message, delivery, None, deadline)
         parcel = _Parcel(frame, message, delivery, deadline)
         return len(locals_) + self._offer_to_groups(parcel, partial(_is_own, origin), troubles)
@@ -345,7 +347,12 @@ class Exchange:
         for value in list(self.retained.of(wanted.__contains__)):
             tags: dict[int, bytes] = {}
             codec = self.registry.by_id[value.type_id].codec
-            message = codec.decode(value.frame.payload(0), tags) if value.message is None else value.message
+            message = value.message
+            if message is None:
+                try:
+                    message = codec.decode(value.frame.payload(0), tags)
+                except DecodeError:  # there are other contracts since, by force
+                    continue
             subscription.offer_retained(message, Delivery.of(Metadata.from_tags(tags)).as_retained())
 
     def _relieve(self) -> None:

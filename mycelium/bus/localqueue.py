@@ -50,12 +50,14 @@ class LocalQueue:
     Attributes:
         losses: What was dropped.
         is_slow: Whether it was full, and has not been empty since.
+        acting: The policy that acted first then.
     """
 
     def __init__(self, limit: int, on_slow: Callable[[], None]) -> None:
         self.limit = limit
         self.losses = Losses()
         self.is_slow = False
+        self.acting = Lag.DROP_OLDEST
         self._on_slow = on_slow
         self._entries: deque[Entry] = deque()
         self._slots: dict[Hashable, Entry] = {}
@@ -88,6 +90,7 @@ class LocalQueue:
             return None
         if not self.is_slow:
             self.is_slow = True
+            self.acting = lag
             self.losses.episode = 0
             self._on_slow()
         return self._WHEN_FULL[lag](self, entry, deadline)

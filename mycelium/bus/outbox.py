@@ -40,6 +40,7 @@ class Outbox:
     Attributes:
         losses: What was dropped.
         is_slow: Whether the queue was full, and has not been empty since.
+        acting: The policy that acted first then.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Outbox:
         self.limit_bytes = limit_bytes
         self.losses = Losses()
         self.is_slow = False
+        self.acting = Lag.DROP_OLDEST
         self._ledger = ledger or Ledger(0)
         self._on_slow = on_slow
         self._queue = FrameQueue(self._ledger)
@@ -124,7 +126,7 @@ class Outbox:
         if not self._holds and self._has_room(frame):
             self._queue.append(cell)
             return None
-        self._note_slow()
+        self._note_slow(lag)
         return self._WHEN_FULL[lag](self, cell, deadline)
 
     def refuse(self, type_id: int, reason: DropReason) -> DropReason:
@@ -245,7 +247,7 @@ class Outbox:
 
     def _trim(self) -> None:
         while (excess := self._queue.excess(self.limit, self.limit_bytes)) > 0:
-            self._note_slow()
+            self._note_slow(Lag.DROP_OLDEST)
             self._drop_oldest(excess, DropReason.DROPPED_OLDEST)
 
     def _recall(self) -> Batch:
@@ -276,9 +278,10 @@ class Outbox:
         for type_id in self._queue.shorten(count).type_ids:
             self.losses.count(type_id, reason)
 
-    def _note_slow(self) -> None:
+    def _note_slow(self, lag: Lag) -> None:
         if not self.is_slow:
             self.is_slow = True
+            self.acting = lag
             self.losses.episode = 0
             self._on_slow()
 

@@ -301,7 +301,7 @@ class RemoteSubscriptions:
         subscriber, outbox = f"{self._session.client}#{number}", one.outbox
         types = tuple(map(self.catalog.name, sorted(one.type_ids)))
         if outbox.is_slow:
-            lag = (one.on_lag or Lag.DROP_OLDEST).word
+            lag = outbox.acting.word
             self._session.warn(ErrorCode.SLOW_CONSUMER.reason, f"subscription {number} is full, and {lag} acts")
             self._exchange.tell(SlowConsumer(subscriber, types, lag, outbox.queued))
         else:

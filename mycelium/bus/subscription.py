@@ -14,7 +14,7 @@ from mycelium.bus.errors import BusError, ClosedError, Refused
 from mycelium.bus.gaps import Gaps
 from mycelium.bus.handlers import Handler
 from mycelium.bus.keys import lag_of
-from mycelium.bus.lag import DropReason, Lag
+from mycelium.bus.lag import DropReason
 from mycelium.bus.localqueue import Done, Entry, LocalQueue, Outcome
 from mycelium.bus.options import DEFAULT_QUEUE, Options
 from mycelium.bus.stats import SubscriptionStats
@@ -372,8 +372,8 @@ class LocalSubscription:
         """The queue is full for the first time, or has been empty again."""
         queue = self._queue
         if queue.is_slow:
-            lag = self.options.on_lag or Lag.DROP_OLDEST
-            _log.warning("%s is too slow: %d messages wait, and %s acts", self.name, len(queue), lag.word)
-            self._tell(SlowConsumer(self.name, self.types, lag.word, len(queue)))
+            lag = queue.acting.word
+            _log.warning("%s is too slow: %d messages wait, and %s acts", self.name, len(queue), lag)
+            self._tell(SlowConsumer(self.name, self.types, lag, len(queue)))
         else:
             self._tell(Recovered(self.name, self.types, queue.losses.episode))

@@ -108,8 +108,10 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._ended = True
         if self._last is not None:
             self._last.cancel()
-        self.session.end("eof")
-        self._bridge.forget_session(self)
+        try:
+            self.session.end("eof")
+        finally:
+            self._bridge.forget_session(self)
 
     def schedule(self) -> None:
         """Write once this turn of the loop is over, however many messages come in it."""

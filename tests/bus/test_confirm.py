@@ -289,3 +289,26 @@ async def test_a_handler_that_publishes_into_its_own_full_queue_is_told_at_once(
             await bus.publish(contracts.Ping(value="x"))
             async with asyncio.timeout(SECONDS):
                 assert (await raised).message == "Ping"
+
+
+@pytest.mark.parametrize("size", [10, 1_000, 50_000])
+async def test_a_pipeline_under_block_loses_nothing_and_nothing_is_refused(contracts, listen, size):
+    asyncio.get_running_loop().set_debug(False)
+    got, count = [], 3_000_000 // (size + 1_000)
+    async with serving(contracts, listen) as (_, bridge):
+        url = bridge.urls[0]
+        async with mycelium.connect(url, contracts) as publisher, mycelium.connect(url, contracts) as worker:
+
+            async def work(message):
+                if len(got) % 50 == 0:
+                    await asyncio.sleep(0.001)
+                got.append(int(message.value[:8]))
+
+            await worker.subscribe(work, contracts.Ping, on_lag="block", queue=20, window=10)
+            for number in range(count):
+                await publisher.publish(contracts.Ping(value=f"{number:08}" + "x" * size))
+            await publisher.flush()
+            await until(lambda: len(got) == count)
+            assert publisher.stats().refused == 0
+            assert worker.stats().dropped == {}
+    assert got == list(range(count))

@@ -358,6 +358,16 @@ async def test_a_block_queue_keeps_its_order_when_others_of_its_messages_only_dr
 # --- gaps and episodes ---
 
 
+async def test_the_policy_that_is_told_is_the_one_that_acts_also_where_the_contract_names_it(bus, types):
+    events = bus.events()
+    gate, subscription = await gated(bus, types.Tick, queue=1)
+    bus.publish_nowait(types.Tick(1, 1))
+    bus.publish_nowait(types.Tick(2, 2))
+    assert await events.next(1) == SlowConsumer(subscription.name, ("Tick",), "latest", 1)
+    gate.open()
+    await bus.close()
+
+
 async def test_p51_fifty_overflows_are_one_episode(bus, types):
     events = bus.events()
     gate, subscription = await gated(bus, types.Job, queue=4)

@@ -6,6 +6,7 @@ import itertools
 import time
 
 import pytest
+from faults import Proxy
 from peers import CORE, SECONDS, BareBridge, serving, until
 
 import mycelium
@@ -667,3 +668,47 @@ async def test_p54_a_message_that_waited_for_30_s_is_counted_and_not_sent(contra
         await client.flush()
         assert [one.value for one in got] == ["new"]
         await client.close()
+
+
+# --- under load ---
+
+
+async def test_p53_cuts_under_load_double_nothing_reorder_nothing_and_lose_only_what_was_under_way(contracts):
+    asyncio.get_running_loop().set_debug(False)
+    got, down = [], []
+    async with serving(contracts) as (bus, bridge), Proxy(bridge.urls[0]) as proxy:
+        await bus.subscribe(lambda message: got.append(message.counter_id), contracts.CounterUpdate)
+        client = MyceliumClient(contracts)
+        await client.connect(proxy.url)
+        await client.subscribe(lambda message: down.append(message.counter_id), contracts.CounterUpdate, no_echo=False)
+        confirmed, unknown = set(), set()
+
+        async def confirm(number):
+            try:
+                await client.publish(contracts.CounterUpdate(number, 0, 0), confirm=True)
+            except ConnectionLost:
+                unknown.add(number)
+            else:
+                confirmed.add(number)
+
+        number, calls = 0, []
+        for epoch in range(1, 9):
+            await until(lambda epoch=epoch: client._life.epoch == epoch)
+            for _ in range(100):
+                if number % 10 == 0:
+                    calls.append(asyncio.ensure_future(confirm(number)))
+                    await asyncio.sleep(0)
+                else:
+                    await client.publish(contracts.CounterUpdate(number, 0, 0))
+                number += 1
+            await proxy.cut(reset=True)
+        await until(lambda: client._life.epoch == 9)
+        await asyncio.gather(*calls)
+        await client.flush()
+        assert client.stats().buffered == client.stats().unconfirmed == 0
+        await client.close()
+    assert got == sorted(set(got))
+    assert confirmed <= set(got)
+    assert confirmed.isdisjoint(unknown)
+    assert len(confirmed) + len(unknown) == 80
+    assert down == sorted(set(down))

@@ -2,16 +2,21 @@
 
 import asyncio
 import contextlib
+import gc
+import resource
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from peers import CORE, SECONDS, Peer, peer_at, serving, until
 
 import mycelium
 from mycelium import MessageBus
+from mycelium.bus.session import Session
 from mycelium.bus.urls import parse_url
 from mycelium.events import Recovered, SlowConsumer
+from mycelium.schema.document import document_bytes
 from mycelium.wire.buffer import Batch
 from mycelium.wire.frames import encode_frame
 from mycelium.wire.metadata import Metadata
@@ -24,7 +29,6 @@ messages:
   Ask: {tlv_type: 1004, fields: {number: {type: u32}}}
   Answer: {tlv_type: 1005, fields: {number: {type: u32}}}
 """
-POLICIES = ["drop_oldest", "drop_newest", "latest", "block", "reject", "disconnect"]
 FULL = "a subscriber's queue is full"
 ROOM = "there is room again"
 REFUSES = "a subscriber's queue is full, and its lag policy refuses more"
@@ -777,3 +781,141 @@ async def test_p48_a_flooder_takes_nothing_from_a_pair_of_bystanders(types):
         await asyncio.wait([flooding])
         assert busy[98] < max(3 * quiet[98], quiet[98] + 0.25)  # 10 ms on a machine of its own
         assert bus.stats().published > 10_000
+
+
+# --- what others must not notice, and what must not stay ---
+
+
+async def test_publishers_that_come_and_go_are_forgotten_while_their_subscriber_stays_stuck(types):
+    async with pair(types, block_seconds=0.05) as (bus, bridge, publisher, subscriber):
+        await stuck(publisher, subscriber, types, 3, queue=1)
+        for number in range(20):
+            async with peer_at(bridge.urls[0]) as visitor:
+                visitor.send(*(frame(types.Job(number)) for _ in range(3)))
+                await visitor.barrier()
+        await until(lambda: len(bridge.sessions) == 2 and bus.stats().queued == 1)
+        await until(lambda: not bridge._holding)
+        gc.collect()
+        assert sum(isinstance(one, Session) and one._host is bridge for one in gc.get_objects()) == 2
+        assert counters(bus) == (61, 0, {"block_timeout": 59}, 1, 1)
+
+
+async def test_what_a_client_gave_up_by_replacing_its_types_is_not_sent_though_it_waited_for_room(types):
+    async with pair(types) as (bus, _, publisher, subscriber):
+        await subscriber.subscribe(1, [1000, 1001], on_lag=3, queue=1, window=1)
+        publisher.send(*(frame(types.Job(number)) for number in range(4)), frame(types.Tick(1, 50)))
+        assert await publisher.barrier() == [paused(1000), paused(1001)]
+        assert plain(types, await subscriber.barrier()) == [0]
+        await subscriber.subscribe(1, [1001], on_lag=3, queue=1, window=5)
+        assert await handled(subscriber, types, 1) == [lagged(2, 8), 50]
+        assert sorted(one.type_ids[0] for one in await publisher.barrier()) == [1000, 1001]
+        assert counters(bus) == (5, 2, {"disconnected": 3}, 0, 0) or counters(bus)[4] == 1
+
+
+async def test_a_receipt_comes_as_soon_as_the_last_queue_has_decided(types):
+    async with pair(types) as (_, _, publisher, subscriber):
+        publisher.send(CORE.Confirm(enabled=True))
+        await stuck(publisher, subscriber, types, 3, queue=1)
+        waits = []
+        for number in range(6):
+            publisher.send(frame(types.Job(number)), frame(types.Job(number)))
+            await publisher.barrier()
+            start = time.perf_counter()
+            subscriber.send(CORE.Credit(subscription=1, messages=1))
+            await subscriber.next()
+            subscriber.send(CORE.Credit(subscription=1, messages=1))
+            await publisher.until("Receipt")
+            waits.append(time.perf_counter() - start)
+            await subscriber.next()
+            await publisher.barrier()
+        assert sorted(waits)[3] < 0.1  # a tick comes four times a second
+
+
+async def test_the_first_error_of_a_type_that_a_client_declares_carries_the_number_of_its_frame():
+    own = mycelium.load(TEXT + "  Extra: {tlv_type: 1500, fields: {number: {type: u32}}}\n")
+    async with serving(mycelium.load(TEXT)) as (_, bridge), peer_at(bridge.urls[0], hello=False) as peer:
+        digest = bytes.fromhex(own.schema.digest)
+        hello = CORE.Hello(protocol=1, client="own", schema_digest=digest)
+        peer.send(peer._connection.send(hello))
+        await peer.until("NeedContracts")
+        again = CORE.Hello(protocol=1, client="own", schema_digest=digest, contracts=document_bytes(own.schema))
+        peer.send(peer._connection.send(again))
+        await peer.until("Welcome")
+        peer.send(CORE.Confirm(enabled=True), frame(own.Job(1)), frame(own.Extra(1)), frame(own.Extra(2)))
+        events = await peer.barrier()
+        errors = [one for one in events if type(one).__name__ == "Error"]
+        assert [(one.code, one.type_id, one.sequence) for one in errors] == [(8, 1500, 2)]
+        assert [one for one in events if one not in errors] == [receipt(1, 1, 0, 0), receipt(2, 3, 0, 0, 0, 8)]
+
+
+async def test_a_last_value_of_a_client_says_who_published_it_and_asks_nobody(types):
+    async with pair(types) as (bus, _, publisher, _):
+        publisher.send(frame(types.State(1, 5), published_at=77, origin=(publisher.session, 3)))
+        publisher.send(frame(types.State(2, 6), correlation=ID, reply_to=publisher.session))
+        await publisher.barrier()
+        got = []
+
+        def handler(state, delivery: mycelium.Delivery):
+            got.append((state.number, delivery.retained, delivery.publisher, delivery.sequence, delivery.published_at))
+            assert not delivery.is_request
+
+        await bus.subscribe(handler, types.State)
+        assert got == [(5, True, publisher.session, 3, 77), (6, True, None, None, None)]
+
+
+async def test_a_last_value_that_forced_contracts_cannot_read_breaks_no_subscribe(types):
+    async with pair(types) as (bus, _, publisher, _):
+        publisher.send(frame(types.State(1, 5)))
+        await publisher.barrier()
+        fields = "fields: {id: {type: u8}, number: {type: %s}}}\n  Ask"
+        types.apply(mycelium.load(TEXT.replace(fields % "u32", fields % "u64")).schema)
+        got = []
+        await bus.subscribe(lambda one: got.append(one.number), types.State)
+        bus.publish_nowait(types.State(1, 1 << 40))
+        assert got == [1 << 40]
+
+
+# --- at full size ---
+
+
+def resident():
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.slow
+async def test_p49_fifty_stopped_subscribers_and_a_flood_stay_under_the_ceiling(types):
+    asyncio.get_running_loop().set_debug(False)
+    limit = 64 * 1024 * 1024
+    async with small(types, limit) as (bus, bridge), contextlib.AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(peer_at(bridge.urls[0])) for _ in range(50)]
+        for peer in peers:
+            await peer.subscribe(1, [1000], window=1)
+        publisher = await stack.enter_async_context(peer_at(bridge.urls[0]))
+        pads = [bytes([number]) * 10_000 for number in range(50)]
+        before = resident()
+        for number in range(30_000):  # 300 MB
+            publisher.send(frame(types.Job(number, pads[number % 50])))
+            await publisher.writer.drain()
+        await publisher.barrier()
+        assert resident() - before <= limit * 1.1 + 16 * 1024 * 1024
+        assert bus.stats().memory_used <= limit
+        assert bus.stats().balanced
+
+
+@pytest.mark.slow
+async def test_p50_a_large_message_for_thousands_is_one_buffer(types):
+    asyncio.get_running_loop().set_debug(False)
+    async with small(types, 1 << 30) as (bus, bridge), contextlib.AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(bus.messages(types.Job)) for _ in range(5000)]
+        peers = [await stack.enter_async_context(peer_at(bridge.urls[0])) for _ in range(200)]
+        for peer in peers:
+            await peer.subscribe(1, [1000], window=1)
+        bus.publish_nowait(types.Job(0))
+        for peer in peers:
+            await peer.next()
+        before = resident()
+        for number in range(20):
+            bus.publish_nowait(types.Job(number, bytes(48 * 1024)))
+        assert resident() - before <= before * 0.1
+        assert len(streams) * 21 + len(peers) * 21 == bus.stats().matched
