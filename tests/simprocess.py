@@ -200,6 +200,9 @@ class Server(Actor):
         """Whether a message may still be waiting here."""
         return False
 
+    def keep(self, sent):
+        """A message may still come to somebody; whoever has it already need not count it again."""
+
     def is_past(self, _):
         return False
 
@@ -420,6 +423,10 @@ class Client(Actor):
         if not self.alive or self.closing:
             return False
         return sent.epoch is None or sent.epoch > len(self.epochs) or self.client.stats().buffered > 0
+
+    def keep(self, sent):
+        if sent.epoch is not None and sent.epoch <= len(self.epochs):
+            sent.epoch = None
 
     def is_past(self, epoch):
         return epoch is None or self.epoch_now() > epoch

@@ -234,6 +234,8 @@ class World:
         self._laws.check([*self.actors, *self.gone])
         self.gone.clear()
         self.recent = {key: one for key, one in self.recent.items() if one.accepted is None or one.actor.keeps(one)}
+        for sent in self.recent.values():
+            sent.actor.keep(sent)
         if self._violations:
             self._fail(*self._violations)
 

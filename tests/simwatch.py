@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from collections import Counter, defaultdict
+from functools import partial
 
 import attrs
 from simschema import ASK, KEYED, POLICY, SLOTS
@@ -205,6 +206,7 @@ class Watched:
         self._got = set()
         self._last = defaultdict(int)
         self._count = 0
+        self._lanes = []
 
     def __repr__(self):
         return self.name
@@ -339,18 +341,27 @@ class Watched:
     def handler(self):
         """A function that takes messages in its own way, and a Delivery where it needs one."""
         method = getattr(self, f"_{self.kind}")
-        if KEYED not in self.types and ASK not in self.types and next(self.actor.numbers) % 2:
-            return method
-        if asyncio.iscoroutinefunction(method):
+        is_curious = KEYED in self.types or ASK in self.types or next(self.actor.numbers) % 2
 
-            async def curious(message, delivery):
+        async def at_work(message, delivery=None):
+            with self._beside_others(message):
                 await method(message, delivery)
-        else:
 
-            def curious(message, delivery):
-                method(message, delivery)
+        if asyncio.iscoroutinefunction(method):
+            return partial(_curiously, at_work) if is_curious else at_work
+        return partial(_curious, method) if is_curious else method
 
-        return curious
+    @contextlib.contextmanager
+    def _beside_others(self, message):
+        """Look whether others are at work that must not be."""
+        lane = message.slot if type(message).__name__ == KEYED else None
+        if len(self._lanes) >= self.options["concurrency"] or (lane is not None and lane in self._lanes):
+            self.actor.world.violate(f"{self.name} takes {message.publisher}:{message.sequence} beside {self._lanes}")
+        self._lanes.append(lane)
+        try:
+            yield
+        finally:
+            self._lanes.remove(lane)
 
     def _sync(self, message, delivery=None):
         self.take(message, delivery)
@@ -414,6 +425,16 @@ class Watched:
         )
         with contextlib.suppress(*EXPECTED):
             await delivery.reply(answer)
+
+
+def _curious(method, message, delivery):
+    """A handler that takes a Delivery."""
+    method(message, delivery)
+
+
+async def _curiously(method, message, delivery):
+    """The same, async."""
+    await method(message, delivery)
 
 
 MOST_LAST_VALUES = 2 * SLOTS
