@@ -104,6 +104,7 @@ class Publisher:
             sent.accepted = self._outcome(error, how)
             if isinstance(error, NoSubscribers):
                 sent.receipt = Receipt(0, 0, 0, 0)
+                self._sent(sent)
             self._look_at_time(error, how, loop.time() - began)
             raise
         sent.accepted = True
@@ -121,6 +122,7 @@ class Publisher:
             answer = await actor.api.request(message, actor.contracts.Answer, timeout=timeout)
         except NoResponders:
             sent.receipt, sent.accepted = Receipt(0, 0, 0, 0), True
+            self._sent(sent)
             raise
         finally:
             took = world.loop.time() - began
