@@ -21,6 +21,7 @@ class Laws:
         """Everything, of these processes."""
         for actor in actors:
             if actor.intact():
+                self._check_prompt(actor)
                 self.check_actor(actor)
             if actor.alive and not actor.is_server:
                 self._check_client(actor)
@@ -32,7 +33,6 @@ class Laws:
 
     def check_actor(self, actor):
         """The subscriptions of one whose connection has lasted, or has ended in order."""
-        self._check_prompt(actor)
         for watched in actor.watched:
             if watched.live:
                 self._check_watched(watched)

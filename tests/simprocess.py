@@ -416,7 +416,7 @@ class Client(Actor):
     def way_out(self):
         """Which connection what is published now goes through, and whether it has to wait for that."""
         life = self.client._life
-        steady = life.is_steady or (self.closing and life.conversation is not None and life.conversation.is_open)
+        steady = life.phase is ClientState.CONNECTED and life.conversation.is_open
         return life.epoch + (not steady), not steady
 
     def keeps(self, sent):

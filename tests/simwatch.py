@@ -265,9 +265,10 @@ class Watched:
             return f"the law does not hold for {self}: {stats}"
         if self.actor.held_by(self) > self.actor.most_held(self):
             return f"{self} holds more than it may, {self.actor.most_held(self)}: {stats}"
-        if self.subscription.closed and not self.left and not self.actor.closing:
-            self.left = self.ended = True
-            if "disconnect" not in {self.policy(one) for one in self.types}:
+        if self.subscription.closed and not self.left:
+            if "disconnect" in {self.policy(one) for one in self.types}:
+                self.left = self.ended = True
+            elif not self.actor.closing:
                 return f"{self} has ended, and nobody has asked for it"
         return None
 
