@@ -1,13 +1,15 @@
 """Messages that wait under `block` for room in a queue, and what became of them."""
 
+import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar, final
 
 from mycelium.bus.lag import DropReason
 
 __all__ = ["Hold", "Holds"]
 
+_log = logging.getLogger("mycelium.bus")
 T = TypeVar("T")
 
 
@@ -50,8 +52,7 @@ class Hold:
         """It has been taken (None), or dropped."""
         self.is_decided, self.outcome = True, outcome
         listeners, self._listeners = self._listeners, []
-        for listener in listeners:
-            listener()
+        _call(listeners)
 
     def give_up(self, reason: DropReason = DropReason.BLOCK_TIMEOUT) -> None:
         """Wait no longer, unless it is decided already."""
@@ -112,9 +113,17 @@ class Holds(Generic[T]):
         """Call those who wait for a queue that is half empty, if it is."""
         if self._when_low and queued <= limit // 2:
             listeners, self._when_low = self._when_low, {}
-            for listener in listeners:
-                listener()
+            _call(listeners)
 
     def _give_up(self, holds: list[Hold], reason: DropReason) -> None:
         for hold in holds:
             hold.give_up(reason)
+
+
+def _call(listeners: Iterable[Callable[[], None]]) -> None:
+    """Tell publishers; a fault of one is neither the subscriber's nor another publisher's."""
+    for listener in listeners:
+        try:
+            listener()
+        except Exception:  # noqa: BLE001  the queue goes on
+            _log.exception("a publisher could not be told of a queue that was full")

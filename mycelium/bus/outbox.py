@@ -332,7 +332,8 @@ class Outbox:
             self._queue.append(cell)
             self._unhold(cell)
             hold.decide()
-        self._holds.look(self.queued, self.limit)
+        if self.queued_bytes <= self.limit_bytes // 2:  # few large messages are no empty queue
+            self._holds.look(self.queued, self.limit)
         if self.is_slow and not self._queue:
             self.is_slow = False
             self._on_slow()

@@ -18,6 +18,7 @@ from mycelium.bus.ledger import Ledger, available_memory
 from mycelium.bus.limits import Limits
 from mycelium.bus.losses import Losses
 from mycelium.bus.outbox import Outbox
+from mycelium.bus.outgoing import Outgoing
 from mycelium.bus.receipts import Decision, Receipts, decision_of
 from mycelium.bus.relief import relieve
 from mycelium.bus.retained import LastValue, Retained
@@ -75,6 +76,21 @@ def test_whoever_asks_for_a_low_queue_is_called_once_at_half_and_not_after_forge
     holds.look(2, 5)
     holds.look(0, 5)
     assert called == ["kept"]
+
+
+def test_a_listener_that_raises_keeps_nobody_from_being_told(caplog):
+    def fail():
+        raise ValueError("a publisher's fault")
+
+    holds, told = Holds(), []
+    (hold,), _ = held(holds, 1)
+    for listener in (fail, lambda: told.append("told")):
+        hold.when_decided(listener)
+        holds.when_low(listener)
+    hold.give_up()
+    holds.look(0, 4)
+    assert told == ["told", "told"]
+    assert caplog.text.count("ValueError: a publisher's fault") == 2
 
 
 # --- losses and gaps ---
@@ -294,6 +310,42 @@ def test_a_socket_that_moves_now_and_then_ends_no_wait_of_much():
         if now % 9 == 8:
             stall.moves()
     assert stall.check(60, 0, 50, 101) == "over 100 bytes have waited for it for 60 s"
+
+
+class Sendable:
+    """Subscriptions with bytes that only the socket keeps from being sent."""
+
+    sendable_bytes = 101
+    ready = True
+
+    def take(self, _):
+        return None
+
+
+def test_a_slow_reader_is_watched_until_nothing_waits_for_it():
+    def outgoing():
+        made = Outgoing(STALL, Sendable(), lambda _: b"")
+        made.say(bytes(50))
+        made.take()
+        return made
+
+    def slow_until(outgoing, then):
+        for now in range(60):
+            assert outgoing.watch(now, 10) is None
+            if now % 5 == 0:
+                outgoing.moves()
+            if now == 30:
+                then(outgoing)
+        return outgoing.watch(60, 10)
+
+    def drain(outgoing):
+        outgoing._subscriptions.ready = False
+        outgoing.take()
+        outgoing._subscriptions.ready = True
+
+    assert slow_until(outgoing(), lambda _: None) == "over 100 bytes have waited for it for 60 s"
+    assert slow_until(outgoing(), Outgoing.take) == "over 100 bytes have waited for it for 60 s"
+    assert slow_until(outgoing(), drain) is None
 
 
 # --- memory ---

@@ -232,6 +232,17 @@ async def test_p45_the_type_goes_on_when_the_queue_is_half_empty(types):
         assert await publisher.barrier() == [resumed(1000)]
 
 
+async def test_p45_a_queue_that_is_full_by_its_bytes_is_half_empty_by_its_bytes(types):
+    async with pair(types, queue_bytes=100_000) as (_, _, publisher, subscriber):
+        await stuck(publisher, subscriber, types, 3, queue=100)
+        publisher.send(*(frame(types.Job(number, bytes(30_000))) for number in range(5)))
+        assert await publisher.barrier() == [paused(1000)]
+        for number in range(4):
+            subscriber.send(CORE.Credit(subscription=1, messages=1))
+            assert plain(types, [await subscriber.next()]) == [number]
+            assert await publisher.barrier() == ([resumed(1000)] if number == 3 else [])
+
+
 async def test_p45_without_room_in_time_messages_are_given_up_and_the_publisher_is_told(types):
     async with pair(types, block_seconds=0.2) as (bus, _, publisher, subscriber):
         publisher.send(CORE.Confirm(enabled=True))
@@ -309,7 +320,8 @@ async def test_p45_a_subscriber_that_leaves_lets_its_publishers_go_on(types):
         while len(events) < 5:
             events.append(await publisher.next())
         assert resumed(1000) in events
-        assert events[-1] == receipt(3, 4, 1, 0, 1) or events[-2] == receipt(3, 4, 1, 0, 1)
+        # the one that was taken is the second frame; those that waited for room are dropped without a code
+        assert receipt(3, 4, 1, 0, 1) in events
         await until(lambda: counters(bus) == (4, 0, {"disconnected": 4}, 0, 0))
 
 
@@ -366,13 +378,6 @@ async def test_neighbours_with_other_outcomes_get_receipts_of_their_own(types):
         bad = encode_frame(1000, b"\1")
         publisher.send(b"".join([*(frame(types.Job(n)) for n in range(4)), frame(types.Tick(1, 1)), bad]))
         events = await publisher.barrier()
-        assert events[:-1] == [
-            receipt(1, 1, 1, 1),
-            error(11, REFUSES, sequence=4),
-            receipt(2, 3, 1, 1),
-            receipt(4, 5, 1, 0, 1, 11),
-            receipt(6, 6, 1, 1),
-        ] or [type(one).__name__ for one in events] == ["Receipt", "Error", "Error", *["Receipt"] * 4], events
         receipts = [one for one in events if type(one).__name__ == "Receipt"]
         assert receipts[1:] == [
             receipt(2, 3, 1, 1),
@@ -523,6 +528,29 @@ async def test_the_bridges_own_process_asks_as_session_0_and_answers_clients(typ
         assert Metadata.from_tags(_tags(types, got)) == Metadata(correlation=ID, deliver_to=asking.session)
 
 
+async def test_handlers_of_the_process_that_answer_too_late_or_nobody_are_counted(types):
+    async with pair(types) as (bus, bridge, asking, leaving):
+        gates = {1: asyncio.Event(), 2: asyncio.Event()}
+
+        async def answer(ask, delivery: mycelium.Delivery):
+            await gates[ask.number].wait()
+            await delivery.reply(types.Answer(ask.number))
+
+        for _ in range(2):
+            await bus.subscribe(answer, types.Ask, concurrency=2)
+        asking.send(frame(types.Ask(1), correlation=ID, reply_to=asking.session))
+        leaving.send(frame(types.Ask(2), correlation=ID, reply_to=leaving.session))
+        assert (await asking.barrier(), await leaving.barrier()) == ([], [])
+        gates[1].set()
+        assert plain(types, [await asking.next()]) == [1]
+        assert await asking.barrier() == []
+        await leaving.close()
+        await until(lambda: len(bridge.sessions) == 1)
+        gates[2].set()
+        await until(lambda: counters(bus) == (4, 4, {}, 0, 0))
+        assert (bus.stats().replies, bus.stats().replies_dropped) == (1, {"late": 1, "disconnected": 2})
+
+
 async def test_a_reply_passes_no_queue_and_no_credit(types):
     async with pair(types) as (bus, _, asking, answering):
         await answering.subscribe(1, [1004])
@@ -570,6 +598,17 @@ async def test_p30_a_client_with_no_echo_gets_others_messages_only(types):
         publisher.send(frame(types.Job(2)))
         assert plain(types, [await one.next()]) == [2]
         assert plain(types, [*await publisher.barrier(), *await publisher.barrier()]) == [1, 2]
+
+
+async def test_p30_a_member_of_a_group_with_no_echo_leaves_its_own_messages_to_the_others(types):
+    async with pair(types) as (_, _, one, two):
+        await one.subscribe(1, [1000], group="g", no_echo=True)
+        one.send(CORE.Confirm(enabled=True), frame(types.Job(1)))
+        assert await one.barrier() == [receipt(1, 1, 0, 0)]
+        await two.subscribe(1, [1000], group="g")
+        one.send(*(frame(types.Job(number)) for number in (2, 3)))
+        assert plain(types, await one.barrier()) == [receipt(2, 3, 1, 1)]
+        assert plain(types, await two.barrier()) == [2, 3]
 
 
 # --- memory ---
@@ -809,7 +848,7 @@ async def test_what_a_client_gave_up_by_replacing_its_types_is_not_sent_though_i
         await subscriber.subscribe(1, [1001], on_lag=3, queue=1, window=5)
         assert await handled(subscriber, types, 1) == [lagged(2, 8), 50]
         assert sorted(one.type_ids[0] for one in await publisher.barrier()) == [1000, 1001]
-        assert counters(bus) == (5, 2, {"disconnected": 3}, 0, 0) or counters(bus)[4] == 1
+        assert counters(bus) == (5, 1, {"disconnected": 3}, 0, 1)
 
 
 async def test_a_receipt_comes_as_soon_as_the_last_queue_has_decided(types):
@@ -915,7 +954,6 @@ async def test_p50_a_large_message_for_thousands_is_one_buffer(types):
         for peer in peers:
             await peer.next()
         before = resident()
-        for number in range(20):
-            bus.publish_nowait(types.Job(number, bytes(48 * 1024)))
+        bus.publish_nowait(types.Job(1, bytes(48 * 1024)))  # copies would be 250 MB
         assert resident() - before <= before * 0.1
-        assert len(streams) * 21 + len(peers) * 21 == bus.stats().matched
+        assert len(streams) * 2 + len(peers) * 2 == bus.stats().matched

@@ -248,6 +248,18 @@ def test_types_over_the_limit_are_refused(exchange):
     assert one.subscribe(1, 1004, 1005, 1006) is None
 
 
+def test_types_that_the_client_cannot_read_now_are_counted_and_told(exchange):
+    one = Connection(exchange)
+    one.subscribe(1, 1000, 1001)
+    one.subscriptions.blocked = frozenset({1000})
+    offer(exchange, 1000, 1001, 1000)
+    assert one.laggings
+    (subscription,) = one.subscriptions
+    assert subscription.outbox.losses.take_untold() == [(1000, DropReason.SCHEMA, 2)]
+    assert one.taken() == [(1, [1001])]
+    assert subscription.outbox.stats().dropped == {"schema": 2}
+
+
 def test_the_queue_asked_for_is_held_to_the_bridges(exchange):
     one = Connection(exchange, Limits(queue=2))
     one.subscribe(1, 1000, window=1, queue=100)
