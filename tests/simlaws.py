@@ -34,7 +34,7 @@ class Laws:
     def check_actor(self, actor):
         """The subscriptions of one whose connection has lasted, or has ended in order."""
         for watched in actor.watched:
-            if watched.live:
+            if watched.live and watched.epoch <= actor.epoch_told():
                 self._check_watched(watched)
 
     def _check_prompt(self, actor):

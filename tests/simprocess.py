@@ -209,7 +209,7 @@ class Server(Actor):
     def epoch_now(self):
         return 0
 
-    next_epoch = epoch_now
+    next_epoch = epoch_told = epoch_now
     is_away = False
 
     def may_remember(self):
@@ -238,8 +238,9 @@ class Server(Actor):
     def outboxes(self):
         return [each.outbox for session in self.bridge.sessions for each in session.subscriptions]
 
-    def outboxes_of(self, session_number):
-        sessions = [one for one in self.bridge.sessions if one.number == session_number]
+    def outboxes_of(self, client):
+        whose = client.name, client.client.session
+        sessions = [one for one in self.bridge.sessions if (one.client, one.number) == whose]
         return [each.outbox for session in sessions for each in session.subscriptions]
 
     def problems(self):
@@ -401,6 +402,10 @@ class Client(Actor):
         """The number of its connection."""
         return self.client._life.epoch
 
+    def epoch_told(self):
+        """The number of the connection that it was told of last."""
+        return len(self.epochs)
+
     def may_remember(self):
         return self.next_epoch() > 1 or any(one.left for one in self.watched)
 
@@ -458,7 +463,7 @@ class Client(Actor):
 
     def _outboxes(self):
         server = self.world.server
-        return [] if server is None or self._looks_back else server.outboxes_of(self.client.session)
+        return [] if server is None or self._looks_back else server.outboxes_of(self)
 
     def queued_for(self, type_names):
         """Messages of these types that wait for it at the bridge."""
