@@ -352,12 +352,15 @@ class Boundless(Outbox):
     def _trim(self):
         """Nothing is too much."""
 
+    def _has_room(self, _):
+        return True
+
 
 BROKEN = [Forgetful, Miscounting, Repeating, Shuffling, Generous, Boundless]
 
 
-def _first_violation(seeds=200):
-    for seed in range(seeds):
+def _first_violation(first=0, seeds=200):
+    for seed in range(first, first + seeds):
         try:
             run(seed)
         except Violation as violation:
@@ -390,7 +393,7 @@ def test_a_subscription_that_loses_messages_is_found(monkeypatch):
 
 def test_drops_that_the_client_does_not_count_are_found(monkeypatch):
     monkeypatch.setattr(Inbox, "lagged", lambda *_: None)
-    assert "misses" in _first_violation()
+    assert "misses" in _first_violation(30)
 
 
 def test_credit_that_is_never_given_back_is_found(monkeypatch):
