@@ -166,6 +166,8 @@ class Laws:
 
     def _check_sums(self, server):
         """What the bus says of its own subscriptions is what they say."""
+        if server.bus.stats().replies < server.answered:
+            self.world.violate(f"{server.answered} requests were answered through {server}: {server.bus.stats()}")
         said = Totals().with_live(server.bus.exchange.dispatcher.stats())
         known = [one.subscription.stats() for one in server.watched if one.subscription is not None]
         sums = sum(one.matched for one in known), sum(one.delivered for one in known)

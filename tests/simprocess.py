@@ -126,6 +126,7 @@ class Server(Actor):
     Attributes:
         matched: By what the exchange says of each message, subscriptions that it fitted.
         published: Messages that it has routed.
+        answered: Requests of clients that somebody has answered.
     """
 
     is_server = True
@@ -137,7 +138,7 @@ class Server(Actor):
         self.bridge = Bridge(self.bus, ())
         self.home = self
         self.wire_options = self._wire_options
-        self.matched = self.published = 0
+        self.matched = self.published = self.answered = 0
         self._count(self.bus.exchange)
 
     def _count(self, exchange):
@@ -161,15 +162,16 @@ class Server(Actor):
         await self.bridge.start()
         self.world.network.listen(ADDRESS, self.bridge._listeners._make, self)
 
-    async def close(self):
+    async def close(self, **how):
         self.closing = True
         self.world.network.unlisten(ADDRESS)
         begun, wires = self.world.loop.time(), self.world.network.wires_to(ADDRESS)
         wires = [one for one in wires if one.home is self]
         for session in self.bridge.sessions:
             _note_answer(session, [one for one in wires if one.owner == session.client])
-        await self.bridge.close()
-        well = self.alive and self.world.loop.time() - begun < IN_TIME
+        await self.bridge.close(**how)
+        in_time = min(IN_TIME, 0.8 * how.get("grace", IN_TIME / 0.8))
+        well = self.alive and self.world.loop.time() - begun < in_time
         for wire in wires:
             wire.stopped_well = well and not wire.hurt
         await self.bus.close()
@@ -312,7 +314,10 @@ class Client(Actor):
 
     def __init__(self, world, **given):
         super().__init__(world, world.new_name("client"))
-        options = {"heartbeat": world.random.choice((1, 10, 10)), "stamp": world.random.random() < 0.3, **given}
+        choice = world.random.choice
+        options = {"heartbeat": choice((1, 10, 10)), "stamp": choice((True, False, False)), **given}
+        if not choice(range(8)):
+            options["buffer"] = 0
         self.api = self.client = mycelium.MyceliumClient(self.contracts, name=self.name, **options)
         self.connected = False
         self.epochs = []

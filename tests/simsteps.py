@@ -216,9 +216,9 @@ def crash_bridge(world, random):
 
 @operation(1, when=lambda world: world.server is not None)
 def stop_bridge(world, random):
-    server = world.lose_server()
-    server.start(server.close(), most=14)
-    return server.name
+    server, how = world.lose_server(), random.choice(({}, {}, {"flush": 8}, {"grace": 0.5}))
+    server.start(server.close(**how), most=22)
+    return f"{server} {how or ''}"
 
 
 @operation(15, when=lambda world: world.server is None)

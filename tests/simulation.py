@@ -85,7 +85,6 @@ class World:
         self.generation = 0
         self.sent, self.recent = {}, {}
         self.taken = {}
-        self.answered = 0
         self.trace = []
         self.clients = []
         self.gone = []

@@ -132,7 +132,8 @@ class Publisher:
         self._sent(sent)
         if (answer.publisher, answer.sequence) != (message.publisher, message.sequence):
             world.violate(f"{actor} asked {message.publisher}:{message.sequence} and got the answer {answer}")
-        world.answered += 1
+        if not actor.is_server and (home := actor.home_of(sent)) is not None:
+            home.answered += 1
 
     def _make(self, type_name, slot, filler):
         world, actor = self.actor.world, self.actor
