@@ -268,7 +268,7 @@ class Watched:
             return f"{self} holds more than it may, {self.actor.most_held(self)}: {stats}"
         if self.subscription.closed and not self.left:
             if "disconnect" in {self.policy(one) for one in self.types}:
-                self.left = self.ended = True
+                self.left, self.ended = True, self.kind != "iterator"
             elif not self.actor.closing:
                 return f"{self} has ended, and nobody has asked for it"
         return None
