@@ -202,3 +202,25 @@ def test_a_subscription_is_told_of_each_time_without_a_connection(world, client)
     world.pass_time(0.1)
     assert got == [1, 3]
     assert [gap.reason for gap in gaps] == ["reconnect", "reconnect"]
+
+
+def test_a_handler_that_joins_others_without_a_connection_is_confirmed_by_the_next_one(world, client):
+    """Else it missed, and was told of nothing."""
+    got = []
+
+    async def take(message):
+        got.append(message.sequence)
+
+    client.subscribe(_never, "Tick")
+    stopped = world.lose_server()
+    stopped.crash(silent=False)
+    world.pass_time(0.1)
+    task = world.loop.create_task(client.api.subscribe(take, client.actor.contracts.Tick))
+    world.pass_time(0.1)
+    assert not task.done()
+    bus = Party(world, world.start_server() and world.server)
+    world.pass_time(2)
+    assert task.done()
+    bus.publish(bus.message("Tick", 1))
+    world.pass_time(0.1)
+    assert got == [1]
