@@ -195,11 +195,9 @@ class Laws:
             self._check_reconnects(client)
 
     def _check_reconnects(self, client):
+        """Each subscription is told of each time without a connection, once."""
         for watched in client.watched:
-            if not watched.live or watched.epoch == 0:
-                continue
-            times = len(client.epochs) - watched.epoch
-            told = watched.gaps["reconnect"]
-            most = times + watched.was_away if all(one.clean for one in client.epochs) else told
-            if not times <= told <= most:
-                self.world.violate(f"{watched} was told of {told} reconnects, and there were {times}")
+            if watched.live:
+                times, told = client.joins - watched.joins, watched.gaps["reconnect"]
+                if told != times:
+                    self.world.violate(f"{watched} was told of {told} reconnects, and there were {times}")

@@ -130,6 +130,7 @@ class Server(Actor):
     """
 
     is_server = True
+    joins = 0
 
     def __init__(self, world):
         super().__init__(world, world.new_name("bridge"))
@@ -212,7 +213,6 @@ class Server(Actor):
         return 0
 
     next_epoch = epoch_told = epoch_now
-    is_away = False
 
     def may_remember(self):
         """Whether a last value may come to who has got it before."""
@@ -309,6 +309,7 @@ class Client(Actor):
     Attributes:
         connected: Whether it has had a connection.
         epochs: Its connections.
+        joins: How many connections have been asked for its subscriptions, those that were lost meanwhile included.
         delays: How long it has waited before each attempt to connect again.
     """
 
@@ -322,9 +323,20 @@ class Client(Actor):
         self.connected = False
         self.epochs = []
         self.delays = []
+        self.joins = 0
         self._opened = 0
         self._looks_back = False
         self._options = self._wire_options()
+        self._count_joins(self.client._inbox)
+
+    def _count_joins(self, inbox):
+        join = inbox.join
+
+        def counted(conversation):
+            self.joins += 1
+            return join(conversation)
+
+        inbox.join = counted
 
     def wire_options(self):
         return self._options
@@ -414,14 +426,9 @@ class Client(Actor):
     def may_remember(self):
         return self.next_epoch() > 1 or any(one.left for one in self.watched)
 
-    @property
-    def is_away(self):
-        """Whether it has no connection."""
-        return self.client.state is ClientState.RECONNECTING
-
     def next_epoch(self):
         """The number of its connection, or of the next one if there is none."""
-        return self.client._life.epoch + self.is_away
+        return self.client._life.epoch + (self.client.state is ClientState.RECONNECTING)
 
     def way_out(self):
         """Which connection what is published now goes through, and whether it has to wait for that."""

@@ -192,7 +192,7 @@ class Watched:
         missing: What it should have got and has not.
         gaps: What it was told of, by reason.
         epoch: Of its actor when it was confirmed.
-        was_away: Whether the connection was gone then, so that there may be a gap from before.
+        joins: Of its actor then.
     """
 
     def __init__(self, actor, kind, types=None):
@@ -200,8 +200,8 @@ class Watched:
         self.name = f"{actor.name}.{next(actor.numbers)} ({kind})"
         self.options = actor.options(kind)
         self.subscription = None
-        self.since = self.epoch = None
-        self.left = self.ended = self.was_away = False
+        self.since = self.epoch = self.joins = None
+        self.left = self.ended = False
         self.missing = set()
         self.slack = self.total = self.forgiven = 0
         self.gaps = Counter()
@@ -230,7 +230,7 @@ class Watched:
         self.subscription = subscription
         self.since = self.actor.world.moment()
         self.epoch = self.actor.next_epoch()
-        self.was_away = self.actor.is_away
+        self.joins = self.actor.joins
         self.gaps["reconnect"] = 0  # nobody has promised anything before
         self.slack = self.actor.held()
         self.total = self.seen()
