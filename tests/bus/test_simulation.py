@@ -26,6 +26,9 @@ from mycelium.bus.subscription import LocalSubscription
 KEPT_SEEDS = [
     902,  # a publish waited for ever for a bridge that was lost after its Goodbye
     1860,  # a client that was closed while its `connect` timed out raised RuntimeError
+    6,  # after a fatal Error credit was given back, and subscriptions did not end
+    7,  # a client was not told of a message that had no room in time; a handler joined others while there was no bridge
+    128,  # a connection was lost before it was whole, and of that time subscriptions were told nothing
 ]
 """Each has failed once; beside it stands what it has found, which has a test of its own too: another operation, or
 another weight, makes another story of every seed."""
