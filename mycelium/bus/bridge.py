@@ -8,6 +8,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self, final
 
+from mycelium.bus.asks import Asked
 from mycelium.bus.errors import UsageError
 from mycelium.bus.exchange import Exchange, Fate
 from mycelium.bus.intake import Intake
@@ -344,9 +345,9 @@ class Bridge:
         """Hand frames from a client to everybody who wants them."""
         return self.exchange.publish_batch(batch, session, deadline)
 
-    def reply(self, frame: Batch, metadata: Metadata) -> bool:
+    def reply(self, frame: Batch, metadata: Metadata) -> Asked:
         """Hand a reply of a client to whoever waits for it."""
-        return self.exchange.reply(frame, metadata)
+        return self.exchange.answers.take(frame, metadata)
 
     def holds(self, intake: Intake) -> None:
         """Messages of a session wait for room; they are given up in time, also when the session is gone."""

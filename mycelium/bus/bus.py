@@ -267,8 +267,8 @@ class MessageBus:
             published=exchange.published,
             subscriptions=exchange.subscriptions,
             sessions=len(exchange.sessions),
-            replies=exchange.replies,
-            replies_dropped=dict(exchange.replies_dropped),
+            replies=exchange.answers.taken,
+            replies_dropped=dict(exchange.answers.dropped),
             retained=len(exchange.retained),
             memory_used=exchange.ledger.total,
             memory_limit=exchange.ledger.limit,
@@ -386,7 +386,7 @@ class MessageBus:
         except TimeoutError:
             trouble = DrainTimeout(self._dispatcher.unhandled, 0)
         self._closed = True
-        self.exchange.awaited.refuse_all(ClosedError(_OVER))
+        self.exchange.answers.awaited.refuse_all(ClosedError(_OVER))
         with contextlib.suppress(asyncio.CancelledError):
             await self._dispatcher.end()
         self._events.tell(Closed("closed"))

@@ -92,8 +92,6 @@ class Dispatcher:
         delivery: Delivery,
         done: Done | None = None,
         deadline: float | None = None,
-        *,
-        own: bool = False,
     ) -> list[DropReason | Hold]:
         """Offer a message to everybody who subscribed to its type.
 
@@ -103,14 +101,11 @@ class Dispatcher:
             delivery: Its context.
             done: Called once, when all are done with it.
             deadline: Until when its publisher waits for room under `block`; None for one that does not wait.
-            own: Whether it was published here, so that `no_echo` leaves it out.
 
         Returns:
             Of the subscriptions that have not taken it what became of it.
         """
         takers = self._routes.get(type_id, _NOBODY)
-        if own and self._echoless:
-            takers = self._echoed(takers)
         if done is not None and len(takers) != 1:
             done = after(len(takers), done)
         troubles = []
@@ -119,6 +114,20 @@ class Dispatcher:
             if outcome is not None:
                 troubles.append(outcome)
         return troubles
+
+    def offer(
+        self, type_id: int, message: Message, delivery: Delivery, deadline: float | None
+    ) -> tuple[int, list[DropReason | Hold]]:
+        """Offer a message that is published here; how many it fits, and what became of it where it was not taken."""
+        takers = self._routes.get(type_id, _NOBODY)
+        if self._echoless:
+            takers = self._echoed(takers)
+        troubles = []
+        for taker in takers:
+            outcome = taker.offer(message, delivery, None, deadline)
+            if outcome is not None:
+                troubles.append(outcome)
+        return len(takers), troubles
 
     def count(self, type_id: int) -> int:
         """How many would be offered a message that is published here, but for those of groups."""
@@ -219,6 +228,11 @@ class Turnstile:
 
     def __repr__(self) -> str:
         return f"<Turnstile {'busy' if self._inside else 'free'}, {len(self._waiting)} waiting>"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether `run` would queue."""
+        return self._inside
 
     def run(self, step: Callable[..., Any], *args: Any) -> Any:
         """Run a step now, and give what it gives; or after the one that is running and those that wait."""

@@ -1,10 +1,10 @@
 """Where messages are routed: from publishers here and behind sockets to every subscription that they fit."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 
+from mycelium.bus.answers import BRIDGE, Answers
 from mycelium.bus.catalog import Catalog
 from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.dispatch import Dispatcher, Turnstile
@@ -15,7 +15,6 @@ from mycelium.bus.lag import DropReason
 from mycelium.bus.ledger import Ledger, available_memory
 from mycelium.bus.publisher import Publisher
 from mycelium.bus.relief import relieve
-from mycelium.bus.replies import Awaited
 from mycelium.bus.retained import LastValue, Retained
 from mycelium.bus.router import Router
 from mycelium.bus.stats import SubscriptionStats, Totals
@@ -33,10 +32,8 @@ if TYPE_CHECKING:
     from mycelium.bus.remote import RemoteSubscription
     from mycelium.bus.session import Session
 
-__all__ = ["BRIDGE", "Exchange", "Fate", "Trouble"]
+__all__ = ["Exchange", "Fate", "Trouble"]
 
-BRIDGE: Final = 0
-"""The session number of the bridge's own process."""
 Trouble: TypeAlias = DropReason | Hold
 Published: TypeAlias = tuple[int, list[Trouble]]
 """How many subscriptions a message fits, and what became of it where it was not taken at once."""
@@ -85,12 +82,10 @@ class Exchange:
         publisher: What is checked of messages that are published here.
         retained: Last values.
         ledger: The memory that all this holds.
-        awaited: Requests of this process.
+        answers: Replies to requests.
         sessions: Socket clients by number.
         totals: Of subscriptions of clients that have ended.
         published: Messages so far.
-        replies: Answers that were handed on.
-        replies_dropped: Those that were not, by reason.
         blocked_seconds: How long publishers have waited for room.
     """
 
@@ -99,17 +94,18 @@ class Exchange:
     ) -> None:
         self.contracts = contracts
         self.tell = tell
-        self.groups: Groups[Any] = Groups()
+        self._needs: dict[int, bool] = {}
+        """What `_needs_frame` has found out."""
+        self.groups: Groups[Any] = Groups(on_change=self._needs.clear)
         self.router = Router(self.groups)
         self.dispatcher = Dispatcher(self.groups)
         self.publisher = Publisher(contracts)
         self.ledger = Ledger(available_memory() // 2 if max_memory is None else max_memory)
         self.retained = Retained(self.ledger)
-        self.awaited = Awaited()
         self.sessions: dict[int, Session] = {}
+        self.answers = Answers(self.publisher, self.sessions)
         self.totals = Totals()
-        self.published = self.replies = 0
-        self.replies_dropped: Counter[str] = Counter()
+        self.published = 0
         self.blocked_seconds = 0.0
         self._catalog = Catalog(contracts.registry)
         self._turnstile = Turnstile()
@@ -127,6 +123,7 @@ class Exchange:
         """What the newest generation says of each message."""
         if self._catalog.registry is not self.contracts.registry:
             self._catalog = Catalog(self.contracts.registry)
+            self._needs.clear()
         return self._catalog
 
     def name_of(self, type_id: int) -> str:
@@ -165,44 +162,54 @@ class Exchange:
             entry.codec.check(message)
         if publisher.guard.fields:
             publisher.guard.check(message)
-        return self._turnstile.run(self._deliver, message, entry, frame, deadline, ask) or _QUEUED
+        published: Published | None
+        if frame is None and not self._turnstile.is_busy:
+            published = self._turnstile.run(self._deliver_here, entry.message.type_id, message, deadline, ask)
+        else:
+            published = self._turnstile.run(self._deliver, message, entry, frame, deadline, ask)
+        return published or _QUEUED
 
     def _needs_frame(self, type_id: int) -> bool:
-        if self.router.takers(type_id) or type_id in self.catalog.retained:
-            return True
-        return bool(self.groups) and bool(self.groups.of(type_id))
+        """Whether somebody but handlers of this process cares for a type; remembered until somebody comes or goes."""
+        needs = self._needs.get(type_id)
+        if needs is None or self._catalog.registry is not self.contracts.registry:
+            wanted = bool(self.router.takers(type_id)) or bool(self.groups.of(type_id))
+            needs = self._needs[type_id] = wanted or type_id in self.catalog.retained
+        return needs
 
     def _frame(self, message: Message, entry: Entry[Codec], ask: bytes | None) -> bytes:
         extra = None if ask is None else Metadata(correlation=ask, reply_to=BRIDGE)
         return self.publisher.encode(message, entry, extra)
 
+    def _deliver_here(self, type_id: int, message: Message, deadline: float | None, ask: bytes | None) -> Published:
+        """Hand a message to handlers of this process."""
+        self.published += 1
+        return self.dispatcher.offer(type_id, message, self._delivery(type_id, ask), deadline)
+
     def _deliver(
         self, message: Message, entry: Entry[Codec], frame: bytes | None, deadline: float | None, ask: bytes | None
     ) -> Published:
         """Hand a message on; it has a frame if somebody wanted that when it was published."""
-        self.published += 1
         type_id = entry.message.type_id
-        matched = self.dispatcher.count(type_id)
-        troubles: list[Trouble] = []
-        delivery = self._delivery(type_id, ask)
-        if frame is not None or self._needs_frame(type_id):
-            if frame is None:  # they came while it waited
-                frame = self._frame(message, entry, ask)
-            batch = Batch(frame, [type_id], [0, len(frame)])
-            matched += _offer(self.router.takers(type_id), batch, deadline, troubles)
-            if type_id in self.catalog.retained:
-                plain = batch if ask is None else _batch(self._frame(message, entry, None), type_id)
-                self._retain(message, plain, own=True)
-            parcel = _Parcel(batch, message, delivery, deadline)
-            matched += self._offer_to_groups(parcel, _is_echoless, troubles)
-            self._relieve()
-        troubles += self.dispatcher.deliver(type_id, message, delivery, None, deadline, own=True)
-        return matched, troubles
+        if frame is None and self._needs_frame(type_id):  # they came while it waited
+            frame = self._frame(message, entry, ask)
+        if frame is None:
+            return self._deliver_here(type_id, message, deadline, ask)
+        batch, troubles = _batch(frame, type_id), list[Trouble]()
+        matched = _offer(self.router.takers(type_id), batch, deadline, troubles)
+        if type_id in self.catalog.retained:
+            plain = batch if ask is None else _batch(self._frame(message, entry, None), type_id)
+            self._retain(message, plain, own=True)
+        parcel = _Parcel(batch, message, self._delivery(type_id, ask), deadline)
+        matched += self._offer_to_groups(parcel, _is_echoless, troubles)
+        self._relieve()
+        here, more = self._deliver_here(type_id, message, deadline, ask)
+        return matched + here, troubles + more
 
     def _delivery(self, type_id: int, ask: bytes | None) -> Delivery:
         if ask is None and not self.dispatcher.is_curious(type_id):
             return LOCAL
-        answer = None if ask is None else partial(self.awaited.answer, ask)
+        answer = None if ask is None else self.answers.to_own(ask)
         return Delivery.now(BRIDGE, self.published, answer)
 
     def _retain(self, message: Message, frame: Batch, *, own: bool) -> None:
@@ -269,7 +276,7 @@ class Exchange:
         tags: dict[int, bytes] = {}
         message = self.registry.by_id[type_id].codec.decode(frame.payload(0), tags)  # its session has verified it
         metadata = Metadata.from_tags(tags)
-        delivery = self._delivery_of(metadata)
+        delivery = Delivery.of(metadata, self.answers.to_client(metadata))
         if retain:
             asks = metadata.reply_to is not None
             plain = _batch(self.publisher.encode(message, self.registry.by_id[type_id]), type_id) if asks else frame
@@ -277,11 +284,6 @@ class Exchange:
         troubles += self.dispatcher.deliver(type_id, message, delivery, None, deadline)
         parcel = _Parcel(frame, message, delivery, deadline)
         return len(locals_) + self._offer_to_groups(parcel, partial(_is_own, origin), troubles)
-
-    def _delivery_of(self, metadata: Metadata) -> Delivery:
-        if metadata.reply_to is None or metadata.correlation is None:
-            return Delivery.of(metadata)
-        return Delivery.of(metadata, partial(self._answer, metadata.reply_to, metadata.correlation))
 
     # --- groups ---
 
@@ -299,60 +301,27 @@ class Exchange:
                 _note(troubles, member.offer(parcel.frame, parcel.deadline))
         return matched
 
-    # --- replies ---
-
-    def reply(self, frame: Batch, metadata: Metadata) -> bool:
-        """Hand a reply of a client to the only one who waits for it; False if nobody has asked for it."""
-        correlation, deliver_to = metadata.correlation, metadata.deliver_to
-        if correlation is None or deliver_to is None:
-            return False
-        if deliver_to == BRIDGE:
-            entry = self.registry.by_id[frame.type_ids[0]]
-            self._count_reply(taken=self.awaited.answer(correlation, entry.codec.decode(frame.payload(0))))
-            return True
-        session = self.sessions.get(deliver_to)
-        if session is None or not session.is_open:
-            self.replies_dropped[DropReason.DISCONNECTED.reason] += 1
-            return True
-        if not session.asks.close(correlation):
-            return False
-        self.replies += 1
-        session.send_frame(frame.to_bytes())
-        return True
-
-    def _answer(self, session_number: int, correlation: bytes, message: Message) -> None:
-        """A handler of this process answers a client's request."""
-        session = self.sessions.get(session_number)
-        entry = self.publisher.entry(message)
-        frame = self.publisher.encode(message, entry, Metadata(correlation=correlation, deliver_to=session_number))
-        if session is None or not session.is_open:
-            self.replies_dropped[DropReason.DISCONNECTED.reason] += 1
-        elif session.asks.close(correlation):
-            self.replies += 1
-            session.send_frame(frame)
-        else:
-            self._count_reply(taken=False)
-
-    def _count_reply(self, *, taken: bool) -> None:
-        if taken:
-            self.replies += 1
-        else:
-            self.replies_dropped["late"] += 1
-
     # --- last values ---
+
+    def last_values(self, wants: Callable[[int], bool]) -> Iterator[LastValue]:
+        """Last values of types that somebody wants, as far as the newest contracts say so and can read them."""
+        kept = self.catalog.retained
+        return filter(self._is_readable, self.retained.of(lambda type_id: type_id in kept and wants(type_id)))
+
+    def _is_readable(self, value: LastValue) -> bool:
+        """There may be other contracts since, by force."""
+        try:
+            self.registry.by_id[value.type_id].codec.verify(value.frame.payload(0))
+        except DecodeError:
+            return False
+        return True
 
     def remember(self, subscription: LocalSubscription, type_ids: Iterable[int]) -> None:
         """Give a new subscription of this process the last values of these types."""
-        wanted = frozenset(type_ids)
-        for value in list(self.retained.of(wanted.__contains__)):
+        for value in list(self.last_values(frozenset(type_ids).__contains__)):
             tags: dict[int, bytes] = {}
             codec = self.registry.by_id[value.type_id].codec
-            message = value.message
-            if message is None:
-                try:
-                    message = codec.decode(value.frame.payload(0), tags)
-                except DecodeError:  # there are other contracts since, by force
-                    continue
+            message = codec.decode(value.frame.payload(0), tags) if value.message is None else value.message
             subscription.offer_retained(message, Delivery.of(Metadata.from_tags(tags)).as_retained())
 
     def _relieve(self) -> None:

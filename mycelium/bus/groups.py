@@ -1,5 +1,6 @@
 """Subscriptions that share their messages: of those with the same group, one gets each message."""
 
+import itertools
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, final
 
@@ -26,11 +27,16 @@ T = TypeVar("T", bound=Member)
 
 @final
 class Turns(Generic[T]):
-    """The members of one group that want one type. The next is who has least to do; among equals they take turns."""
+    """The members of one group that want one type. The next is who has least to do; among equals they take turns.
 
-    def __init__(self, members: tuple[T, ...]) -> None:
+    Args:
+        members: At least one.
+        first: Whose turn it is at first.
+    """
+
+    def __init__(self, members: tuple[T, ...], first: int = 0) -> None:
         self._members = members
-        self._next = 0
+        self._next = first % len(members)
 
     def __repr__(self) -> str:
         return f"<Turns of {len(self._members)}>"
@@ -54,11 +60,17 @@ class Turns(Generic[T]):
 
 @final
 class Groups(Generic[T]):
-    """The grouped subscriptions of a bus, or of a client."""
+    """The grouped subscriptions of a bus, or of a client.
 
-    def __init__(self) -> None:
+    Args:
+        on_change: Called when a turn may be another's.
+    """
+
+    def __init__(self, on_change: Callable[[], object] = lambda: None) -> None:
+        self._on_change = on_change
         self._members: dict[str, dict[T, None]] = {}
         self._turns: dict[int, tuple[Turns[T], ...]] = {}
+        self._firsts = itertools.count()
 
     def __repr__(self) -> str:
         return f"<Groups {sorted(self._members)}>"
@@ -69,7 +81,7 @@ class Groups(Generic[T]):
     def add(self, member: T) -> None:
         """From now on it has its turns."""
         self._members.setdefault(member.group or "", {})[member] = None
-        self._turns.clear()
+        self.changed()
 
     def remove(self, member: T) -> None:
         """From now on it has none."""
@@ -77,16 +89,18 @@ class Groups(Generic[T]):
         members.pop(member, None)
         if not members:
             self._members.pop(member.group or "", None)
-        self._turns.clear()
+        self.changed()
 
     def changed(self) -> None:
-        """A member wants other types than before."""
+        """Somebody wants other types than before."""
         self._turns.clear()
+        self._on_change()
 
     def of(self, type_id: int) -> tuple[Turns[T], ...]:
         """The turns of each group that has members for a type."""
         turns = self._turns.get(type_id)
         if turns is None:
             wanting = (tuple(one for one in members if one.wants(type_id)) for members in self._members.values())
-            turns = self._turns[type_id] = tuple(Turns(members) for members in wanting if members)
+            first = next(self._firsts)  # whoever comes or goes, nobody is always the first
+            turns = self._turns[type_id] = tuple(Turns(members, first) for members in wanting if members)
         return turns

@@ -63,17 +63,22 @@ class Hold:
 
 @final
 class Holds(Generic[T]):
-    """What waits for one queue, first come first served."""
+    """What waits for one queue, first come first served.
+
+    Attributes:
+        waiting: The messages.
+        listeners: Who waits for a queue that is half empty.
+    """
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[Hold, T] = OrderedDict()
-        self._when_low: dict[Callable[[], None], None] = {}
+        self.waiting: OrderedDict[Hold, T] = OrderedDict()
+        self.listeners: dict[Callable[[], None], None] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def __iter__(self) -> Iterator[T]:
-        return iter(self._waiting.values())
+        return iter(self.waiting.values())
 
     def __repr__(self) -> str:
         return f"<Holds, {len(self)} waiting>"
@@ -82,37 +87,37 @@ class Holds(Generic[T]):
         """Have a message wait; `drop` is called if it is given up."""
 
         def dropped(hold: Hold, reason: DropReason) -> None:
-            del self._waiting[hold]
+            del self.waiting[hold]
             drop(hold, reason, item)
 
         hold = Hold(self, type_id, deadline, dropped)
-        self._waiting[hold] = item
+        self.waiting[hold] = item
         return hold
 
     def take(self) -> tuple[Hold, T]:
         """The one that has waited longest; whoever takes it decides it."""
-        return self._waiting.popitem(last=False)
+        return self.waiting.popitem(last=False)
 
     def expire(self, now: float) -> None:
         """Give up those whose time is over."""
-        self._give_up([hold for hold in self._waiting if hold.deadline <= now], DropReason.BLOCK_TIMEOUT)
+        self._give_up([hold for hold in self.waiting if hold.deadline <= now], DropReason.BLOCK_TIMEOUT)
 
     def give_up_all(self, reason: DropReason, which: Callable[[T], bool] = lambda _: True) -> None:
         """Give up every one, or some."""
-        self._give_up([hold for hold, item in self._waiting.items() if which(item)], reason)
+        self._give_up([hold for hold, item in self.waiting.items() if which(item)], reason)
 
     def when_low(self, listener: Callable[[], None]) -> None:
         """Have a function called once, when the queue is half empty: so much room is worth asking for more."""
-        self._when_low[listener] = None
+        self.listeners[listener] = None
 
     def forget(self, listener: Callable[[], None]) -> None:
         """Call it no more."""
-        self._when_low.pop(listener, None)
+        self.listeners.pop(listener, None)
 
     def look(self, queued: int, limit: int) -> None:
         """Call those who wait for a queue that is half empty, if it is."""
-        if self._when_low and queued <= limit // 2:
-            listeners, self._when_low = self._when_low, {}
+        if self.listeners and queued <= limit // 2:
+            listeners, self.listeners = self.listeners, {}
             _call(listeners)
 
     def _give_up(self, holds: list[Hold], reason: DropReason) -> None:

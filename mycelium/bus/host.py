@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mycelium.bus.asks import Asked
 from mycelium.bus.exchange import Exchange, Fate
 from mycelium.bus.limits import Limits
 from mycelium.schema.registry import Registry
@@ -36,8 +37,8 @@ class Host(Protocol):
     def publish_batch(self, batch: Batch, session: Any, deadline: float | None) -> list[Fate]:
         """Hand checked frames to everybody who wants them; what became of them."""
 
-    def reply(self, frame: Batch, metadata: Metadata) -> bool:
-        """Hand a reply to whoever waits for it; False if nobody has asked for it."""
+    def reply(self, frame: Batch, metadata: Metadata) -> Asked:
+        """Hand a reply to whoever waits for it; what is known of the request."""
 
     def holds(self, intake: "Intake") -> None:
         """Have `expire` called now and then until nothing waits for room any more."""

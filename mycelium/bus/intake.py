@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any, Final, Protocol, final
 
-from mycelium.bus.asks import Asks
+from mycelium.bus.asks import Asked, Asks
 from mycelium.bus.budget import ErrorBudget, LogLimit
 from mycelium.bus.door import Door, Letter, Objection
 from mycelium.bus.exchange import Fate
@@ -164,14 +164,20 @@ class Intake:
             self._ask(frame, letter.metadata)
 
     def _reply(self, frame: Batch, metadata: Metadata) -> None:
-        number = self.receipts.number(1)
-        if not self._host.reply(frame, metadata):
-            problem = "nobody waits for this reply: it was not asked for, or somebody was faster"
-            self._refuse(Objection(0, frame.type_ids[0], ErrorCode.DENIED, problem), number)
-            return
+        number, type_id = self.receipts.number(1), frame.type_ids[0]
+        match self._host.reply(frame, metadata):
+            case Asked.NEVER:
+                problem = "nobody has asked for this reply"
+                self._refuse(Objection(0, type_id, ErrorCode.DENIED, problem), number)
+                return
+            case Asked.ANSWERED:
+                self._say_error(ErrorCode.DENIED, "somebody has replied to this already", type_id, number)
+                decision = Decision(number, number, code=ErrorCode.DENIED)
+            case Asked.OPEN:
+                decision = Decision(number, number, 1)
         self.received += 1
         if number:
-            self.receipts.decide(Decision(number, number, 1))
+            self.receipts.decide(decision)
 
     def _ask(self, frame: Batch, metadata: Metadata) -> None:
         assert metadata.correlation is not None  # noqa: S101  the door has seen to it
@@ -216,7 +222,7 @@ class Intake:
             self.receipts.decide(Decision(number, number, code=objection.code))
 
     def _say_error(self, code: ErrorCode, problem: str, type_id: int, number: int) -> None:
-        """Of a policy that refuses: one Error per type and second, the rest is counted."""
+        """What is nobody's fault: one Error per type and second, the rest is counted."""
         if self._told is None:
             self._told = LogLimit()
         if self._told.admit(f"{code} {type_id}", self._session.now) is not None:

@@ -56,6 +56,10 @@ class Ledger:
             del self._holders[key]
             self.used -= len(data)
 
+    def charge(self, size: int) -> None:
+        """Count what is held beside frames; a negative size for what is not any more."""
+        self.used += size
+
     @property
     def total(self) -> int:
         """Bytes that count against the ceiling."""

@@ -67,6 +67,9 @@ class LocalQueue:
         """Messages that wait, those that have no room yet included."""
         return len(self._entries) + len(self._holds)
 
+    def __bool__(self) -> bool:
+        return bool(self._entries)  # where one waits for room there are others in the queue
+
     def __repr__(self) -> str:
         return f"<LocalQueue, {len(self)} of {self.limit}>"
 
@@ -109,10 +112,6 @@ class LocalQueue:
                 return self._taken(entry)
         return None
 
-    def expire(self, now: float) -> None:
-        """Give up what has waited for room for too long."""
-        self._holds.expire(now)
-
     @property
     def holding(self) -> bool:
         """Whether messages wait for room."""
@@ -137,8 +136,10 @@ class LocalQueue:
             self._slots[entry.slot] = entry
 
     def _taken(self, entry: Entry) -> Entry:
-        self._slots.pop(entry.slot, None)
-        self._admit()
+        if entry.slot is not None:
+            self._slots.pop(entry.slot, None)
+        if self._holds.waiting or self._holds.listeners:
+            self._admit()
         if self.is_slow and not self._entries:
             self.is_slow = False
             self._on_slow()

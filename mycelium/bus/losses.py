@@ -15,12 +15,13 @@ class Losses:
     Attributes:
         by_reason: All of them.
         episode: Those since the queue was last in order.
+        pending: Type and reason to how many were dropped since the last `take_untold`.
     """
 
     def __init__(self) -> None:
         self.by_reason: Counter[str] = Counter()
         self.episode = 0
-        self._untold: Counter[tuple[int, DropReason]] = Counter()
+        self.pending: Counter[tuple[int, DropReason]] = Counter()
 
     def __repr__(self) -> str:
         return f"<Losses of {self.by_reason.total()} messages>"
@@ -28,18 +29,18 @@ class Losses:
     @property
     def untold(self) -> bool:
         """Whether `take_untold` would give something."""
-        return bool(self._untold)
+        return bool(self.pending)
 
     def count(self, type_id: int, reason: DropReason, number: int = 1) -> None:
         """Messages of a type were dropped."""
         self.by_reason[reason.reason] += number
         self.episode += number
-        self._untold[type_id, reason] += number
+        self.pending[type_id, reason] += number
 
     def take_untold(self) -> list[tuple[int, DropReason, int]]:
         """Type, reason and how many were dropped since the last call."""
-        if not self._untold:
+        if not self.pending:
             return []
-        untold = [(type_id, reason, number) for (type_id, reason), number in sorted(self._untold.items())]
-        self._untold.clear()
+        untold = [(type_id, reason, number) for (type_id, reason), number in sorted(self.pending.items())]
+        self.pending.clear()
         return untold

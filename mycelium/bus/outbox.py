@@ -21,9 +21,11 @@ from mycelium.bus.options import DEFAULT_QUEUE
 from mycelium.bus.stats import SubscriptionStats
 from mycelium.wire.buffer import Batch
 
-__all__ = ["DEFAULT_QUEUE_BYTES", "Outbox"]
+__all__ = ["DEFAULT_QUEUE_BYTES", "HOLD_BYTES", "Outbox"]
 
 DEFAULT_QUEUE_BYTES: Final = 8 * 1024 * 1024
+HOLD_BYTES: Final = 2048
+"""What it takes to remember a message that waits for room, beside its frame."""
 
 
 @final
@@ -307,6 +309,7 @@ class Outbox:
 
     def _hold(self, cell: Cell, deadline: float) -> Hold:
         self._ledger.hold(cell.batch.data)
+        self._ledger.charge(HOLD_BYTES)
         self._held_bytes += cell.batch.size
         cell.is_held = True
         if cell.slot is not None:
@@ -324,6 +327,7 @@ class Outbox:
         cell.is_held = False
         self._held_bytes -= cell.batch.size
         self._ledger.release(cell.batch.data)
+        self._ledger.charge(-HOLD_BYTES)
 
     def _admit(self) -> None:
         """Let in those that have waited for room, and see whether the queue is in order again."""

@@ -228,7 +228,7 @@ class RemoteSubscriptions:
         if replaced is not None:
             outbox.replace(limit, wish.window, lambda type_id: not type_ids or type_id in type_ids)
         self._router.add(made)
-        last = self._exchange.retained.of(lambda type_id: made.wants(type_id) and not had(type_id))
+        last = self._exchange.last_values(lambda type_id: made.wants(type_id) and not had(type_id))
         outbox.remember([value.frame for value in last if value.type_id not in self.blocked])
         self.changed(made)
         return made, before
@@ -285,8 +285,8 @@ class RemoteSubscriptions:
 
     @property
     def queued(self) -> int:
-        """Messages that wait, sendable or not."""
-        return sum(one.outbox.queued for one in self._by_number.values())
+        """Messages that wait, sendable or not, last values included."""
+        return sum(one.outbox.queued + one.outbox.remembered for one in self._by_number.values())
 
     # --- inside ---
 

@@ -73,7 +73,7 @@ async def asked(exchange: Exchange, message: Message, reply: type[M], seconds: f
             raise_for(matched, troubles, 0.0)
 
     try:
-        return await exchange.awaited.ask(send, reply, seconds)
+        return await exchange.answers.awaited.ask(send, reply, seconds)
     finally:
         for hold in holds:
             hold.give_up()
@@ -115,8 +115,8 @@ def refuse_deadlock(dispatcher: Dispatcher, message: Message) -> None:
         WouldDeadlock: It is.
     """
     caller = calling_subscription()
-    if caller is None or caller not in dispatcher.subscriptions or not caller.is_calling:
-        return
+    if caller is None or caller not in dispatcher.subscriptions or not caller.is_calling or caller.group is not None:
+        return  # others of its group may have room
     if caller.wants(message.TYPE_ID) and caller.is_blocked:
         lag = lag_of(message.__mycelium__.message) if caller.options.on_lag is None else caller.options.on_lag
         if lag is Lag.BLOCK:

@@ -34,6 +34,8 @@ _FINISH_SECONDS: Final = 5.0
 
 OnClose: TypeAlias = Callable[["LocalSubscription"], Sequence["asyncio.Future[Any]"] | None]
 """Called once when a subscription ends; `unsubscribe` waits for what it gives back."""
+_NOBODY: Final[Mapping[Hashable, int]] = {}
+"""No key that a handler is busy with."""
 Tell: TypeAlias = Callable[[Event], None]
 
 _calling: "ContextVar[LocalSubscription | None]" = ContextVar("mycelium_subscription", default=None)
@@ -190,10 +192,11 @@ class LocalSubscription:
                     if self.closed:
                         raise self._ended_by or ClosedError("the subscription has ended; nothing more comes")
                     await self._arrival()
-        self._gaps.tell()
-        if self._gaps.inline:
-            return self._gaps.inline.popleft()
-        entry = self._pop({})
+        if self._queue.losses.pending or self._gaps.inline:
+            self._gaps.tell()
+            if self._gaps.inline:
+                return self._gaps.inline.popleft()
+        entry = self._pop(_NOBODY)
         assert entry is not None  # noqa: S101  it is ready, and nothing was awaited since
         self._finish(entry.done)
         return entry.message
@@ -226,11 +229,6 @@ class LocalSubscription:
     def is_blocked(self) -> bool:
         """Whether a publisher would have to wait for room."""
         return len(self._queue) >= self._queue.limit
-
-    def expire(self, now: float) -> bool:
-        """Give up what has waited for room for too long; whether more waits."""
-        self._queue.expire(now)
-        return self._queue.holding
 
     # --- the end ---
 
@@ -303,7 +301,7 @@ class LocalSubscription:
 
     @property
     def _ready(self) -> bool:
-        return len(self._queue) > 0 or bool(self._retained) or bool(self._gaps.inline)
+        return bool(self._queue) or bool(self._retained) or bool(self._gaps.inline)
 
     @property
     def _in_flight(self) -> int:
@@ -319,7 +317,7 @@ class LocalSubscription:
     def _take(self, busy: Mapping[Hashable, int]) -> Entry | None:
         """The next message for the handler, which is told of gaps before it."""
         entry = self._pop(busy)
-        if entry is not None:
+        if entry is not None and self._queue.losses.pending:
             self._gaps.tell()
         return entry
 

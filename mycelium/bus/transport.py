@@ -111,6 +111,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
         try:
             self.session.end("eof")
         finally:
+            session = self.session
+            _log.info("client %s, session %d: closed: %s", session.client or "?", session.number, session.reason)
             self._bridge.forget_session(self)
 
     def schedule(self) -> None:

@@ -661,3 +661,17 @@ def run_script(script):
     )
     ended.stderr = "\n".join(line for line in ended.stderr.splitlines() if not line.startswith("Executing <"))
     return ended
+
+
+async def test_each_connection_ends_for_one_reason_that_is_logged_and_kept(contracts, caplog):
+    caplog.set_level("INFO", logger="mycelium.bridge")
+    async with serving(contracts) as (_, bridge):
+        async with mycelium.connect(bridge.urls[0], contracts, name="leaver"):
+            pass
+        async with peer_at(bridge.urls[0], client="breaker") as peer:
+            peer.send(bytes(6))
+            await peer.ending()
+        await until(lambda: len(bridge.closed) == 2)
+        assert [(one.client, one.reason) for one in bridge.closed] == [("leaver", "client"), ("breaker", "protocol")]
+    told = [record.getMessage() for record in caplog.records if "closed: " in record.getMessage()]
+    assert told == ["client leaver, session 1: closed: client", "client breaker, session 2: closed: protocol"]

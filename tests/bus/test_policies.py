@@ -14,7 +14,7 @@ from mycelium.bus.keys import key_of
 from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.ledger import Ledger
 from mycelium.bus.localqueue import LocalQueue
-from mycelium.bus.outbox import Outbox
+from mycelium.bus.outbox import HOLD_BYTES, Outbox
 from mycelium.wire.frames import HEADER
 
 CONTRACTS = mycelium.load("""
@@ -273,7 +273,7 @@ class LocalPolicies(Policies):
     def expire(self, now):
         late = [one for one in self.model.held if one.deadline is not None and one.deadline <= now]
         self.model.give_up(late, DropReason.BLOCK_TIMEOUT)
-        self.queue.expire(now)
+        self.queue._holds.expire(now)
 
     @invariant()
     def every_message_is_done_with_once(self):
@@ -440,7 +440,7 @@ class RemotePolicies(Policies):
         outbox = self.outbox
         held = (cell.batch for cell in outbox._holds)
         chunks = {id(one.data): len(one.data) for one in (*outbox._backlog, *outbox._queue, *held)}
-        assert self.ledger.used == sum(chunks.values())
+        assert self.ledger.used == sum(chunks.values()) + HOLD_BYTES * len(self.outbox._holds)
 
     def teardown(self):
         self.outbox.clear(DropReason.DISCONNECTED, handled=False)

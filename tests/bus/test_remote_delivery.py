@@ -463,7 +463,7 @@ async def test_a_reply_reaches_the_asking_session_alone_whether_or_not_it_subscr
         (refused,) = await answering.barrier()
         assert (refused.code, refused.type_id, refused.fatal) == (10, 1005, False)
         assert await other.barrier() == []
-        assert (bus.stats().replies, bus.stats().replies_dropped, bus.stats().matched) == (1, {}, 1)
+        assert (bus.stats().replies, bus.stats().replies_dropped, bus.stats().matched) == (1, {"late": 1}, 1)
 
 
 def _tags(types, batch):
@@ -514,7 +514,8 @@ async def test_the_bridges_own_process_asks_as_session_0_and_answers_clients(typ
         answering.send(reply)
         assert (await request).number == 2
         answering.send(reply)
-        assert await answering.barrier() == []
+        (refused,) = await answering.barrier()
+        assert (refused.code, refused.fatal, refused.message) == (10, False, "somebody has replied to this already")
         assert (bus.stats().replies, bus.stats().replies_dropped) == (1, {"late": 1})
         await answering.close()
 
@@ -957,3 +958,46 @@ async def test_p50_a_large_message_for_thousands_is_one_buffer(types):
         bus.publish_nowait(types.Job(1, bytes(48 * 1024)))  # copies would be 250 MB
         assert resident() - before <= before * 0.1
         assert len(streams) * 2 + len(peers) * 2 == bus.stats().matched
+
+
+async def test_replies_that_come_second_never_send_a_session_away(types):
+    async with pair(types) as (bus, _, asking, answering):
+        await answering.subscribe(1, [1004])
+        asked = bytes(15) + b"\1"
+        asking.send(frame(types.Ask(1), correlation=asked, reply_to=asking.session))
+        reply = frame(types.Answer(2), correlation=asked, deliver_to=asking.session)
+        await answering.next()
+        answering.send(*[reply] * 200)
+        told = await answering.barrier()
+        assert [one.message for one in told] == ["somebody has replied to this already"]
+        assert bus.stats().replies_dropped == {"late": 199}
+        await answering.barrier()  # it is still there
+
+
+async def test_last_values_that_new_contracts_cannot_read_are_not_sent(types):
+    async with pair(types) as (_, _, publisher, subscriber):
+        publisher.send(frame(types.State(id=1, number=7)))
+        await publisher.barrier()
+        types.apply(mycelium.load(TEXT.replace("id: {type: u8}, number", "id: {type: u16}, number")).schema)
+        await subscriber.subscribe(1, [1002])
+        assert await subscriber.barrier() == []
+
+
+async def test_a_bridge_that_closes_sends_the_last_values_that_it_has_announced(types):
+    async with pair(types) as (_, bridge, publisher, subscriber):
+        for number in range(3):
+            publisher.send(frame(types.State(id=number, number=number)))
+        await publisher.barrier()
+        await subscriber.subscribe(1, [1002], window=1)
+        assert await subscriber.next() == CORE.Retained(subscription=1, messages=3)
+        closing = asyncio.ensure_future(bridge.close(SECONDS))
+        got = []
+        while (event := await subscriber.next()) is not None:
+            if isinstance(event, Batch):
+                got += plain(types, [event])
+                subscriber.send(CORE.Credit(subscription=1, messages=1))
+            elif type(event).__name__ == "Goodbye":
+                subscriber.send(event)
+                publisher.send(event)
+        assert got == [0, 1, 2]
+        await closing
