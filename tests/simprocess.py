@@ -13,6 +13,7 @@ import mycelium
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.options import DEFAULT_QUEUE, DEFAULT_WINDOW
+from mycelium.bus.outbox import HOLD_BYTES
 from mycelium.events import Connected, Reconnecting
 
 __all__ = ["ADDRESS", "Actor", "Client", "Server"]
@@ -143,12 +144,22 @@ class Server(Actor):
         self._count(self.bus.exchange)
 
     def _count(self, exchange):
-        deliver, deliver_batch = exchange._deliver, exchange._deliver_batch
+        deliver, here, deliver_batch = exchange._deliver, exchange._deliver_here, exchange._deliver_batch
+        inside = []
 
         def counted(*args):
-            result = deliver(*args)
+            inside.append(True)
+            try:
+                result = deliver(*args)
+            finally:
+                inside.pop()
             self.matched += result[0]
+            return result
+
+        def counted_here(*args):
+            result = here(*args)
             self.published += 1
+            self.matched += 0 if inside else result[0]
             return result
 
         def counted_batch(batch, *args):
@@ -157,7 +168,7 @@ class Server(Actor):
             self.published += len(batch)
             return fates
 
-        exchange._deliver, exchange._deliver_batch = counted, counted_batch
+        exchange._deliver, exchange._deliver_here, exchange._deliver_batch = counted, counted_here, counted_batch
 
     async def open(self):
         await self.bridge.start()
@@ -273,8 +284,9 @@ class Server(Actor):
                 yield f"{outbox} holds {sum(one.size for one in waiting)} bytes"
         frames = [value.frame.data for value in exchange.retained._values.values()]
         chunks.update((id(data), len(data)) for data in frames)
-        if sum(chunks.values()) != exchange.ledger.used:
-            yield f"{self} holds {sum(chunks.values())} bytes, and counts {exchange.ledger.used}"
+        held = sum(chunks.values()) + HOLD_BYTES * sum(len(one._holds) for one in outboxes)
+        if held != exchange.ledger.used:
+            yield f"{self} holds {held} bytes, and counts {exchange.ledger.used}"
         if exchange.ledger.used > exchange.ledger.limit and any(one.queued for one in outboxes):
             yield f"{self} holds {exchange.ledger.used} bytes, and may hold {exchange.ledger.limit}"
 
