@@ -179,13 +179,15 @@ class Server(Actor):
         self.world.network.unlisten(ADDRESS)
         begun, wires = self.world.loop.time(), self.world.network.wires_to(ADDRESS)
         wires = [one for one in wires if one.home is self]
-        for session in self.bridge.sessions:
+        sessions = self.bridge.sessions
+        for session in sessions:
             _note_answer(session, [one for one in wires if one.owner == session.client])
         await self.bridge.close(**how)
         in_time = min(IN_TIME, 0.8 * how.get("grace", IN_TIME / 0.8))
         well = self.alive and self.world.loop.time() - begun < in_time
         for wire in wires:
-            wire.stopped_well = well and not wire.hurt
+            reasons = {one.reason for one in sessions if one.client == wire.owner}
+            wire.stopped_well = well and not wire.hurt and reasons <= {"shutdown", "client"}
         await self.bus.close()
         self.parted = well
         self.end()
