@@ -13,6 +13,7 @@ import mycelium
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.options import DEFAULT_QUEUE, DEFAULT_WINDOW
+from mycelium.bus.outbox import HOLD_BYTES
 from mycelium.events import Connected, Reconnecting
 
 __all__ = ["ADDRESS", "Actor", "Client", "Server"]
@@ -47,7 +48,6 @@ class Actor:
         self.watched = []
         self.generation = world.generation
         self.contracts = take_handle(SCHEMAS[self.generation])
-        self.heartbeat = world.random.choice((1, 10, 10))
         self.types = [one for one in world.random.choice(SUBSCRIPTIONS) if one != "Ask"]
         self.publishers = [Publisher(self) for _ in range(2)]
         self._context = copy_context()
@@ -127,9 +127,11 @@ class Server(Actor):
     Attributes:
         matched: By what the exchange says of each message, subscriptions that it fitted.
         published: Messages that it has routed.
+        answered: Requests of clients that somebody has answered.
     """
 
     is_server = True
+    joins = 0
 
     def __init__(self, world):
         super().__init__(world, world.new_name("bridge"))
@@ -138,16 +140,26 @@ class Server(Actor):
         self.bridge = Bridge(self.bus, ())
         self.home = self
         self.wire_options = self._wire_options
-        self.matched = self.published = 0
+        self.matched = self.published = self.answered = 0
         self._count(self.bus.exchange)
 
     def _count(self, exchange):
-        deliver, deliver_batch = exchange._deliver, exchange._deliver_batch
+        deliver, here, deliver_batch = exchange._deliver, exchange._deliver_here, exchange._deliver_batch
+        inside = []
 
         def counted(*args):
-            result = deliver(*args)
+            inside.append(True)
+            try:
+                result = deliver(*args)
+            finally:
+                inside.pop()
             self.matched += result[0]
+            return result
+
+        def counted_here(*args):
+            result = here(*args)
             self.published += 1
+            self.matched += 0 if inside else result[0]
             return result
 
         def counted_batch(batch, *args):
@@ -156,23 +168,26 @@ class Server(Actor):
             self.published += len(batch)
             return fates
 
-        exchange._deliver, exchange._deliver_batch = counted, counted_batch
+        exchange._deliver, exchange._deliver_here, exchange._deliver_batch = counted, counted_here, counted_batch
 
     async def open(self):
         await self.bridge.start()
         self.world.network.listen(ADDRESS, self.bridge._listeners._make, self)
 
-    async def close(self):
+    async def close(self, **how):
         self.closing = True
         self.world.network.unlisten(ADDRESS)
         begun, wires = self.world.loop.time(), self.world.network.wires_to(ADDRESS)
         wires = [one for one in wires if one.home is self]
-        for session in self.bridge.sessions:
+        sessions = self.bridge.sessions
+        for session in sessions:
             _note_answer(session, [one for one in wires if one.owner == session.client])
-        await self.bridge.close()
-        well = self.alive and self.world.loop.time() - begun < IN_TIME
+        await self.bridge.close(**how)
+        in_time = min(IN_TIME, 0.8 * how.get("grace", IN_TIME / 0.8))
+        well = self.alive and self.world.loop.time() - begun < in_time
         for wire in wires:
-            wire.stopped_well = well and not wire.hurt
+            reasons = {one.reason for one in sessions if one.client == wire.owner}
+            wire.stopped_well = well and not wire.hurt and reasons <= {"shutdown", "client"}
         await self.bus.close()
         self.parted = well
         self.end()
@@ -201,14 +216,16 @@ class Server(Actor):
         """Whether a message may still be waiting here."""
         return False
 
+    def keep(self, sent):
+        """A message may still come to somebody; whoever has it already need not count it again."""
+
     def is_past(self, _):
         return False
 
     def epoch_now(self):
         return 0
 
-    next_epoch = epoch_now
-    is_away = False
+    next_epoch = epoch_told = epoch_now
 
     def may_remember(self):
         """Whether a last value may come to who has got it before."""
@@ -236,8 +253,9 @@ class Server(Actor):
     def outboxes(self):
         return [each.outbox for session in self.bridge.sessions for each in session.subscriptions]
 
-    def outboxes_of(self, session_number):
-        sessions = [one for one in self.bridge.sessions if one.number == session_number]
+    def outboxes_of(self, client):
+        whose = client.name, client.client.session
+        sessions = [one for one in self.bridge.sessions if (one.client, one.number) == whose]
         return [each.outbox for session in sessions for each in session.subscriptions]
 
     def problems(self):
@@ -268,8 +286,9 @@ class Server(Actor):
                 yield f"{outbox} holds {sum(one.size for one in waiting)} bytes"
         frames = [value.frame.data for value in exchange.retained._values.values()]
         chunks.update((id(data), len(data)) for data in frames)
-        if sum(chunks.values()) != exchange.ledger.used:
-            yield f"{self} holds {sum(chunks.values())} bytes, and counts {exchange.ledger.used}"
+        held = sum(chunks.values()) + HOLD_BYTES * sum(len(one._holds) for one in outboxes)
+        if held != exchange.ledger.used:
+            yield f"{self} holds {held} bytes, and counts {exchange.ledger.used}"
         if exchange.ledger.used > exchange.ledger.limit and any(one.queued for one in outboxes):
             yield f"{self} holds {exchange.ledger.used} bytes, and may hold {exchange.ledger.limit}"
 
@@ -304,21 +323,34 @@ class Client(Actor):
     Attributes:
         connected: Whether it has had a connection.
         epochs: Its connections.
+        joins: How many connections have been asked for its subscriptions, those that were lost meanwhile included.
         delays: How long it has waited before each attempt to connect again.
     """
 
-    def __init__(self, world):
+    def __init__(self, world, **given):
         super().__init__(world, world.new_name("client"))
-        stamp = world.random.random() < 0.3
-        self.api = self.client = mycelium.MyceliumClient(
-            self.contracts, name=self.name, heartbeat=self.heartbeat, stamp=stamp
-        )
+        choice = world.random.choice
+        options = {"heartbeat": choice((1, 10, 10)), "stamp": choice((True, False, False)), **given}
+        if not choice(range(8)):
+            options["buffer"] = 0
+        self.api = self.client = mycelium.MyceliumClient(self.contracts, name=self.name, **options)
         self.connected = False
         self.epochs = []
         self.delays = []
+        self.joins = 0
         self._opened = 0
         self._looks_back = False
         self._options = self._wire_options()
+        self._count_joins(self.client._inbox)
+
+    def _count_joins(self, inbox):
+        join = inbox.join
+
+        def counted(conversation):
+            self.joins += 1
+            return join(conversation)
+
+        inbox.join = counted
 
     def wire_options(self):
         return self._options
@@ -401,26 +433,31 @@ class Client(Actor):
         """The number of its connection."""
         return self.client._life.epoch
 
+    def epoch_told(self):
+        """The number of the connection that it was told of last."""
+        return len(self.epochs)
+
     def may_remember(self):
         return self.next_epoch() > 1 or any(one.left for one in self.watched)
 
-    @property
-    def is_away(self):
-        """Whether it has no connection."""
-        return self.client.state is ClientState.RECONNECTING
-
     def next_epoch(self):
         """The number of its connection, or of the next one if there is none."""
-        return self.client._life.epoch + self.is_away
+        return self.client._life.epoch + (self.client.state is ClientState.RECONNECTING)
 
     def way_out(self):
         """Which connection what is published now goes through, and whether it has to wait for that."""
         life = self.client._life
-        steady = life.is_steady or (self.closing and life.conversation is not None and life.conversation.is_open)
+        steady = life.phase is ClientState.CONNECTED and life.conversation.is_open
         return life.epoch + (not steady), not steady
 
     def keeps(self, sent):
-        return self.alive and not self.closing and (sent.epoch is None or sent.epoch > len(self.epochs))
+        if not self.alive or self.closing:
+            return False
+        return sent.epoch is None or sent.epoch > len(self.epochs) or self.client.stats().buffered > 0
+
+    def keep(self, sent):
+        if sent.epoch is not None and sent.epoch <= len(self.epochs):
+            sent.epoch = None
 
     def is_past(self, epoch):
         return epoch is None or self.epoch_now() > epoch
@@ -447,12 +484,12 @@ class Client(Actor):
 
     def most_held(self, watched):
         """A window; one more for each subscription that may have left messages on their way, and each connection."""
-        times = 1 + sum(one.left for one in self.watched) + max(self.epoch_now() - 1, 0)
+        times = 1 + sum(one.left for one in self.watched) + max(self.next_epoch() - 1, 0)
         return (watched.options["window"] or DEFAULT_WINDOW) * times + MOST_LAST_VALUES
 
     def _outboxes(self):
         server = self.world.server
-        return [] if server is None or self._looks_back else server.outboxes_of(self.client.session)
+        return [] if server is None or self._looks_back else server.outboxes_of(self)
 
     def queued_for(self, type_names):
         """Messages of these types that wait for it at the bridge."""

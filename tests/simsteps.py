@@ -154,6 +154,16 @@ def request(world, random):
     return f"{actor}, within {timeout} s"
 
 
+@operation(2, when=lambda world: world.actors)
+def publish_and_give_up(world, random):
+    actor, seconds = _an_actor(world, random), random.choice((0, 0.001, 1, 4))
+    kind, how = random.choice(("Tick", "Work")), random.choice(("plain", "confirm"))
+    work = actor.publish(random.choice(actor.publishers), [kind] * 20, "", how=how, pause=0)
+    task = actor.start(work, most=seconds + 1)
+    world.loop.call_later(seconds, task.cancel)
+    return f"{actor}, {kind}, {how}, after {seconds} s"
+
+
 @operation(1, when=lambda world: world.clients)
 def flush(world, random):
     client = random.choice(world.clients)
@@ -206,9 +216,9 @@ def crash_bridge(world, random):
 
 @operation(1, when=lambda world: world.server is not None)
 def stop_bridge(world, random):
-    server = world.lose_server()
-    server.start(server.close(), most=14)
-    return server.name
+    server, how = world.lose_server(), random.choice(({}, {}, {"flush": 8}, {"grace": 0.5}))
+    server.start(server.close(**how), most=22)
+    return f"{server} {how or ''}"
 
 
 @operation(15, when=lambda world: world.server is None)

@@ -85,7 +85,6 @@ class World:
         self.generation = 0
         self.sent, self.recent = {}, {}
         self.taken = {}
-        self.answered = 0
         self.trace = []
         self.clients = []
         self.gone = []
@@ -234,6 +233,8 @@ class World:
         self._laws.check([*self.actors, *self.gone])
         self.gone.clear()
         self.recent = {key: one for key, one in self.recent.items() if one.accepted is None or one.actor.keeps(one)}
+        for sent in self.recent.values():
+            sent.actor.keep(sent)
         if self._violations:
             self._fail(*self._violations)
 

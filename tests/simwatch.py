@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from collections import Counter, defaultdict
+from functools import partial
 
 import attrs
 from simschema import ASK, KEYED, POLICY, SLOTS
@@ -103,6 +104,7 @@ class Publisher:
             sent.accepted = self._outcome(error, how)
             if isinstance(error, NoSubscribers):
                 sent.receipt = Receipt(0, 0, 0, 0)
+                self._sent(sent)
             self._look_at_time(error, how, loop.time() - began)
             raise
         sent.accepted = True
@@ -120,6 +122,7 @@ class Publisher:
             answer = await actor.api.request(message, actor.contracts.Answer, timeout=timeout)
         except NoResponders:
             sent.receipt, sent.accepted = Receipt(0, 0, 0, 0), True
+            self._sent(sent)
             raise
         finally:
             took = world.loop.time() - began
@@ -129,7 +132,8 @@ class Publisher:
         self._sent(sent)
         if (answer.publisher, answer.sequence) != (message.publisher, message.sequence):
             world.violate(f"{actor} asked {message.publisher}:{message.sequence} and got the answer {answer}")
-        world.answered += 1
+        if not actor.is_server and (home := actor.home_of(sent)) is not None:
+            home.answered += 1
 
     def _make(self, type_name, slot, filler):
         world, actor = self.actor.world, self.actor
@@ -188,7 +192,7 @@ class Watched:
         missing: What it should have got and has not.
         gaps: What it was told of, by reason.
         epoch: Of its actor when it was confirmed.
-        was_away: Whether the connection was gone then, so that there may be a gap from before.
+        joins: Of its actor then.
     """
 
     def __init__(self, actor, kind, types=None):
@@ -196,8 +200,8 @@ class Watched:
         self.name = f"{actor.name}.{next(actor.numbers)} ({kind})"
         self.options = actor.options(kind)
         self.subscription = None
-        self.since = self.epoch = None
-        self.left = self.ended = self.was_away = False
+        self.since = self.epoch = self.joins = None
+        self.left = self.ended = False
         self.missing = set()
         self.slack = self.total = self.forgiven = 0
         self.gaps = Counter()
@@ -205,6 +209,7 @@ class Watched:
         self._got = set()
         self._last = defaultdict(int)
         self._count = 0
+        self._lanes = []
 
     def __repr__(self):
         return self.name
@@ -225,7 +230,7 @@ class Watched:
         self.subscription = subscription
         self.since = self.actor.world.moment()
         self.epoch = self.actor.next_epoch()
-        self.was_away = self.actor.is_away
+        self.joins = self.actor.joins
         self.gaps["reconnect"] = 0  # nobody has promised anything before
         self.slack = self.actor.held()
         self.total = self.seen()
@@ -261,9 +266,10 @@ class Watched:
             return f"the law does not hold for {self}: {stats}"
         if self.actor.held_by(self) > self.actor.most_held(self):
             return f"{self} holds more than it may, {self.actor.most_held(self)}: {stats}"
-        if self.subscription.closed and not self.left and not self.actor.closing:
-            self.left = self.ended = True
-            if "disconnect" not in {self.policy(one) for one in self.types}:
+        if self.subscription.closed and not self.left:
+            if "disconnect" in {self.policy(one) for one in self.types}:
+                self.left, self.ended = True, self.kind != "iterator"
+            elif not self.actor.closing:
                 return f"{self} has ended, and nobody has asked for it"
         return None
 
@@ -339,18 +345,27 @@ class Watched:
     def handler(self):
         """A function that takes messages in its own way, and a Delivery where it needs one."""
         method = getattr(self, f"_{self.kind}")
-        if KEYED not in self.types and ASK not in self.types and next(self.actor.numbers) % 2:
-            return method
-        if asyncio.iscoroutinefunction(method):
+        is_curious = KEYED in self.types or ASK in self.types or next(self.actor.numbers) % 2
 
-            async def curious(message, delivery):
+        async def at_work(message, delivery=None):
+            with self._beside_others(message):
                 await method(message, delivery)
-        else:
 
-            def curious(message, delivery):
-                method(message, delivery)
+        if asyncio.iscoroutinefunction(method):
+            return partial(_curiously, at_work) if is_curious else at_work
+        return partial(_curious, method) if is_curious else method
 
-        return curious
+    @contextlib.contextmanager
+    def _beside_others(self, message):
+        """Look whether others are at work that must not be."""
+        lane = message.slot if type(message).__name__ == KEYED else None
+        if len(self._lanes) >= self.options["concurrency"] or (lane is not None and lane in self._lanes):
+            self.actor.world.violate(f"{self.name} takes {message.publisher}:{message.sequence} beside {self._lanes}")
+        self._lanes.append(lane)
+        try:
+            yield
+        finally:
+            self._lanes.remove(lane)
 
     def _sync(self, message, delivery=None):
         self.take(message, delivery)
@@ -414,6 +429,16 @@ class Watched:
         )
         with contextlib.suppress(*EXPECTED):
             await delivery.reply(answer)
+
+
+def _curious(method, message, delivery):
+    """A handler that takes a Delivery."""
+    method(message, delivery)
+
+
+async def _curiously(method, message, delivery):
+    """The same, async."""
+    await method(message, delivery)
 
 
 MOST_LAST_VALUES = 2 * SLOTS

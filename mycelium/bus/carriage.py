@@ -69,11 +69,11 @@ class Carriage:
         """
         type_ids = list(type_ids)
         wish = self._interest.add(type_ids, asked)
-        if wish is not None and self._is_open:
-            self._begin(wish)
-        elif wish is not None:
-            self._confirmation(wish.number)  # the next connection is asked
         numbers = {self._interest.number_of(type_id) for type_id in type_ids}
+        if not self._is_open:  # the next connection is asked, also for what an earlier one has confirmed
+            return [self._confirmation(number) for number in sorted(filter(None, numbers))]
+        if wish is not None:
+            self._begin(wish)
         return [answer for number, answer in self._confirmations.items() if number in numbers]
 
     def remove(self, type_ids: Iterable[int]) -> list[Answer]:

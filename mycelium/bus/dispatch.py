@@ -42,7 +42,7 @@ class Dispatcher:
         self._echoless = False
         """Whether somebody leaves out what is published here."""
         self._ended = Totals()
-        self._finishing: set[LocalSubscription] = set()
+        self._finishing: dict[LocalSubscription, None] = {}
         """Ended, but with a message in the handler."""
 
     def __repr__(self) -> str:
@@ -150,9 +150,9 @@ class Dispatcher:
         """Count those in that have ended and have nothing in the handler any more."""
         for one in (*self._finishing, *more):
             if one.busy:
-                self._finishing.add(one)
+                self._finishing[one] = None
             else:
-                self._finishing.discard(one)
+                self._finishing.pop(one, None)
                 self._ended.add(one.stats())
 
     @staticmethod

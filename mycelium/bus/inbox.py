@@ -71,6 +71,8 @@ class Inbox:
         self._retained: dict[int, int] = {}
         """Last values that are still to come, by subscription."""
         self._last = LastValues()
+        self._joined: dict[LocalSubscription, None] = {}
+        """Those that this connection was begun with, and that may have missed messages even if it did not carry them."""
         self._severed: set[LocalSubscription] = set()
         """Those that had a connection, and have not been told yet that there was a time without."""
         self._lines = LogLimit()
@@ -84,13 +86,16 @@ class Inbox:
     def join(self, conversation: Conversation) -> list[tuple[int, Answer]]:
         """Subscribe through this connection to everything there is, and from now on; the bridge's answers by number."""
         self._last.clear()
+        self._joined = dict.fromkeys(self.dispatcher.subscriptions)
         return self._carriage.join(conversation)
 
     def part(self) -> None:
         """The connection is gone, be it one that did not come to carry every subscription."""
         carried = self._carriage.part()
         self._retained.clear()
-        self._severed.update(one for one in self.dispatcher.subscriptions if carried & one.type_ids)
+        subscriptions = self.dispatcher.subscriptions
+        self._severed.update(one for one in subscriptions if one in self._joined or carried & one.type_ids)
+        self._joined = {}
 
     def interrupted(self) -> None:
         """There is a connection again; nobody knows what was missed meanwhile."""

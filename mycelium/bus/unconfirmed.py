@@ -24,7 +24,7 @@ class Unconfirmed:
 
     def __init__(self, block_seconds: float) -> None:
         self._block_seconds = block_seconds
-        self._waiters: set[Waiter] = set()
+        self._waiters: dict[Waiter, None] = {}
         """All of them, those of messages included that have not been sent yet."""
         self._waiting: dict[int, Waiter] = {}
         self._texts: dict[int, str] = {}
@@ -38,8 +38,8 @@ class Unconfirmed:
     def new_waiter(self) -> Waiter:
         """Somebody is about to publish a message, and to wait for its Receipt."""
         waiter = new_outcome()
-        self._waiters.add(waiter)
-        waiter.add_done_callback(self._waiters.discard)
+        self._waiters[waiter] = None
+        waiter.add_done_callback(lambda done: self._waiters.pop(done, None))
         return waiter
 
     def expect(self, waiter: Waiter, number: int) -> None:

@@ -174,3 +174,53 @@ def test_a_bridge_that_is_lost_after_its_goodbye_is_noticed_and_credit_is_given_
     stopped.start(stopped.close(), most=12)
     world.pass_time(4)
     assert handled == list(range(70))
+
+
+def test_a_subscription_is_told_of_each_time_without_a_connection(world, client):
+    """Also of the one after a connection that was lost while the client still sent what had waited for it."""
+    got, gaps = [], []
+
+    async def take(message):
+        got.append(message.sequence)
+
+    client.subscribe(take, "Tick", on_gap=gaps.append)
+    world.network.wire_of(client.actor.name).reset()
+    world.pass_time(0.0001)
+    client.publish(*(client.message("Tock", filler="x" * 3000) for _ in range(200)))
+    bus = Party(world, world.server)
+    while (wire := world.network.wire_of(client.actor.name)) is None or not world.server.outboxes():
+        world.pass_time(0.0005)
+    wire.server.stall(stalled=True)
+    bus.publish(bus.message("Tick", 1))
+    world.pass_time(0.5)
+    assert (got, client.api.state.value) == ([1], "reconnecting")
+    wire.reset()
+    world.pass_time(0.0001)
+    bus.publish(bus.message("Tick", 2))
+    world.pass_time(2)
+    bus.publish(bus.message("Tick", 3))
+    world.pass_time(0.1)
+    assert got == [1, 3]
+    assert [gap.reason for gap in gaps] == ["reconnect", "reconnect"]
+
+
+def test_a_handler_that_joins_others_without_a_connection_is_confirmed_by_the_next_one(world, client):
+    """Else it missed, and was told of nothing."""
+    got = []
+
+    async def take(message):
+        got.append(message.sequence)
+
+    client.subscribe(_never, "Tick")
+    stopped = world.lose_server()
+    stopped.crash(silent=False)
+    world.pass_time(0.1)
+    task = world.loop.create_task(client.api.subscribe(take, client.actor.contracts.Tick))
+    world.pass_time(0.1)
+    assert not task.done()
+    bus = Party(world, world.start_server() and world.server)
+    world.pass_time(2)
+    assert task.done()
+    bus.publish(bus.message("Tick", 1))
+    world.pass_time(0.1)
+    assert got == [1]

@@ -388,7 +388,7 @@ async def test_a_plain_loop_unsubscribes_when_it_is_left(bus, types):
     await publishing
     gc.collect()
     await turns()
-    assert bus._dispatcher.subscriptions == set()
+    assert not bus._dispatcher.subscriptions
 
 
 async def test_next_times_out_and_takes_nothing(bus, types):
