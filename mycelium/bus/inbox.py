@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, final
 
-from attrs import asdict, evolve
+from attrs import asdict
 
 from mycelium.bus.budget import LogLimit
 from mycelium.bus.carriage import Carriage
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.dispatch import Dispatcher, after
-from mycelium.bus.errors import BusError, Refused, UsageError
+from mycelium.bus.errors import BusError, Refused
 from mycelium.bus.groups import Groups
 from mycelium.bus.keys import lag_of
 from mycelium.bus.lag import REPORTED, DropReason, Lag
@@ -72,7 +72,7 @@ class Inbox:
         """Last values that are still to come, by subscription."""
         self._last = LastValues()
         self._joined: dict[LocalSubscription, None] = {}
-        """Those that this connection was begun with, and that may have missed messages even if it did not carry them."""
+        """Those that this connection was begun with: they may have missed messages even if it did not carry them."""
         self._severed: set[LocalSubscription] = set()
         """Those that had a connection, and have not been told yet that there was a time without."""
         self._lines = LogLimit()
@@ -127,10 +127,8 @@ class Inbox:
         Raises:
             UsageError: One of the types is subscribed already, with other options than those that are given.
         """
-        group = self._group_of(subscription.type_ids, asked)
         known = [one for one in sorted(subscription.type_ids) if self._carriage.number_of(one) is not None]
         answers = self._carriage.add(subscription.type_ids, asked)
-        subscription.options = evolve(subscription.options, group=group)
         self.dispatcher.add(subscription)
         for type_id in known:
             for message, delivery in self._last.of(type_id):
@@ -278,15 +276,6 @@ class Inbox:
                 self._lenient = registry, Lenient(registry.lineage)
             message = self._lenient[1].codec_of(entry.message.name).decode(payload, tags)
         return message
-
-    def _group_of(self, type_ids: Iterable[int], asked: Mapping[str, Any]) -> str | None:
-        """The group of a subscription: what it asks for, or that of those whose messages it shares."""
-        options = [found for one in type_ids if (found := self._carriage.options_of(one)) is not None]
-        groups = {one.group for one in options} | {asked.get("group")}
-        groups.discard(None)
-        if len(groups) > 1:
-            raise UsageError(f"its types are subscribed in several groups, {', '.join(sorted(map(str, groups)))}")
-        return groups.pop() if groups else None
 
     def _unwish(self, type_ids: Iterable[int]) -> list[Answer]:
         unwanted = list(type_ids)

@@ -170,9 +170,10 @@ def _check_same(type_id: int, options: WireOptions, asked: Mapping[str, Any]) ->
         if given != have:
             raise UsageError(
                 f"type id {type_id} is subscribed already, with {name}={_shown(have)}; a client has one {name} for "
-                "each type, so leave it out here or use the same"
+                "each type, so use the same here, or another client"
             )
 
 
-def _shown(value: object) -> object:
-    return repr(value.word) if isinstance(value, Lag) else value
+def _shown(value: object) -> str:
+    """An option's value as a caller writes it."""
+    return repr(value.word if isinstance(value, Lag) else value)

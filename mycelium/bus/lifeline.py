@@ -24,7 +24,7 @@ from mycelium.bus.errors import (
 from mycelium.bus.sendbuffer import Note
 from mycelium.bus.urls import Address
 from mycelium.errors import MyceliumError
-from mycelium.events import Closed, Connected, Connecting, Disconnected, Reconnecting, SubscriptionRefused
+from mycelium.events import Closed, Connected, Connecting, Disconnected, Reconnecting
 from mycelium.schema.classes import Message
 from mycelium.schema.errors import ContractError
 from mycelium.wire.buffer import Batch
@@ -366,9 +366,7 @@ class Lifeline:
         await self._empty_buffer(conversation)
 
     def _drop(self, number: int, error: Refused) -> None:
-        for ended in self._parts.inbox.refuse(number, error):
-            _log.error("%s has lost its subscription: %s", ended.name, error)
-            self._parts.events.tell(SubscriptionRefused(ended.name, ended.types, error.code, error.text))
+        self._parts.inbox.refuse(number, error)
 
     async def _empty_buffer(self, conversation: Conversation) -> None:
         """Wait until what was published before has gone out, unless the bridge holds it up by Flow."""

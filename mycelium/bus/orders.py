@@ -25,6 +25,8 @@ __all__ = ["Order", "Orders"]
 _log = logging.getLogger("mycelium.client")
 _OF_THE_WIRE: Final = ("on_lag", "queue", "window", "group", "no_echo")
 """Options that act at the bridge."""
+_MEANT: Final = {"group", "no_echo"}
+"""Those of them that mean something when they are left out, too: whoever leaves out the others takes what there is."""
 
 
 @frozen
@@ -120,7 +122,8 @@ class Orders:
     def _take_up(self, order: Order) -> tuple[LocalSubscription, list[Answer]]:
         """Begin a subscription; what the bridge has to confirm."""
         options = options_of(**order.options)
-        asked = {name: getattr(options, name) for name in _OF_THE_WIRE if order.options.get(name) is not None}
+        said = {name for name in _OF_THE_WIRE if order.options.get(name) is not None}
+        asked = {name: getattr(options, name) for name in said | _MEANT}
         subscription = LocalSubscription(
             chosen_types(self._contracts(), order.function, order.types, order.topic),
             order.handler,

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
 from threading import get_ident
 from typing import Any, Final, TypeAlias, final
@@ -16,11 +16,12 @@ from mycelium.bus.handlers import Handler
 from mycelium.bus.keys import lag_of
 from mycelium.bus.lag import DropReason
 from mycelium.bus.localqueue import Done, Entry, LocalQueue, Outcome
+from mycelium.bus.notices import Notices, Tell
 from mycelium.bus.options import DEFAULT_QUEUE, Options
 from mycelium.bus.stats import SubscriptionStats
 from mycelium.bus.thread import check_thread
-from mycelium.bus.worker import Worker, guarded
-from mycelium.events import Event, Gap, Recovered, SlowConsumer
+from mycelium.bus.worker import Worker
+from mycelium.events import Gap
 from mycelium.schema.classes import Message
 from mycelium.wire.errors import ErrorCode
 
@@ -36,7 +37,6 @@ OnClose: TypeAlias = Callable[["LocalSubscription"], Sequence["asyncio.Future[An
 """Called once when a subscription ends; `unsubscribe` waits for what it gives back."""
 _NOBODY: Final[Mapping[Hashable, int]] = {}
 """No key that a handler is busy with."""
-Tell: TypeAlias = Callable[[Event], None]
 
 _calling: "ContextVar[LocalSubscription | None]" = ContextVar("mycelium_subscription", default=None)
 
@@ -85,15 +85,16 @@ class LocalSubscription:
         self.topic: str | None = None
         self._on_close = on_close
         self._is_sync = handler is not None and not handler.is_async
-        self._tell = tell or (lambda _: None)
         self._name_of = name_of
+        tell = tell or (lambda _: None)
+        self._notices = Notices(self.name, lambda: self.types, tell=tell, name_of=name_of, on_gap=options.on_gap)
         self._thread = get_ident()
         self._leaving: Sequence[asyncio.Future[Any]] = ()
         self._ended_by: BusError | None = None
-        self._queue = LocalQueue(options.queue or DEFAULT_QUEUE, self._on_slow)
+        self._queue = LocalQueue(options.queue or DEFAULT_QUEUE, lambda: self._notices.slow(self._queue))
         self._retained: deque[Entry] = deque()
         """Last values from before the subscription; they come first, and wait outside the queue."""
-        self._gaps = Gaps(self._queue.losses, self._gap_of, self._report_gap)
+        self._gaps = Gaps(self._queue.losses, self._notices.losses, self._report_gap)
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._given = 0
         context = copy_context()
@@ -101,7 +102,7 @@ class LocalSubscription:
         self._worker = (
             None
             if handler is None
-            else Worker(handler, options, take=self._take, finish=self._finish, tell=self._tell, context=context)
+            else Worker(handler, options, take=self._take, finish=self._finish, tell=tell, context=context)
         )
         self._matched = self._delivered = 0
 
@@ -171,7 +172,7 @@ class LocalSubscription:
     def interrupted(self) -> None:
         """The connection was gone for a while: nobody knows what was missed. It is told behind what came before."""
         waiting = len(self._retained) + len(self._queue)
-        self._gaps.put(Gap(self.types, None, "reconnect", self.name), waiting)
+        self._gaps.put(self._notices.interruption("reconnect"), waiting)
         if not waiting and not self.busy:
             self._gaps.reach()
 
@@ -278,6 +279,9 @@ class LocalSubscription:
             self._queue.clear(DropReason.DISCONNECTED)
             self._gaps.reach(end=True)
         self._queue.admit_no_more(DropReason.DISCONNECTED)
+        if isinstance(reason, Refused):
+            self._notices.refused(reason)
+            self._report_gap(self._notices.interruption(DropReason.DISCONNECTED.reason))
         self._gaps.tell()
         self._gaps.close()
         if self._on_close is not None:
@@ -379,26 +383,9 @@ class LocalSubscription:
         if done is not None:
             done()
 
-    # --- gaps and episodes ---
-
-    def _gap_of(self, lost: Iterable[tuple[int, DropReason, int]]) -> list[Gap]:
-        return [Gap((self._name_of(type_id),), count, reason.reason, self.name) for type_id, reason, count in lost]
-
     def _report_gap(self, gap: Gap) -> None:
         inline = self._gaps.inline
         if self.options.gaps and not (gap.count is None and inline and inline[-1] == gap):
             inline.append(gap)
             self._wake()
-        if self.options.on_gap is not None:
-            guarded(f"on_gap of {self.name}", self.options.on_gap, gap)
-        self._tell(gap)
-
-    def _on_slow(self) -> None:
-        """The queue is full for the first time, or has been empty again."""
-        queue = self._queue
-        if queue.is_slow:
-            lag = queue.acting.word
-            _log.warning("%s is too slow: %d messages wait, and %s acts", self.name, len(queue), lag)
-            self._tell(SlowConsumer(self.name, self.types, lag, len(queue)))
-        else:
-            self._tell(Recovered(self.name, self.types, queue.losses.episode))
+        self._notices.gap(gap)

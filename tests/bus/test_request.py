@@ -217,13 +217,14 @@ async def test_the_options_of_a_subscription_are_the_bridges(contracts):
 async def test_p85_a_second_handler_takes_the_options_that_there_are_or_is_refused_in_one_line(contracts):
     async with serving(contracts) as (_, bridge), mycelium.connect(bridge.urls[0], contracts) as client:
         await client.subscribe(print, contracts.Ping, on_lag="latest", group="g", no_echo=True)
-        await client.subscribe(print, contracts.Ping)
+        await client.subscribe(print, contracts.Ping, group="g", no_echo=True)
         await client.subscribe(print, contracts.Ping, on_lag="latest", group="g", no_echo=True)
         for options, text in (
-            ({"on_lag": "block"}, "on_lag='latest'"),
-            ({"group": "h"}, "group=g|several groups"),
-            ({"no_echo": False}, "no_echo=True"),
-            ({"queue": 5}, "queue=None"),
+            ({"on_lag": "block", "group": "g", "no_echo": True}, "on_lag='latest'"),
+            ({"group": "h", "no_echo": True}, "group='g'"),
+            ({"no_echo": True}, "group='g'"),
+            ({"group": "g"}, "no_echo=True"),
+            ({"queue": 5, "group": "g", "no_echo": True}, "queue=None"),
         ):
             with pytest.raises(UsageError, match=text):
                 await client.subscribe(print, contracts.Ping, **options)
@@ -238,7 +239,7 @@ async def test_handlers_of_a_group_take_turns_here_and_over_clients(contracts, l
         url = bridge.urls[0]
         async with mycelium.connect(url, contracts) as one, mycelium.connect(url, contracts) as two:
             await one.subscribe(got["a"].append, contracts.Ping, group="workers")
-            await one.subscribe(got["b"].append, contracts.Ping)
+            await one.subscribe(got["b"].append, contracts.Ping, group="workers")
             await two.subscribe(got["c"].append, contracts.Ping, group="workers")
             for number in range(40):
                 await bus.publish(contracts.Ping(value=str(number)))

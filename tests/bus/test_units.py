@@ -158,7 +158,10 @@ def test_other_options_for_a_type_that_is_subscribed_are_refused_in_one_line():
     interest = Interest()
     interest.add([1000], {"window": 8, "queue": 100})
     assert interest.add([1000], {"window": 8}) is None
-    with pytest.raises(UsageError, match="type id 1000 is subscribed already, with window=8; .* or use the same"):
+    with pytest.raises(
+        UsageError,
+        match="type id 1000 is subscribed already, with window=8; .*, so use the same here",
+    ):
         interest.add([1000, 1001], {"window": 9})
     with pytest.raises(UsageError, match="with queue=100"):
         interest.add([1000, 1001], {"queue": 9})

@@ -1,0 +1,77 @@
+"""What is told of one subscription: its gaps, its times of slowness, and an end that nobody has asked for."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, final
+
+from mycelium.bus.errors import Refused
+from mycelium.bus.lag import DropReason
+from mycelium.bus.localqueue import LocalQueue
+from mycelium.bus.worker import guarded
+from mycelium.events import Event, Gap, Recovered, SlowConsumer, SubscriptionRefused
+
+__all__ = ["Notices", "Tell"]
+
+_log = logging.getLogger("mycelium.bus")
+Tell: TypeAlias = Callable[[Event], None]
+
+
+@final
+class Notices:
+    """Of one subscription.
+
+    Args:
+        subscriber: Its name, for people.
+        types: Gives the names of what it is subscribed to now.
+        tell: Where events go.
+        name_of: The name of a type id.
+        on_gap: What the subscriber has given for gaps.
+    """
+
+    def __init__(
+        self,
+        subscriber: str,
+        types: Callable[[], tuple[str, ...]],
+        *,
+        tell: Tell,
+        name_of: Callable[[int], str],
+        on_gap: Callable[[Gap], object] | None,
+    ) -> None:
+        self._subscriber = subscriber
+        self._types = types
+        self._tell = tell
+        self._name_of = name_of
+        self._on_gap = on_gap
+
+    def __repr__(self) -> str:
+        return f"<Notices of {self._subscriber}>"
+
+    def losses(self, lost: Iterable[tuple[int, DropReason, int]]) -> list[Gap]:
+        """A Gap for each type and reason."""
+        return [
+            Gap((self._name_of(type_id),), count, reason.reason, self._subscriber) for type_id, reason, count in lost
+        ]
+
+    def interruption(self, reason: str) -> Gap:
+        """A Gap of which nobody knows how large it is."""
+        return Gap(self._types(), None, reason, self._subscriber)
+
+    def gap(self, gap: Gap) -> None:
+        """Tell a Gap."""
+        if self._on_gap is not None:
+            guarded(f"on_gap of {self._subscriber}", self._on_gap, gap)
+        self._tell(gap)
+
+    def refused(self, error: Refused) -> None:
+        """It has ended, and nobody here has asked for that."""
+        _log.error("the subscription of %s has ended: %s", self._subscriber, error)
+        self._tell(SubscriptionRefused(self._subscriber, self._types(), error.code, error.text))
+
+    def slow(self, queue: LocalQueue) -> None:
+        """The queue is full for the first time, or has been empty again."""
+        if queue.is_slow:
+            lag = queue.acting.word
+            _log.warning("%s is too slow: %d messages wait, and %s acts", self._subscriber, len(queue), lag)
+            self._tell(SlowConsumer(self._subscriber, self._types(), lag, len(queue)))
+        else:
+            self._tell(Recovered(self._subscriber, self._types(), queue.losses.episode))
