@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, final
 
+from attrs import evolve
+
 from mycelium.bus.conversation import Conversation
+from mycelium.bus.credit import Backlog, Credit
 from mycelium.bus.errors import BusError, ConnectionLost
-from mycelium.bus.interest import Credit, Interest, WireOptions, Wish
+from mycelium.bus.interest import Interest, WireOptions, Wish
 from mycelium.bus.outcome import new_outcome
 from mycelium.bus.requests import Answer
 from mycelium.schema.classes import Message
@@ -27,6 +30,7 @@ class Carriage:
         self._core = core
         self._interest = Interest()
         self._credits: dict[int, Credit] = {}
+        self._backlogs: dict[int, Backlog] = {}
         self._confirmations: dict[int, Answer] = {}
         self._conversation: Conversation | None = None
 
@@ -43,8 +47,9 @@ class Carriage:
     def part(self) -> set[int]:
         """The connection is gone, or about to be: what came through it is given back no more; the types that did."""
         self._conversation = None
-        for credit in self._credits.values():
-            credit.void()
+        for number, credit in self._credits.items():
+            if credit.out:
+                credit.void(self._backlogs.setdefault(number, Backlog(partial(self._widen, number))))
         self._credits.clear()
         return self._interest.interrupt()
 
@@ -82,6 +87,7 @@ class Carriage:
         for wish in wishes:
             if not wish.type_ids:
                 self._confirmations.pop(wish.number, None)
+                self._backlogs.pop(wish.number, None)
         return [self._tell(wish) for wish in wishes] if self._is_open else []
 
     # --- what is known ---
@@ -116,12 +122,22 @@ class Carriage:
         return self._conversation is not None and self._conversation.is_open
 
     def _begin(self, wish: Wish) -> Answer:
-        """Ask for a subscription, with a whole window."""
+        """Ask for a subscription, with a whole window less what handlers still have of earlier connections."""
+        backlog = self._backlogs.get(wish.number)
+        if backlog is not None:
+            wish = evolve(wish, options=evolve(wish.options, window=max(1, wish.options.window - backlog.count)))
         self._credits[wish.number] = Credit(wish.options.window, partial(self._give, wish.number))
         confirmation = self._confirmation(wish.number)
         answer = self._tell(wish)
         answer.add_done_callback(lambda done: _pass_on(done, confirmation))
         return answer
+
+    def _widen(self, number: int) -> None:
+        """Handlers are done with what came through earlier connections: the window is whole again."""
+        if self._backlogs.pop(number, None) is not None and self._is_open and number in self._credits:
+            wish = self._interest.wish_of(number)
+            self._credits[number].resize(wish.options.window)
+            self._tell(wish)
 
     def _confirmation(self, number: int) -> Answer:
         """Done when the bridge carries a subscription, over however many connections that takes."""

@@ -198,6 +198,7 @@ class Inbox:
                 self._skip(error)
                 if credit is not None and number is not None and not _is_reply(payload):
                     self._take_retained(number)
+                    credit.out += 1
                     credit.one()
                 continue
             if metadata.deliver_to is not None and metadata.correlation is not None:
@@ -206,6 +207,7 @@ class Inbox:
                 delivery = self._delivery(metadata, number) if tags or self._retained else LOCAL
                 if message.__mycelium__.message.retain is not None:
                     self._last.put(message, delivery, len(payload))
+                credit.out += 1
                 self._deliver(type_id, message, delivery, credit.one)
 
     def retained(self, notice: Any) -> None:

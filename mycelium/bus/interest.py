@@ -1,7 +1,7 @@
-"""Which wire subscription of a client carries which type, and how much it may be sent; bookkeeping without I/O."""
+"""Which wire subscription of a client carries which type, and on what terms; bookkeeping without I/O."""
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, final
 
@@ -11,7 +11,7 @@ from mycelium.bus.errors import UsageError
 from mycelium.bus.lag import Lag
 from mycelium.bus.options import DEFAULT_WINDOW
 
-__all__ = ["Credit", "Interest", "WireOptions", "Wish"]
+__all__ = ["Interest", "WireOptions", "Wish"]
 
 _AS_THERE_IS: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -42,45 +42,6 @@ class Wish:
     number: int
     type_ids: tuple[int, ...]
     options: WireOptions
-
-
-@final
-class Credit:
-    """Counts what handlers are done with, and gives it back to the bridge in batches of a quarter window.
-
-    Args:
-        window: Messages that the bridge sends ahead of the handlers.
-        give: Tells the bridge.
-    """
-
-    def __init__(self, window: int, give: Callable[[int], None]) -> None:
-        self.window = window
-        self._batch = max(1, window // 4)
-        self._give = give
-        self._done = 0
-
-    def __repr__(self) -> str:
-        return f"<Credit of {self.window}, {self._done} to give back>"
-
-    def one(self) -> None:
-        """A message is done with."""
-        self._done += 1
-        if self._done >= self._batch:
-            self.settle()
-
-    def settle(self) -> None:
-        """Give back what is left of a batch; to be called now and then."""
-        if self._done:
-            done, self._done = self._done, 0
-            self._give(done)
-
-    def void(self) -> None:
-        """The connection that it counts for is gone: what comes in late is not the next one's."""
-        self._give = _keep
-
-
-def _keep(_: int) -> None:
-    """Give back nothing."""
 
 
 @final
@@ -141,7 +102,11 @@ class Interest:
 
     def again(self) -> list[Wish]:
         """What another bridge has to be told, to which nothing of before matters."""
-        return [Wish(number, self.types_of(number), options) for number, options in sorted(self._options.items())]
+        return [self.wish_of(number) for number in sorted(self._options)]
+
+    def wish_of(self, number: int) -> Wish:
+        """What the bridge has been told, or is to be told, of a subscription."""
+        return Wish(number, self.types_of(number), self._options[number])
 
     def remove(self, type_ids: Iterable[int]) -> list[Wish]:
         """Carry these types no more."""

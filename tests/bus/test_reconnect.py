@@ -443,6 +443,39 @@ async def test_unsubscribes_that_a_lost_connection_leaves_unanswered_leave_nothi
         await client.close()
 
 
+async def test_what_handlers_still_have_of_earlier_connections_is_taken_off_the_window(contracts):
+    bus, client, got, gate = mycelium.MessageBus(contracts), MyceliumClient(contracts), [], asyncio.Event()
+
+    async def slow(message):
+        await gate.wait()
+        got.append(message.value)
+
+    async with bus.serve("tcp://127.0.0.1:0") as bridge, Proxy(bridge.urls[0]) as proxy:
+        await client.connect(proxy.url)
+        await client.subscribe(slow, contracts.Ping, window=8)
+        for epoch in range(1, 5):
+            for number in range(20):
+                await bus.publish(contracts.Ping(value=f"{epoch}:{number}"))
+            await client.flush()
+            assert client.stats().matched == 8 + epoch - 1  # a window has at least one
+            await proxy.cut()
+            await until(lambda epoch=epoch: client.stats().reconnects == epoch)
+        gate.set()
+        await until(lambda: client.stats().delivered == 11)
+        await until(lambda: [one.outbox.window for each in bridge.sessions for one in each.subscriptions] == [8])
+        gate.clear()
+        got.clear()
+        for number in range(20):
+            await bus.publish(contracts.Ping(value=str(number)))
+        await until(lambda: client.stats().matched == 11 + 8)
+        gate.set()
+        await until(lambda: len(got) == 20)
+        assert got == list(map(str, range(20)))
+        assert client._inbox._carriage._backlogs == {}
+        await client.close()
+    await bus.close()
+
+
 # --- giving up ---
 
 

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 import mycelium
 from mycelium.bus.budget import ErrorBudget, LogLimit
+from mycelium.bus.credit import Credit
 from mycelium.bus.errors import UsageError
 from mycelium.bus.heartbeat import Due, Heartbeat, clamp_interval
-from mycelium.bus.interest import Credit, Interest, Wish
+from mycelium.bus.interest import Interest, Wish
 from mycelium.bus.interest import WireOptions as Options
 from mycelium.bus.limits import Limits
 from mycelium.bus.monotonic import MonotonicGuard, monotonic_fields
