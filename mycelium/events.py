@@ -151,18 +151,18 @@ class SlowConsumer(Event):
         subscriber: The handler's name, `an iterator`, or the client's name and the number of its subscription.
         types: Names of the messages that it has subscribed to; empty for all.
         on_lag: The policy.
-        queued: Messages that wait.
+        queued: Messages that wait; None at a client, whose queue is the bridge's.
     """
 
     subscriber: str
     types: tuple[str, ...]
     on_lag: str
-    queued: int
+    queued: int | None
 
 
 @frozen
 class Recovered(Event):
-    """The queue of a slow subscriber has been empty again.
+    """The queue of a slow subscriber has been empty again; at a client: the bridge has dropped nothing for a while.
 
     Attributes:
         subscriber: As in `SlowConsumer`.

@@ -395,6 +395,8 @@ class MyceliumClient:
     async def flush(self) -> None:
         """Wait until the bridge has handed everything published before to every subscriber's queue.
 
+        A message that waits for room under the lag policy `block` counts as handed over; a receipt says more.
+
         Raises:
             TimeoutError: It took longer than the client's timeout, that for a connection included.
             ConnectionLost: The connection ended meanwhile.

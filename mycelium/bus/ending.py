@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from typing import Final, final
 
 from mycelium.bus.clientstate import ClientState
@@ -15,6 +16,7 @@ from mycelium.events import Draining
 
 __all__ = ["Ending"]
 
+_log = logging.getLogger("mycelium.client")
 _SETTLE_SECONDS: Final = 4.0
 """How long `close` waits for handlers and for what is unsent."""
 _CLOSE_SECONDS: Final = 5.0
@@ -136,4 +138,12 @@ class Ending:
         await self._inbox.dispatcher.end()
         if conversation is not None:
             await conversation.part(self._latest - asyncio.get_running_loop().time())
-        self._lifeline.finish("this client has closed it")
+        self._lifeline.finish(f"this client has closed it{self._regret()}")
+
+    def _regret(self) -> str:
+        """What is said of messages that nobody will send any more."""
+        unsent = self._outlet.buffer.messages
+        if not unsent:
+            return ""
+        _log.warning("the client %s is closed, and %d messages were not sent", self._lifeline.settings.name, unsent)
+        return f"; {unsent} messages were not sent"

@@ -117,8 +117,8 @@ class DrainTimeout(BusError, TimeoutError):
 
     def __str__(self) -> str:
         return (
-            f"not drained in time: {self.undelivered} messages not handled, {self.unconfirmed} not confirmed; "
-            "give it a longer timeout, or look for a handler that does not return"
+            f"not drained in time: {self.undelivered} messages not handled, {self.unconfirmed} not sent or not "
+            "confirmed; give it a longer timeout, or look for a handler that does not return or a bridge that is gone"
         )
 
 

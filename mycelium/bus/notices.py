@@ -1,11 +1,12 @@
 """What is told of one subscription: its gaps, its times of slowness, and an end that nobody has asked for."""
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from typing import TypeAlias, final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeAlias, final
 
 from mycelium.bus.errors import Refused
-from mycelium.bus.lag import DropReason
+from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.localqueue import LocalQueue
 from mycelium.bus.worker import guarded
 from mycelium.events import Event, Gap, Recovered, SlowConsumer, SubscriptionRefused
@@ -13,6 +14,15 @@ from mycelium.events import Event, Gap, Recovered, SlowConsumer, SubscriptionRef
 __all__ = ["Notices", "Tell"]
 
 _log = logging.getLogger("mycelium.bus")
+_QUIET_SECONDS: Final = 2.0
+"""A bridge tells within a second of what it drops; when it has told of nothing for so long the subscriber keeps up."""
+_POLICIES: Final[Mapping[DropReason, Lag]] = {
+    DropReason.DROPPED_OLDEST: Lag.DROP_OLDEST,
+    DropReason.DROPPED_NEWEST: Lag.DROP_NEWEST,
+    DropReason.REJECTED: Lag.REJECT,
+    DropReason.BLOCK_TIMEOUT: Lag.BLOCK,
+}
+"""What a bridge does to a subscriber that is too slow, by what it says of it."""
 Tell: TypeAlias = Callable[[Event], None]
 
 
@@ -42,6 +52,9 @@ class Notices:
         self._tell = tell
         self._name_of = name_of
         self._on_gap = on_gap
+        self._lost = 0
+        self._last = 0.0
+        self._watching: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<Notices of {self._subscriber}>"
@@ -66,6 +79,33 @@ class Notices:
         """It has ended, and nobody here has asked for that."""
         _log.error("the subscription of %s has ended: %s", self._subscriber, error)
         self._tell(SubscriptionRefused(self._subscriber, self._types(), error.code, error.text))
+
+    def missed(self, reason: DropReason, count: int) -> None:
+        """A bridge has dropped messages: the subscriber is slow until it has dropped none for a while."""
+        lag = _POLICIES.get(reason)
+        if lag is None:
+            return
+        loop = asyncio.get_running_loop()
+        self._last, self._lost = loop.time(), self._lost + count
+        if self._watching is None:
+            self._tell(SlowConsumer(self._subscriber, self._types(), lag.word, None))
+            self._watching = loop.call_later(_QUIET_SECONDS, self._look)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        left = self._last + _QUIET_SECONDS - loop.time()
+        if left > 0:
+            self._watching = loop.call_later(left, self._look)
+            return
+        self.close()
+        lost, self._lost = self._lost, 0
+        self._tell(Recovered(self._subscriber, self._types(), lost))
+
+    def close(self) -> None:
+        """Tell nothing later."""
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
 
     def slow(self, queue: LocalQueue) -> None:
         """The queue is full for the first time, or has been empty again."""

@@ -164,6 +164,7 @@ class LocalSubscription:
         """Count messages that were dropped before they came here."""
         self._matched += count
         self._queue.losses.count(type_id, reason, count)
+        self._notices.missed(reason, count)
         if not self.busy and not len(self._queue):
             self._gaps.tell()
         else:
@@ -284,6 +285,7 @@ class LocalSubscription:
             self._report_gap(self._notices.interruption(DropReason.DISCONNECTED.reason))
         self._gaps.tell()
         self._gaps.close()
+        self._notices.close()
         if self._on_close is not None:
             self._leaving = self._on_close(self) or ()
         for _ in range(len(self._waiters)):
