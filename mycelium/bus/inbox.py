@@ -208,7 +208,7 @@ class Inbox:
                 self._deliver(type_id, message, delivery, credit.one)
 
     def retained(self, notice: Any) -> None:
-        """So many frames that come now are last values from before the subscription, those announced before included."""
+        """So many frames that come now are last values, those that were announced before included."""
         self._retained[notice.subscription] = notice.messages
 
     def lagged(self, notice: Any, registry: Registry[Codec]) -> None:
