@@ -211,8 +211,8 @@ class Inbox:
                 self._deliver(type_id, message, delivery, credit.one)
 
     def retained(self, notice: Any) -> None:
-        """So many frames that come now are last values from before the subscription."""
-        self._retained[notice.subscription] = self._retained.get(notice.subscription, 0) + notice.messages
+        """So many frames that come now are last values, those that were announced before included."""
+        self._retained[notice.subscription] = notice.messages
 
     def lagged(self, notice: Any, registry: Registry[Codec]) -> None:
         """Count what the bridge has dropped, with every handler that did not get it; of a group with one."""

@@ -77,7 +77,7 @@ class Notices:
 
     def refused(self, error: Refused) -> None:
         """It has ended, and nobody here has asked for that."""
-        _log.error("the subscription of %s has ended: %s", self._subscriber, error)
+        _log.warning("the subscription of %s has ended: %s", self._subscriber, error)
         self._tell(SubscriptionRefused(self._subscriber, self._types(), error.code, error.text))
 
     def missed(self, reason: DropReason, count: int) -> None:

@@ -94,7 +94,7 @@ class LocalSubscription:
         self._queue = LocalQueue(options.queue or DEFAULT_QUEUE, lambda: self._notices.slow(self._queue))
         self._retained: deque[Entry] = deque()
         """Last values from before the subscription; they come first, and wait outside the queue."""
-        self._gaps = Gaps(self._queue.losses, self._notices.losses, self._report_gap)
+        self._gaps = Gaps(self._queue.losses, self._notices.losses, self._report_gap, in_line=options.gaps)
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._given = 0
         context = copy_context()
@@ -171,7 +171,10 @@ class LocalSubscription:
             self._gaps.schedule()
 
     def interrupted(self) -> None:
-        """The connection was gone for a while: nobody knows what was missed. It is told behind what came before."""
+        """The connection was gone for a while: nobody knows what was missed. It is told behind what came before.
+
+        A handler that stands still is told within a second all the same.
+        """
         waiting = len(self._retained) + len(self._queue)
         self._gaps.put(self._notices.interruption("reconnect"), waiting)
         if not waiting and not self.busy:

@@ -273,3 +273,26 @@ async def test_work_that_nobody_waits_for_and_that_fails_is_logged(caplog):
     tasks.start(fail())
     await until(lambda: "work that nobody waited for has failed" in caplog.text)
     await tasks.end()
+
+
+async def test_a_second_announcement_of_last_values_says_how_many_follow_in_all(contracts):
+    there, seen = asyncio.Event(), []
+
+    async def serve(session):
+        await session.welcome(contracts.schema)
+        await asyncio.gather(hear(session, []), say(session))
+
+    async def say(session):
+        await there.wait()
+        frames = [encode_frame(1011, contracts.Pong(value=str(number)).to_bytes()) for number in range(3)]
+        session.send(CORE.Retained(subscription=1, messages=2), frames[0])
+        session.send(CORE.Retained(subscription=1, messages=1), *frames[1:])
+
+    async with BareBridge(serve) as bridge:
+        client = MyceliumClient(contracts)
+        await client.connect(bridge.url)
+        await client.subscribe(lambda _, delivery: seen.append(delivery.retained), contracts.Pong)
+        there.set()
+        await until(lambda: len(seen) == 3)
+        assert seen == [True, True, False]
+        await client.close()

@@ -404,6 +404,26 @@ async def test_a_connection_that_broke_before_it_carried_everything_is_a_gap_for
         await client.close()
 
 
+async def test_a_handler_that_stands_still_is_told_of_a_reconnect_all_the_same(contracts, listen):
+    client, gaps, gate = MyceliumClient(contracts), [], asyncio.Event()
+
+    async def stuck(_):
+        await gate.wait()
+
+    async with serving(contracts, listen) as (bus, bridge):
+        await client.connect(bridge.urls[0])
+        await client.subscribe(stuck, contracts.Ping, on_gap=gaps.append)
+        for _ in range(3):
+            await bus.publish(contracts.Ping(value="x"))
+        await client.flush()
+    async with serving(contracts, listen):
+        await until(lambda: client.state is ClientState.CONNECTED)
+        assert gaps == []
+        await until(lambda: [one.reason for one in gaps] == ["reconnect"])
+        gate.set()
+        await client.close()
+
+
 async def test_gaps_that_an_iterator_does_not_take_are_one(contracts, listen):
     client = MyceliumClient(contracts)
     async with serving(contracts, listen) as (_, bridge):

@@ -400,7 +400,7 @@ def test_drops_that_the_client_does_not_count_are_found(monkeypatch):
 
 
 def test_credit_that_is_never_given_back_is_found(monkeypatch):
-    monkeypatch.setattr(mycelium.bus.interest.Credit, "one", lambda _: None)
+    monkeypatch.setattr(mycelium.bus.credit.Credit, "one", lambda _: None)
     assert _first_violation() is not None
 
 
