@@ -278,7 +278,7 @@ async def test_a_handler_that_publishes_into_its_own_full_queue_is_told_at_once(
 
             async def feed_itself(message):
                 try:
-                    while True:
+                    while not raised.done():
                         await client.publish(message)
                         await client.flush()
                 except WouldDeadlock as error:

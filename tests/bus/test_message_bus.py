@@ -626,7 +626,7 @@ async def test_close_ends_those_who_wait(bus, types):
 
 
 async def test_a_handler_that_never_returns_is_cancelled_by_close(bus, types, monkeypatch):
-    monkeypatch.setattr("mycelium.bus.bus._DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr("mycelium.bus.bus._CLOSE_SECONDS", 0.05)
     cancelled = []
 
     async def stuck(_):

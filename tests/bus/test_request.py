@@ -95,7 +95,7 @@ async def test_a_reply_is_given_to_no_handler_and_costs_no_credit(contracts):
         while (event := await session.next()) is not None:
             name = type(event).__name__
             heard.append(name)
-            if name == "Subscribe":
+            if name in ("Subscribe", "Unsubscribe"):
                 session.send(CORE.Ack(request=event.request))
             elif name == "Batch":
                 reply = contracts.Pong(value="yes")
