@@ -133,7 +133,8 @@ class Gap(Event):
     Attributes:
         types: Names of the messages that are missing, or may be.
         count: How many; None where nobody can know, as after a reconnect.
-        reason: Why, as counters have it: `dropped_oldest`, `dropped_newest`, `memory`; or `reconnect`.
+        reason: Why, as counters have it: `dropped_oldest`, `dropped_newest`, `memory`; `reconnect`; or `disconnected`
+            where the subscription has ended.
         subscriber: The handler's name, or `an iterator`.
     """
 
