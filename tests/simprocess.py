@@ -235,7 +235,7 @@ class Server(Actor):
         return 0
 
     def held_by(self, watched):
-        return len(watched.subscription._queue._entries) + watched.subscription.stats().in_flight
+        return len(watched.subscription._queue.entries) + watched.subscription.stats().in_flight
 
     def most_held(self, watched):
         return (watched.options["queue"] or DEFAULT_QUEUE) + watched.options["concurrency"]

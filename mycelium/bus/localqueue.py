@@ -48,6 +48,7 @@ class LocalQueue:
         on_slow: Called when the queue is full for the first time, and when it has been empty again.
 
     Attributes:
+        entries: Messages that wait, in order; where others wait for room there are as many of these as may be.
         losses: What was dropped.
         is_slow: Whether it was full, and has not been empty since.
         acting: The policy that acted first then.
@@ -59,16 +60,13 @@ class LocalQueue:
         self.is_slow = False
         self.acting = Lag.DROP_OLDEST
         self._on_slow = on_slow
-        self._entries: deque[Entry] = deque()
+        self.entries: deque[Entry] = deque()
         self._slots: dict[Hashable, Entry] = {}
         self._holds: Holds[Entry] = Holds()
 
     def __len__(self) -> int:
         """Messages that wait, those that have no room yet included."""
-        return len(self._entries) + len(self._holds)
-
-    def __bool__(self) -> bool:
-        return bool(self._entries)  # where one waits for room there are others in the queue
+        return len(self.entries) + len(self._holds)
 
     def __repr__(self) -> str:
         return f"<LocalQueue, {len(self)} of {self.limit}>"
@@ -83,12 +81,16 @@ class LocalQueue:
             lag: The policy.
             deadline: Until when its publisher waits for room; None for one that does not wait.
         """
+        has_room = len(self.entries) < self.limit
+        if has_room and lag is not Lag.LATEST:  # as nearly always
+            self.entries.append(Entry(message, delivery, done))
+            return None
         slot = (message.TYPE_ID, key_of(message)) if lag is Lag.LATEST else None
         if slot is not None and (older := self._slots.get(slot)) is not None:
             self._replace(older, message, delivery, done)
             return None
         entry = Entry(message, delivery, done, slot)
-        if len(self._entries) < self.limit:
+        if has_room:
             self._append(entry)
             return None
         if not self.is_slow:
@@ -100,15 +102,15 @@ class LocalQueue:
 
     def pop(self) -> Entry | None:
         """The message whose turn it is; None where none waits."""
-        if not self._entries:
+        if not self.entries:
             return None
-        return self._taken(self._entries.popleft())
+        return self._taken(self.entries.popleft())
 
     def pop_free(self, busy: Mapping[Hashable, int]) -> Entry | None:
         """The first message whose type and key nobody is busy with."""
-        for index, entry in enumerate(islice(self._entries, _LOOKAHEAD)):
+        for index, entry in enumerate(islice(self.entries, _LOOKAHEAD)):
             if lane_of(entry.message) not in busy:
-                del self._entries[index]
+                del self.entries[index]
                 return self._taken(entry)
         return None
 
@@ -120,12 +122,12 @@ class LocalQueue:
     def clear(self, reason: DropReason) -> None:
         """Drop everything."""
         self.admit_no_more(reason)
-        while self._entries:
+        while self.entries:
             self._drop_head(reason)
 
     def release(self) -> None:
         """Nobody is waited for any more to take what is here: it counts as done with."""
-        for entry in self._entries:
+        for entry in self.entries:
             done, entry.done = entry.done, None
             if done is not None:
                 done()
@@ -138,7 +140,7 @@ class LocalQueue:
     # --- inside ---
 
     def _append(self, entry: Entry) -> None:
-        self._entries.append(entry)
+        self.entries.append(entry)
         if entry.slot is not None:
             self._slots[entry.slot] = entry
 
@@ -147,14 +149,14 @@ class LocalQueue:
             self._slots.pop(entry.slot, None)
         if self._holds.waiting or self._holds.listeners:
             self._admit()
-        if self.is_slow and not self._entries:
+        if self.is_slow and not self.entries:
             self.is_slow = False
             self._on_slow()
         return entry
 
     def _admit(self) -> None:
         """Let in those that have waited for room."""
-        while self._holds and len(self._entries) < self.limit:
+        while self._holds and len(self.entries) < self.limit:
             hold, entry = self._holds.take()
             self._append(entry)
             hold.decide()
@@ -167,7 +169,7 @@ class LocalQueue:
         entry.message, entry.delivery, entry.done = message, delivery, done
 
     def _drop_head(self, reason: DropReason) -> None:
-        entry = self._entries.popleft()
+        entry = self.entries.popleft()
         self._slots.pop(entry.slot, None)
         self._drop(entry, reason)
 

@@ -145,7 +145,8 @@ class LocalSubscription:
         if lag is None:
             lag = lag_of(message.__mycelium__.message)
         outcome = self._queue.put(message, delivery, done, lag, deadline)
-        self._gaps.schedule()
+        if self._queue.losses.pending:
+            self._gaps.schedule()
         if outcome is DropReason.DISCONNECTED:
             self.close(Refused(ErrorCode.SLOW_CONSUMER, "the queue is full, and the lag policy is disconnect"))
         self._advance()
@@ -323,7 +324,7 @@ class LocalSubscription:
 
     @property
     def _ready(self) -> bool:
-        return bool(self._queue) or bool(self._retained) or bool(self._gaps.inline)
+        return bool(self._queue.entries or self._retained or self._gaps.inline)
 
     @property
     def _in_flight(self) -> int:
