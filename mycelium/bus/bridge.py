@@ -8,9 +8,8 @@ from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self, final
 
-from mycelium.bus.asks import Asked
 from mycelium.bus.errors import UsageError
-from mycelium.bus.exchange import Exchange, Fate
+from mycelium.bus.exchange import Exchange
 from mycelium.bus.intake import Intake
 from mycelium.bus.limits import Limits, affordable
 from mycelium.bus.listeners import Listeners
@@ -30,10 +29,8 @@ from mycelium.handle import Contracts, core_protocol
 from mycelium.schema.document import document_bytes
 from mycelium.schema.model import Schema
 from mycelium.schema.registry import Registry
-from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import ErrorCode, ProtocolError
-from mycelium.wire.metadata import Metadata
 
 __all__ = ["Bridge", "Closed", "Hub"]
 
@@ -340,14 +337,6 @@ class Bridge:
         self._handshaking.pop(number, None)
         self._lagging.discard(number)
         self._changed.set()
-
-    def publish_batch(self, batch: Batch, session: Session, deadline: float | None) -> list[Fate]:
-        """Hand frames from a client to everybody who wants them."""
-        return self.exchange.publish_batch(batch, session, deadline)
-
-    def reply(self, frame: Batch, metadata: Metadata) -> Asked:
-        """Hand a reply of a client to whoever waits for it."""
-        return self.exchange.answers.take(frame, metadata)
 
     def holds(self, intake: Intake) -> None:
         """Messages of a session wait for room; they are given up in time, also when the session is gone."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, final
 
 from mycelium.bus.answers import BRIDGE, Answers
 from mycelium.bus.catalog import Catalog
@@ -29,7 +29,7 @@ from mycelium.wire.errors import DecodeError
 from mycelium.wire.metadata import Metadata
 
 if TYPE_CHECKING:
-    from mycelium.bus.remote import RemoteSubscription
+    from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
     from mycelium.bus.session import Session
 
 __all__ = ["Exchange", "Fate", "Trouble"]
@@ -54,6 +54,12 @@ class Fate(NamedTuple):
     stop: int
     matched: int
     troubles: tuple[Trouble, ...] = ()
+
+
+class Origin(Protocol):
+    """Whoever frames come from."""
+
+    subscriptions: "RemoteSubscriptions"
 
 
 class _Parcel(NamedTuple):
@@ -218,7 +224,7 @@ class Exchange:
 
     # --- frames of socket clients ---
 
-    def publish_batch(self, batch: Batch, origin: "Session", deadline: float | None) -> list[Fate]:
+    def publish_batch(self, batch: Batch, origin: "Origin", deadline: float | None) -> list[Fate]:
         """Hand frames from a client, which its session has checked, to everybody whom they fit.
 
         Args:
@@ -230,7 +236,7 @@ class Exchange:
         self._relieve()
         return fates
 
-    def _deliver_batch(self, batch: Batch, origin: "Session", deadline: float | None) -> list[Fate]:
+    def _deliver_batch(self, batch: Batch, origin: "Origin", deadline: float | None) -> list[Fate]:
         self.published += len(batch)
         fates: list[Fate] = []
         for start, stop, takers in self.router.runs(batch):
@@ -265,7 +271,7 @@ class Exchange:
             for type_id in set(run.type_ids)
         )
 
-    def _deliver_rest(self, frame: Batch, origin: "Session", deadline: float | None, troubles: list[Trouble]) -> int:
+    def _deliver_rest(self, frame: Batch, origin: "Origin", deadline: float | None, troubles: list[Trouble]) -> int:
         """Hand one frame to handlers here and to groups, and keep it if it is to be retained; how many it fits."""
         type_id = frame.type_ids[0]
         retain = type_id in self.catalog.retained
@@ -368,5 +374,5 @@ def _is_echoless(member: Any) -> bool:
     return isinstance(member, LocalSubscription) and member.options.no_echo
 
 
-def _is_own(origin: "Session", member: Any) -> bool:
+def _is_own(origin: "Origin", member: Any) -> bool:
     return not isinstance(member, LocalSubscription) and member.no_echo and member.owner is origin.subscriptions

@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mycelium.bus.asks import Asked
-from mycelium.bus.exchange import Exchange, Fate
+from mycelium.bus.exchange import Exchange
 from mycelium.bus.limits import Limits
 from mycelium.schema.registry import Registry
-from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.connection import Core
-from mycelium.wire.metadata import Metadata
 
 if TYPE_CHECKING:
     from mycelium.bus.intake import Intake
@@ -33,12 +30,6 @@ class Host(Protocol):
     @property
     def registry(self) -> Registry[Codec]:
         """The newest generation."""
-
-    def publish_batch(self, batch: Batch, session: Any, deadline: float | None) -> list[Fate]:
-        """Hand checked frames to everybody who wants them; what became of them."""
-
-    def reply(self, frame: Batch, metadata: Metadata) -> Asked:
-        """Hand a reply to whoever waits for it; what is known of the request."""
 
     def holds(self, intake: "Intake") -> None:
         """Have `expire` called now and then until nothing waits for room any more."""

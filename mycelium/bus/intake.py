@@ -11,6 +11,7 @@ from mycelium.bus.flow import HELD_BYTES, FlowControl
 from mycelium.bus.holds import Hold
 from mycelium.bus.host import Host
 from mycelium.bus.receipts import Decision, Receipts, decision_of
+from mycelium.bus.remote import RemoteSubscriptions
 from mycelium.bus.terms import Terms
 from mycelium.wire.buffer import Batch
 from mycelium.wire.errors import ErrorCode
@@ -29,6 +30,7 @@ class Publishing(Protocol):
 
     number: int
     asks: Asks
+    subscriptions: RemoteSubscriptions
 
     @property
     def is_over(self) -> bool:
@@ -127,7 +129,7 @@ class Intake:
         patient = self.flow.held_bytes < HELD_BYTES
         deadline = self._session.now + self._host.limits.block_seconds if patient else None
         first = self.receipts.number(len(batch))
-        fates = self._host.publish_batch(batch, self._session, deadline)
+        fates = self._host.exchange.publish_batch(batch, self._session, deadline)
         for fate in fates:
             if fate.troubles:
                 self._settle(batch, fate, first)
@@ -165,7 +167,7 @@ class Intake:
 
     def _reply(self, frame: Batch, metadata: Metadata) -> None:
         number, type_id = self.receipts.number(1), frame.type_ids[0]
-        match self._host.reply(frame, metadata):
+        match self._host.exchange.answers.take(frame, metadata):
             case Asked.NEVER:
                 problem = "nobody has asked for this reply"
                 self._refuse(Objection(0, type_id, ErrorCode.DENIED, problem), number)

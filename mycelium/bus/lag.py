@@ -8,7 +8,7 @@ from typing import Final
 from mycelium.bus.errors import UsageError
 from mycelium.wire.errors import ErrorCode
 
-__all__ = ["REASON_CODES", "REPORTED", "DropReason", "Lag"]
+__all__ = ["REASON_CODES", "REFUSALS", "REPORTED", "DropReason", "Lag"]
 
 
 class Lag(IntEnum):
@@ -77,6 +77,16 @@ class DropReason(IntEnum):
         """The name in counters."""
         return self.name.lower()
 
+
+REFUSALS: Final[Mapping[Lag, DropReason]] = MappingProxyType(
+    {
+        Lag.DROP_NEWEST: DropReason.DROPPED_NEWEST,
+        Lag.REJECT: DropReason.REJECTED,
+        Lag.DISCONNECT: DropReason.DISCONNECTED,
+    }
+)
+"""Policies that do not take a new message when the queue is full, and why it is dropped; the others make it wait, or
+make room for it."""
 
 REPORTED: Final = frozenset(
     one.reason for one in (DropReason.DROPPED_OLDEST, DropReason.DROPPED_NEWEST, DropReason.MEMORY)

@@ -7,12 +7,12 @@ import math
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from itertools import islice
-from typing import ClassVar, Final, TypeAlias, final
+from typing import Final, TypeAlias, final
 
 from mycelium.bus.delivery import Delivery
 from mycelium.bus.holds import Hold, Holds
 from mycelium.bus.keys import key_of
-from mycelium.bus.lag import DropReason, Lag
+from mycelium.bus.lag import REFUSALS, DropReason, Lag
 from mycelium.bus.losses import Losses
 from mycelium.schema.classes import Message
 
@@ -98,7 +98,15 @@ class LocalQueue:
             self.acting = lag
             self.losses.episode = 0
             self._on_slow()
-        return self._WHEN_FULL[lag](self, entry, deadline)
+        reason = REFUSALS.get(lag)
+        if reason is not None:
+            return self._drop(entry, reason)
+        if lag is not Lag.BLOCK:
+            self._make_room(entry)
+            return None
+        if deadline is None:
+            return self._drop(entry, DropReason.REJECTED)
+        return self._hold(entry, deadline)
 
     def pop(self) -> Entry | None:
         """The message whose turn it is; None where none waits."""
@@ -179,7 +187,7 @@ class LocalQueue:
             entry.done()
         return reason
 
-    def _make_room(self, entry: Entry, _: float | None) -> None:
+    def _make_room(self, entry: Entry) -> None:
         """Drop the head. Where others wait for room the new one comes after them, so that order is kept."""
         self._drop_head(DropReason.DROPPED_OLDEST)
         if self._holds:
@@ -187,11 +195,6 @@ class LocalQueue:
             self._admit()
         else:
             self._append(entry)
-
-    def _wait(self, entry: Entry, deadline: float | None) -> Outcome:
-        if deadline is None:
-            return self._drop(entry, DropReason.REJECTED)
-        return self._hold(entry, deadline)
 
     def _hold(self, entry: Entry, deadline: float) -> Hold:
         if entry.slot is not None:
@@ -201,15 +204,6 @@ class LocalQueue:
     def _given_up(self, _: Hold, reason: DropReason, entry: Entry) -> None:
         self._slots.pop(entry.slot, None)
         self._drop(entry, reason)
-
-    _WHEN_FULL: ClassVar[Mapping[Lag, Callable[["LocalQueue", Entry, float | None], Outcome]]] = {
-        Lag.DROP_OLDEST: _make_room,
-        Lag.DROP_NEWEST: lambda self, entry, _: self._drop(entry, DropReason.DROPPED_NEWEST),
-        Lag.LATEST: _make_room,
-        Lag.BLOCK: _wait,
-        Lag.REJECT: lambda self, entry, _: self._drop(entry, DropReason.REJECTED),
-        Lag.DISCONNECT: lambda self, entry, _: self._drop(entry, DropReason.DISCONNECTED),
-    }
 
 
 def lane_of(message: Message) -> Hashable:

@@ -7,13 +7,13 @@ a process is `localqueue`.
 import math
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
-from typing import ClassVar, Final, final
+from typing import Final, final
 
 from mycelium.bus.framequeue import Cell, FrameQueue
 from mycelium.bus.holds import Hold, Holds
-from mycelium.bus.lag import DropReason, Lag
+from mycelium.bus.lag import REFUSALS, DropReason, Lag
 from mycelium.bus.ledger import Ledger
 from mycelium.bus.localqueue import Outcome
 from mycelium.bus.losses import Losses
@@ -129,7 +129,15 @@ class Outbox:
             self._queue.append(cell)
             return None
         self._note_slow(lag)
-        return self._WHEN_FULL[lag](self, cell, deadline)
+        reason = REFUSALS.get(lag)
+        if reason is not None:
+            return self._drop(cell, reason)
+        if lag is not Lag.BLOCK:
+            self._make_room(cell)
+            return None
+        if deadline is None:
+            return self._drop(cell, DropReason.REJECTED)
+        return self._hold(cell, deadline)
 
     def refuse(self, type_id: int, reason: DropReason) -> DropReason:
         """Count a message that is not let in at all."""
@@ -289,7 +297,7 @@ class Outbox:
 
     # --- what the policies do ---
 
-    def _make_room(self, cell: Cell, _: float | None) -> None:
+    def _make_room(self, cell: Cell) -> None:
         """Drop the head. Where others wait for room the new one comes after them, so that order is kept."""
         if self._holds:
             self._hold(cell, math.inf)
@@ -301,11 +309,6 @@ class Outbox:
     def _drop(self, cell: Cell, reason: DropReason) -> DropReason:
         self.losses.count(cell.batch.type_ids[0], reason)
         return reason
-
-    def _wait(self, cell: Cell, deadline: float | None) -> Outcome:
-        if deadline is None:
-            return self._drop(cell, DropReason.REJECTED)
-        return self._hold(cell, deadline)
 
     def _hold(self, cell: Cell, deadline: float) -> Hold:
         self._ledger.hold(cell.batch.data)
@@ -341,12 +344,3 @@ class Outbox:
         if self.is_slow and not self._queue:
             self.is_slow = False
             self._on_slow()
-
-    _WHEN_FULL: ClassVar[Mapping[Lag, Callable[["Outbox", Cell, float | None], Outcome]]] = {
-        Lag.DROP_OLDEST: _make_room,
-        Lag.DROP_NEWEST: lambda self, cell, _: self._drop(cell, DropReason.DROPPED_NEWEST),
-        Lag.LATEST: _make_room,
-        Lag.BLOCK: _wait,
-        Lag.REJECT: lambda self, cell, _: self._drop(cell, DropReason.REJECTED),
-        Lag.DISCONNECT: lambda self, cell, _: self._drop(cell, DropReason.DISCONNECTED),
-    }

@@ -217,7 +217,7 @@ async def test_flow_holds_back_a_type_and_no_other(contracts):
             client.publish_nowait(contracts.Ping(value="x"))
         assert caught.value.enqueued == 0
         waiting = asyncio.ensure_future(client.publish(contracts.Ping(value="x")))
-        await asyncio.sleep(0.02)
+        await client.flush()
         assert not waiting.done()
         await client.publish(contracts.Pong(value="x"))
         await waiting
@@ -239,7 +239,7 @@ async def test_p45_a_publish_that_is_held_back_for_too_long_raises_and_one_that_
             with pytest.raises(BackpressureTimeout, match=r"no room within 0.1 s"):
                 await client.publish(contracts.Pong(value="x"))
             cancelled = asyncio.ensure_future(client.publish(contracts.Pong(value="x")))
-            await asyncio.sleep(0.01)
+            await client.flush()
             cancelled.cancel()
             await asyncio.wait([cancelled])
             await client.flush()
@@ -247,8 +247,17 @@ async def test_p45_a_publish_that_is_held_back_for_too_long_raises_and_one_that_
     assert received == [1]
 
 
+def is_held_back(client, message):
+    """Whether the bridge's Flow has been read."""
+    try:
+        client.publish_nowait(message)
+    except QueueFull:
+        return True
+    return False
+
+
 async def test_flow_is_forgotten_with_its_connection(contracts):
-    connections = 0
+    connections, gone = 0, asyncio.Event()
 
     async def serve(session):
         nonlocal connections
@@ -256,8 +265,7 @@ async def test_flow_is_forgotten_with_its_connection(contracts):
         await session.welcome(contracts.schema)
         if connections == 1:
             session.send(CORE.Flow(type_ids=[], paused=True, reason="memory"))
-            await session.writer.drain()
-            await asyncio.sleep(0.05)
+            await gone.wait()
             return
         while (event := await session.next()) is not None:
             if type(event).__name__ == "Ping":
@@ -266,6 +274,8 @@ async def test_flow_is_forgotten_with_its_connection(contracts):
                 return
 
     async with BareBridge(serve) as bridge, mycelium.connect(bridge.url, contracts) as client:
+        await until(lambda: is_held_back(client, contracts.Ping(value="x")))
+        gone.set()
         await client.publish(contracts.Ping(value="x"))
         await client.flush()
         assert connections == 2

@@ -170,7 +170,7 @@ async def test_a_close_cuts_a_drain_short(contracts, monkeypatch):
         bus.publish_nowait(contracts.Ping(value="x"))
         await until(lambda: subscription.stats().in_flight == 1)
         draining = asyncio.ensure_future(client.drain(60))
-        await asyncio.sleep(0.01)
+        await until(lambda: client.state is ClientState.DRAINING)
         start = time.monotonic()
         await client.close()
         assert time.monotonic() - start < 2

@@ -592,12 +592,19 @@ async def test_p56_failed_attempts_leave_nothing_however_many(contracts, listen,
 # --- the first connection ---
 
 
+async def told(stream, kind):
+    """Wait for an event of a kind."""
+    while not isinstance(await stream.next(SECONDS), kind):
+        pass
+
+
 async def test_the_first_connection_is_tried_until_there_is_one_if_that_is_asked_for(contracts, listen):
     client = MyceliumClient(contracts)
     with pytest.raises(ConnectError):
         await client.connect(listen)
+    stream = client.events()
     connecting = asyncio.ensure_future(client.connect(listen, retry_first=True))
-    await asyncio.sleep(0.05)
+    await told(stream, events.Reconnecting)
     assert not connecting.done()
     async with serving(contracts, listen):
         await connecting
@@ -607,8 +614,9 @@ async def test_the_first_connection_is_tried_until_there_is_one_if_that_is_asked
 
 async def test_p89_closing_while_the_first_connection_is_tried_ends_that(contracts, listen):
     client = MyceliumClient(contracts)
+    stream = client.events()
     connecting = asyncio.ensure_future(client.connect(listen, retry_first=True))
-    await asyncio.sleep(0.02)
+    await told(stream, events.Reconnecting)
     async with asyncio.timeout(1):
         await client.close()
         with pytest.raises(ClosedError):
@@ -691,8 +699,8 @@ async def test_a_goodbye_of_the_bridge_is_answered_and_what_comes_later_is_for_t
         await session.next()
         session.send(CORE.Goodbye(reason="shutdown"))
         await answer(session, heard)
-        published.set()
-        await asyncio.sleep(0.05)
+        parted.set()
+        await published.wait()
         session.send(CORE.Ping(nonce=9))  # a Pong is still said
         while type(await session.next()).__name__ != "Pong":
             pass
@@ -701,13 +709,14 @@ async def test_a_goodbye_of_the_bridge_is_answered_and_what_comes_later_is_for_t
         await session.welcome(contracts.schema)
         await answer(session, later)
 
-    published = asyncio.Event()
+    parted, published = asyncio.Event(), asyncio.Event()
     async with sessions(first, second) as bridge:
         client = MyceliumClient(contracts)
         await client.connect(bridge.url)
         await client.publish(contracts.Ping(value="before"))
-        await published.wait()
+        await parted.wait()
         await client.publish(contracts.Ping(value="after"))
+        published.set()
         await until(lambda: of("Batch", later))
         await client.close()
     assert [type(event).__name__ for event in heard] == ["Goodbye"]

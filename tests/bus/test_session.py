@@ -421,7 +421,7 @@ async def test_a_fault_inside_the_bridge_ends_that_connection_alone(opened, capl
     await opened.bus.subscribe(broken)
     with pytest.raises(KeyboardInterrupt):
         opened.say(PING)
-    opened.bridge.publish_batch = None
+    opened.bus.exchange.publish_batch = None
     opened.say(PING)
     (error,) = opened.hear()
     assert (error.code, error.message) == (16, "a fault of the bridge's own; its log has more")
