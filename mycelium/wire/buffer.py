@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Final, final
 
-from attrs import frozen
-
 from mycelium.wire.errors import ErrorCode, ProtocolError
 from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HEADER, LENGTH_SIZE, TYPE_ID_SIZE
 
@@ -19,18 +17,22 @@ _FEW: Final = 16
 """Frames that are taken one by one before another look; where that was in vain, more and more of them."""
 
 
-@frozen(eq=False)
+@final
 class Batch:
-    """Consecutive whole frames as they arrived.
+    """Consecutive whole frames as they arrived. Nobody changes one.
 
     Frame `i` is `data[bounds[i]:bounds[i + 1]]`; its payload begins `HEADER.size` further on, and `type_ids[i]` is its
     type. Parts of a batch share its bytes. Bounds that are a `range` say that all frames have the same header: the same
     type and the same length.
     """
 
-    data: bytes
-    type_ids: list[int]
-    bounds: Sequence[int]
+    __slots__ = ("_types", "bounds", "data", "type_ids")
+
+    def __init__(self, data: bytes, type_ids: list[int], bounds: Sequence[int]) -> None:
+        self.data = data
+        self.type_ids = type_ids
+        self.bounds = bounds
+        self._types: frozenset[int] | None = None
 
     def __len__(self) -> int:
         return len(self.type_ids)
@@ -42,6 +44,13 @@ class Batch:
     def is_even(self) -> bool:
         """Whether all frames are known to have the same type and the same length."""
         return isinstance(self.bounds, range)
+
+    @property
+    def types(self) -> frozenset[int]:
+        """The types that occur in it."""
+        if self._types is None:
+            self._types = frozenset(self.type_ids[:1] if self.is_even else self.type_ids)
+        return self._types
 
     @property
     def size(self) -> int:
