@@ -430,7 +430,7 @@ class MyceliumClient:
         received = Totals().with_live(self._inbox.dispatcher.stats())
         return ClientStats(
             **asdict(received, recurse=False),
-            published=outlet.published,
+            published=outlet.buffer.entered,
             buffered=outlet.buffer.messages,
             buffered_bytes=outlet.buffer.size,
             expired=outlet.buffer.expired,

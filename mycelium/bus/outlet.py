@@ -52,7 +52,6 @@ class Outlet:
     Attributes:
         is_free: Whether a message may be given to `post` right away.
         turn_bytes: Bytes that were published in this turn of the loop.
-        published: Messages that were taken.
         receipts: Who waits for one.
         block_seconds: See above.
     """
@@ -69,7 +68,7 @@ class Outlet:
         on_expired: Callable[[int], object],
     ) -> None:
         self.is_free = False
-        self.turn_bytes = self.published = 0
+        self.turn_bytes = self._pumped_bytes = 0
         self.receipts = Unconfirmed(block_seconds)
         self.block_seconds = block_seconds
         self._keeps = limit > 0
@@ -81,6 +80,7 @@ class Outlet:
         self.buffer = SendBuffer(
             time.monotonic, lambda nonce: core.encode(core.Ping(nonce=nonce)), confirm, limit or BUFFER_BYTES
         )
+        self._put = self.buffer.put
         self._publisher: Publisher | None = None
         self._link: Link | None = None
         self._lost = "the bridge is leaving"
@@ -172,14 +172,12 @@ class Outlet:
     # --- publishing ---
 
     def post(self, frame: bytes) -> None:
-        """Publish a frame, for which there has to be room: `is_free`."""
-        buffer = self.buffer
-        buffer.put(frame)
-        self.published += 1
+        """Publish a frame, for which there has to be room: `is_free`, or it was admitted."""
+        self._put(frame)
         self.turn_bytes += len(frame)
         if not self._scheduled:
             self._schedule()
-        if buffer.size >= TURN_BYTES:
+        if self.turn_bytes - self._pumped_bytes >= TURN_BYTES:
             self.pump()
 
     def post_parcel(self, parcel: Parcel) -> None:
@@ -189,12 +187,12 @@ class Outlet:
 
     async def publish(self, message: Message) -> None:
         """Publish when there is room; see `admit` for errors."""
-        self._put(await self.admit(message))
+        self._enter(await self.admit(message))
         await self.rest()
 
     def publish_nowait(self, message: Message) -> None:
         """Publish now or not at all; see `admit_nowait` for errors."""
-        self._put(self.admit_nowait(message))
+        self._enter(self.admit_nowait(message))
 
     async def rest(self) -> None:
         """A loop of publishes must not starve whoever reads."""
@@ -242,7 +240,6 @@ class Outlet:
     def withdraw(self, parcel: Parcel) -> None:
         """Nobody waits for what becomes of a message any more: if it was not handed to the socket, it does not go."""
         if self.buffer.withdraw(parcel):
-            self.published -= 1
             self._changed.set()
 
     async def admit(self, message: Message, metadata: int = 0) -> bytes:
@@ -334,19 +331,17 @@ class Outlet:
         except TimeoutError:
             raise BackpressureTimeout(self.block_seconds) from None
 
-    def _put(self, frame: bytes) -> None:
+    def _enter(self, frame: bytes) -> None:
         if self._stamp:
             self.post_parcel(Parcel(frame, self.new_stamp()))
         else:
-            self.buffer.put_slowly(frame)
-            self._posted(len(frame))
+            self.post(frame)
 
     def _posted(self, size: int) -> None:
-        self.published += 1
         self.turn_bytes += size
         if not self._scheduled:
             self._schedule()
-        if self.turn_bytes >= TURN_BYTES:
+        if self.turn_bytes - self._pumped_bytes >= TURN_BYTES:
             self.pump()
 
     def _schedule(self) -> None:
@@ -362,6 +357,7 @@ class Outlet:
 
     def pump(self) -> None:
         """Give the link what it takes."""
+        self._pumped_bytes = self.turn_bytes
         link = self._link
         if link is not None:
             while link.is_ready and (data := self.buffer.take()):
