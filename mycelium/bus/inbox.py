@@ -215,7 +215,7 @@ class Inbox:
     def _receive_run(self, batch: Batch, registry: Registry[Codec]) -> bool:
         """Take frames of one type all at once; false where there is more to them than their fields."""
         type_id = batch.type_ids[0]
-        entry, takers = registry.by_id.get(type_id), self._takers(type_id)
+        entry, takers = registry.by_id.get(type_id), self.dispatcher.takers(type_id)
         credit = self._carriage.credit_of(self._carriage.carrier_of(type_id))
         if entry is None or credit is None or self.groups or self._retained or len(takers) != 1:
             return False

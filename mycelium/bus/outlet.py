@@ -56,6 +56,9 @@ class Outlet:
         block_seconds: See above.
     """
 
+    _frame: Callable[[Message], bytes]
+    """The publisher's."""
+
     def __init__(
         self,
         core: Core,
@@ -68,7 +71,9 @@ class Outlet:
         on_expired: Callable[[int], object],
     ) -> None:
         self.is_free = False
-        self.turn_bytes = self._pumped_bytes = 0
+        self.turn_bytes = 0
+        self._pump_at = TURN_BYTES
+        """When so much was published in this turn it is time to hand it to the link."""
         self.receipts = Unconfirmed(block_seconds)
         self.block_seconds = block_seconds
         self._keeps = limit > 0
@@ -115,6 +120,7 @@ class Outlet:
         """Go by what the bridge has said; how many messages are dropped since they are larger than it takes."""
         if self._publisher is None:
             self._publisher = Publisher(contracts)
+            self._frame = self._publisher.frame
         self._publisher.max_payload = max_payload
         return self.buffer.drop_larger(max_payload + HEADER.size)
 
@@ -171,13 +177,20 @@ class Outlet:
 
     # --- publishing ---
 
-    def post(self, frame: bytes) -> None:
-        """Publish a frame, for which there has to be room: `is_free`, or it was admitted."""
+    def post(self, message: Message) -> None:
+        """Publish a message, for which there has to be room: `is_free`.
+
+        Raises:
+            UsageError: It is no type of these contracts.
+            EncodeError: A value does not fit its type, or the payload is too large.
+            RuleError: A value breaks a rule.
+        """
+        frame = self._frame(message)
         self._put(frame)
-        self.turn_bytes += len(frame)
+        self.turn_bytes = size = self.turn_bytes + len(frame)
         if not self._scheduled:
             self._schedule()
-        if self.turn_bytes - self._pumped_bytes >= TURN_BYTES:
+        if size >= self._pump_at:
             self.pump()
 
     def post_parcel(self, parcel: Parcel) -> None:
@@ -335,13 +348,14 @@ class Outlet:
         if self._stamp:
             self.post_parcel(Parcel(frame, self.new_stamp()))
         else:
-            self.post(frame)
+            self._put(frame)
+            self._posted(len(frame))
 
     def _posted(self, size: int) -> None:
         self.turn_bytes += size
         if not self._scheduled:
             self._schedule()
-        if self.turn_bytes - self._pumped_bytes >= TURN_BYTES:
+        if self.turn_bytes >= self._pump_at:
             self.pump()
 
     def _schedule(self) -> None:
@@ -357,7 +371,7 @@ class Outlet:
 
     def pump(self) -> None:
         """Give the link what it takes."""
-        self._pumped_bytes = self.turn_bytes
+        self._pump_at = self.turn_bytes + TURN_BYTES
         link = self._link
         if link is not None:
             while link.is_ready and (data := self.buffer.take()):

@@ -23,6 +23,8 @@ _LIVE_SECONDS: Final = 30.0
 """How long a message may wait."""
 CHUNK_BYTES: Final = 64 * 1024
 """Bytes that are given out at a time, about."""
+_MOST_AT_ONCE: Final = 4 * CHUNK_BYTES
+"""Bytes of a run that is given out as a whole."""
 _RUN_SECONDS: Final = 0.25
 """How far apart messages may be that are looked at as equally old."""
 
@@ -292,7 +294,8 @@ class SendBuffer:
         return self._take_parcel(head, pieces)
 
     def _take_run(self, run: Run, pieces: list[bytes]) -> bool:
-        if not self.is_corked and not self.flow and self._window.allows(run.size):
+        is_small = run.size <= _MOST_AT_ONCE or len(run.frames) == 1
+        if is_small and not self.is_corked and not self.flow and self._window.allows(run.size):
             pieces += run.frames
             self._pop()
             self._count(len(run.frames), run.size, pieces)
