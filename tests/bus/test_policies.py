@@ -5,7 +5,6 @@ from collections import Counter
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
-from peers import batch_of
 
 import mycelium
 from mycelium.bus.delivery import Delivery
@@ -16,6 +15,7 @@ from mycelium.bus.ledger import Ledger
 from mycelium.bus.localqueue import LocalQueue
 from mycelium.bus.outbox import HOLD_BYTES, Outbox
 from mycelium.wire.frames import HEADER
+from peers import batch_of
 
 CONTRACTS = mycelium.load("""
 messages:

@@ -1,0 +1,152 @@
+"""A process of the benchmark as its starter sees it."""
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final, final
+
+from mycelium.bench.errors import ProcessFailed
+
+__all__ = ["Process", "cpu_seconds", "memory_bytes", "started"]
+
+_SECONDS: Final = 120.0
+"""How long a process may take for anything; it is there for hangs."""
+_ENDING_SECONDS: Final = 10.0
+_UTIME: Final = 11
+"""Place of the user time among the fields of `/proc/PID/stat` behind the name; the system time follows."""
+_KIBIBYTE: Final = 1024
+
+
+@final
+class Process:
+    """One that was started here.
+
+    Args:
+        name: For people.
+        made: The process itself, with pipes for all that it reads and says.
+        talk: Which of its outputs is read.
+    """
+
+    def __init__(self, name: str, made: subprocess.Popen[bytes], talk: IO[bytes]) -> None:
+        self.name = name
+        self._made = made
+        self._talk = talk
+        self._rest = b""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._made.pid
+
+    def say(self, word: str = "go") -> None:
+        """Write a line to it."""
+        assert self._made.stdin is not None  # noqa: S101  it was started with pipes
+        self._made.stdin.write(f"{word}\n".encode())
+        self._made.stdin.flush()
+
+    def line(self, seconds: float = _SECONDS) -> str:
+        """What it says next.
+
+        Raises:
+            ProcessFailed: It has ended, or says nothing.
+        """
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._rest:
+            ready, _, _ = select.select([self._talk], [], [], max(deadline - time.monotonic(), 0))
+            if not ready:
+                raise ProcessFailed(self.name, f"it said nothing for {seconds:g} s")
+            more = os.read(self._talk.fileno(), 65536)
+            if not more:
+                raise ProcessFailed(self.name, f"it ended with code {self._made.wait(_ENDING_SECONDS)}")
+            self._rest += more
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode(errors="replace")
+
+    def line_with(self, text: str) -> str:
+        """The next line that contains a text; see `line`."""
+        while text not in (line := self.line()):
+            pass
+        return line
+
+    def facts(self) -> dict[str, Any]:
+        """What it reports next; see `line`."""
+        read: dict[str, Any] = json.loads(self.line())
+        return read
+
+    def end(self) -> None:
+        """Let it end: its input ends, and it gets a SIGTERM; killed when it takes long."""
+        assert self._made.stdin is not None  # noqa: S101
+        with contextlib.suppress(BrokenPipeError):
+            self._made.stdin.close()
+        try:
+            self._made.wait(0.5)
+        except subprocess.TimeoutExpired:
+            self._made.terminate()
+        try:
+            self._made.wait(_ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._made.kill()
+            self._made.wait()
+        self._talk.close()
+
+
+@contextlib.contextmanager
+def started(
+    name: str, command: Sequence[str], *, talks_on_stderr: bool = False, env: Mapping[str, str] | None = None
+) -> Iterator[Process]:
+    """A process for the time of the block.
+
+    Args:
+        name: For people.
+        command: What is run; the first word `python` is this interpreter.
+        talks_on_stderr: Read that in place of standard output, which is thrown away.
+        env: Additions to the environment.
+    """
+    words = [sys.executable if word == "python" and not place else word for place, word in enumerate(command)]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MYCELIUM_")}
+    pipe, devnull = subprocess.PIPE, subprocess.DEVNULL
+    made = subprocess.Popen(  # noqa: S603  the commands are ours
+        words,
+        stdin=pipe,
+        stdout=devnull if talks_on_stderr else pipe,
+        stderr=pipe if talks_on_stderr else None,
+        env={**kept, **(env or {})},
+        start_new_session=True,  # Ctrl-C is for the command, which ends its processes in order
+    )
+    talk = made.stderr if talks_on_stderr else made.stdout
+    assert talk is not None  # noqa: S101  it is a pipe
+    process = Process(name, made, talk)
+    try:
+        yield process
+    finally:
+        process.end()
+
+
+def cpu_seconds(processes: Iterable[Process]) -> float | None:
+    """What processes have computed so far, all threads added; None where there is no /proc."""
+    try:
+        return sum(map(_cpu_seconds, processes))
+    except OSError:
+        return None
+
+
+def _cpu_seconds(process: Process) -> float:
+    text = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii", errors="replace")
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[_UTIME]) + int(fields[_UTIME + 1])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_bytes(process: Process) -> int | None:
+    """What a process occupies in memory; None where there is no /proc."""
+    try:
+        text = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    (line,) = (line for line in text.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * _KIBIBYTE
