@@ -22,7 +22,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
 from mycelium.bench.claims import figure_of, judge
 from mycelium.bench.figures import alternate
 from mycelium.bench.table import figure_lines, grid, verdict_cells, verdict_head
-from peers.rows import CLAIMS, ROWS, Amounts, runs_of
+from peers.rows import CLAIMS, GROWTH, ROWS, Amounts, runs_of
 
 
 def parse() -> argparse.Namespace:
@@ -35,11 +35,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these contenders alone")
     parser.add_argument("--uvloop", action="store_true", help="uvloop in all client processes that use asyncio")
     parser.add_argument("--json", metavar="FILE", help="write the figures for machines; `-`: print them alone")
+    parser.add_argument("--growth", action="store_true", help="how cost grows with payloads and subscribers instead")
     parser.add_argument("--list", action="store_true", help="say what the rows are")
     args = parser.parse_args()
-    unknown = set(args.rows) - set(ROWS)
+    known = GROWTH if args.growth else ROWS
+    unknown = set(args.rows) - set(known)
     if unknown:
-        parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+        parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     if args.quick:
         args.rounds, args.messages = 1, min(args.messages, 20_000)
     return args
@@ -54,7 +56,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Run the rows; the figures for people and machines."""
     amounts = Amounts(args.messages, uvloop=args.uvloop)
     missing: dict[str, str] = {}
-    chosen = {name: row for name, row in ROWS.items() if not args.rows or name in args.rows}
+    known = GROWTH if args.growth else ROWS
+    chosen = {name: row for name, row in known.items() if not args.rows or name in args.rows}
     runs = {name: runs_of(row, amounts, args.only, missing) for name, row in chosen.items()}
     results, failures = alternate(runs, args.rounds, say)
     verdicts = list(judge(CLAIMS, results))
@@ -102,7 +105,7 @@ def main() -> None:
     """Measure and print."""
     args = parse()
     if args.list:
-        for name, row in ROWS.items():
+        for name, row in {**ROWS, **GROWTH}.items():
             print(f"{name:<20}{row.title}")
         return
     try:

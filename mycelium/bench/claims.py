@@ -38,6 +38,7 @@ class Claim:
         aim: The ratio that would be fine; None for none.
         ours: Who is compared.
         note: What a reader has to know.
+        is_absolute: Must and aim are of our own figure, not of the ratio.
     """
 
     row: str
@@ -47,6 +48,7 @@ class Claim:
     aim: float | None
     ours: str = "mycelium"
     note: str = ""
+    is_absolute: bool = False
 
     @property
     def is_higher_better(self) -> bool:
@@ -72,12 +74,13 @@ class Verdict:
     @property
     def word(self) -> Word:
         """How it stands."""
-        claim, ratio = self.claim, self.ratio.median
+        claim = self.claim
+        reached = (self.ours if claim.is_absolute else self.ratio).median
+        if claim.aim is not None and claim.holds(reached, claim.aim):
+            return "aim"
         if claim.must is None:
             return "-"
-        if claim.aim is not None and claim.holds(ratio, claim.aim):
-            return "aim"
-        return "met" if claim.holds(ratio, claim.must) else "LOST"
+        return "met" if claim.holds(reached, claim.must) else "LOST"
 
     def to_plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -93,6 +96,7 @@ class Verdict:
             "higher_is_better": claim.is_higher_better,
             "verdict": self.word,
             "lost": self.lost,
+            "absolute": claim.is_absolute,
             "note": claim.note,
         }
 

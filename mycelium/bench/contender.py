@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mycelium.bench.process import Process, started
 from mycelium.bench.spec import Spec
@@ -50,6 +50,7 @@ class Contender:
         modules: That have to be importable.
         programs: That have to be on the PATH.
         env: Additions to the environment of client processes.
+        way: Which of several ways its roles take.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Contender:
     modules: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     env: Mapping[str, str] = field(factory=dict)
+    way: str = ""
 
     def missing(self) -> str | None:
         """What it lacks here, None if nothing."""
@@ -72,4 +74,5 @@ class Contender:
 
     def start(self, spec: Spec) -> AbstractContextManager[Process]:
         """A client process for the time of a block."""
-        return started(f"{spec.role} of {self.name}", [*self.command, spec.to_json()], env=self.env)
+        told = evolve(spec, way=self.way)
+        return started(f"{spec.role} of {self.name}", [*self.command, told.to_json()], env=self.env)

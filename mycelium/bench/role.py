@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
+from mycelium.bench.caller import call
 from mycelium.bench.pace import slots
 from mycelium.bench.spec import Spec
 from mycelium.bench.stage import Role, await_end, await_go, perform, report
@@ -186,6 +187,7 @@ ROLES: Final[dict[str, Role]] = {
     "asker": ask,
     "confirmer": confirm,
     "idler": idle,
+    "caller": call,
 }
 """What a process may be."""
 

@@ -6,19 +6,20 @@ deliveries, `server_cpu` of the server alone, `lost` messages, percentiles in mi
 
 import contextlib
 import time
-from typing import TypeAlias
+from contextlib import AbstractContextManager
+from typing import Final, TypeAlias
 
 from attrs import evolve, frozen
 
 from mycelium.bench.contender import Contender
 from mycelium.bench.process import Process, cpu_seconds, memory_bytes
 from mycelium.bench.spec import Spec
-from mycelium.bench.workload import WORKLOADS
 
-__all__ = ["Figures", "Scene", "confirmed", "delivered", "idle_memory", "paced", "round_trips"]
+__all__ = ["Figures", "Scene", "confirmed", "delivered", "idle_memory", "in_process", "paced", "round_trips"]
 
 Figures: TypeAlias = dict[str, float]
-_MILLION = 1e6
+_MILLION: Final = 1e6
+_SETTLE_SECONDS: Final = 0.5
 
 
 @frozen
@@ -41,11 +42,9 @@ class Scene:
     subscribers: int = 1
     receiver: str = "subscriber"
 
-    def role(self, name: str, url: str, connections: int = 1) -> Spec:
-        """The task of one of its processes, with the contender's share of the messages."""
-        share = self.contender.share * WORKLOADS[self.spec.workload].share
-        messages = max(int(self.spec.messages * share), 1)
-        return evolve(self.spec, role=name, url=url, connections=connections, messages=messages)
+    def start(self, role: str, url: str, connections: int = 1) -> AbstractContextManager[Process]:
+        """One of its processes, which is set up or says what has gone wrong."""
+        return self.contender.start(evolve(self.spec, role=role, url=url, connections=connections))
 
 
 def delivered(scene: Scene) -> Figures:
@@ -59,25 +58,23 @@ def paced(scene: Scene) -> Figures:
 
 
 def _flow(scene: Scene, sender: str) -> Figures:
-    contender = scene.contender
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(contender.serve(scene.scheme))
-        receiving = scene.role(scene.receiver, server.url, scene.subscribers)
-        subscriber = stack.enter_context(contender.start(receiving))
+        server = stack.enter_context(scene.contender.serve(scene.scheme))
+        subscriber = stack.enter_context(scene.start(scene.receiver, server.url, scene.subscribers))
         subscriber.facts()
-        sending = scene.role(sender, server.url, scene.publishers)
-        publisher = stack.enter_context(contender.start(sending))
+        publisher = stack.enter_context(scene.start(sender, server.url, scene.publishers))
         publisher.facts()
         parties = [publisher, subscriber, *([server.process] if server.process else [])]
         meter = _Meter(parties, server.process)
         publisher.say()
         start = publisher.facts()["start"]
         facts = subscriber.facts()
-        expected = receiving.messages * scene.subscribers
-        return {**_counted(facts, start, expected), **meter.per_million(facts["delivered"])}
+        counted = _counted(facts, start, scene.spec.messages * scene.subscribers)
+        return {**counted, **meter.per_million(facts["delivered"])}
 
 
-def _counted(facts: dict[str, float], start: float, expected: int) -> Figures:
+def _counted(facts: Figures, start: float, expected: int) -> Figures:
+    """Rate and losses, and the percentiles if there are any."""
     found = {name: facts[name] for name in facts if name.startswith("p")}
     count = facts["delivered"]
     return {"rate": count / max(facts["last"] - start, 1e-9), "lost": expected - count, **found}
@@ -87,17 +84,15 @@ class _Meter:
     """What processes compute from now on."""
 
     def __init__(self, parties: list[Process], server: Process | None) -> None:
-        self._parties = parties
-        self._server = [server] if server else []
-        self._before = cpu_seconds(parties), cpu_seconds(self._server)
+        self._sides = {"cpu": parties, "server_cpu": [server] if server else []}
+        self._before = {name: cpu_seconds(processes) for name, processes in self._sides.items()}
 
     def per_million(self, delivered: float) -> Figures:
         """CPU seconds by name; nothing where nobody counts them."""
         found = {}
-        sides = ("cpu", self._parties), ("server_cpu", self._server)
-        for (name, processes), before in zip(sides, self._before, strict=True):
-            after = cpu_seconds(processes)
-            if processes and before is not None and after is not None and delivered:
+        for name, processes in self._sides.items():
+            before, after = self._before[name], cpu_seconds(processes)
+            if before is not None and after is not None and after > before and delivered:
                 found[name] = (after - before) / delivered * _MILLION
         return found
 
@@ -106,9 +101,8 @@ def round_trips(scene: Scene) -> Figures:
     """Requests from one process, answered by another, one at a time."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(scene.contender.serve(scene.scheme))
-        replier = stack.enter_context(scene.contender.start(evolve(scene.spec, role="replier", url=server.url)))
-        replier.facts()
-        asker = stack.enter_context(scene.contender.start(evolve(scene.spec, role="asker", url=server.url)))
+        stack.enter_context(scene.start("replier", server.url)).facts()
+        asker = stack.enter_context(scene.start("asker", server.url))
         asker.facts()
         asker.say()
         return asker.facts()
@@ -118,14 +112,14 @@ def confirmed(scene: Scene) -> Figures:
     """Publishes whose receipt is waited for, with a subscriber process that takes what is published."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(scene.contender.serve(scene.scheme))
-        subscriber = stack.enter_context(scene.contender.start(scene.role("subscriber", server.url)))
+        subscriber = stack.enter_context(scene.start(scene.receiver, server.url))
         subscriber.facts()
-        publisher = stack.enter_context(scene.contender.start(scene.role("confirmer", server.url)))
+        publisher = stack.enter_context(scene.start("confirmer", server.url))
         publisher.facts()
         publisher.say()
         facts = publisher.facts()
         taken = subscriber.facts()["delivered"]
-        return _counted({**facts}, facts["start"], scene.role("", "").messages) | {"lost": facts["delivered"] - taken}
+        return {**_counted(facts, facts["start"], scene.spec.messages), "lost": scene.spec.messages - taken}
 
 
 def idle_memory(scene: Scene) -> Figures:
@@ -133,13 +127,22 @@ def idle_memory(scene: Scene) -> Figures:
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(scene.contender.serve(scene.scheme))
         assert server.process is not None  # noqa: S101  there is nothing to measure without a server
-        clients = stack.enter_context(scene.contender.start(evolve(scene.spec, role="idler", url=server.url)))
+        clients = stack.enter_context(scene.start("idler", server.url, scene.subscribers))
         clients.facts()
         before = memory_bytes(server.process)
         clients.say()
         count = clients.facts()["connections"]
-        time.sleep(0.5)  # what the server does after the last one is part of it
+        time.sleep(_SETTLE_SECONDS)  # what the server does after the last one is part of it
         after = memory_bytes(server.process)
         if before is None or after is None:
             return {}
         return {"connection_bytes": (after - before) / count}
+
+
+def in_process(scene: Scene) -> Figures:
+    """One process that publishes to itself."""
+    with scene.start("caller", "") as process:
+        process.facts()
+        process.say()
+        facts = process.facts()
+        return _counted(facts, facts["start"], scene.spec.messages)

@@ -28,6 +28,7 @@ def verdict_cells(verdict: Verdict) -> tuple[str, ...]:
     """The cells of a verdict; losses are said with its word."""
     claim, ratio = verdict.claim, verdict.ratio
     lost = f", {verdict.lost:,.0f} lost" if verdict.lost else ""
+    unit = f" {verdict.ours.unit}" if claim.is_absolute else "x"
     name = "" if claim.ours == "mycelium" else f" ({claim.ours})"
     return (
         claim.row,
@@ -36,7 +37,7 @@ def verdict_cells(verdict: Verdict) -> tuple[str, ...]:
         claim.peer,
         _with_unit(verdict.theirs),
         *(f"{value:.2f}x" for value in (ratio.median, ratio.low, ratio.high)),
-        *("-" if value is None else f"{value:g}x" for value in (claim.must, claim.aim)),
+        *("-" if value is None else f"{value:,g}{unit}" for value in (claim.must, claim.aim)),
         f"{verdict.word}{lost}",
     )
 

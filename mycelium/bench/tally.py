@@ -75,8 +75,8 @@ class Tally:
 
         return lambda: seen, count
 
-    async def until_all(self) -> None:
-        """Wait for the last message, or until none came for a while, and report."""
+    async def until_all(self, **facts: float) -> None:
+        """Wait for the last message, or until none came for a while, and report; what is given is passed on."""
         before, quiet = -1, 0.0
         while self.seen() < self.expected and (not before > 0 or quiet < PATIENCE_SECONDS):
             try:
@@ -88,9 +88,9 @@ class Tally:
                 if not quiet:
                     self._last = time.monotonic()
                 before = seen
-        self.report()
+        self._report(**facts)
 
-    def report(self) -> None:
+    def _report(self, **facts: float) -> None:
         """Say what has come."""
         latency = percentiles(self.latencies) if self.latencies else {}
-        report(delivered=self.seen(), last=self._last, **latency)
+        report(delivered=self.seen(), last=self._last, **latency, **facts)

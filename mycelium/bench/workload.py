@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from mycelium.examples import example_contracts
 
@@ -65,12 +65,10 @@ class Workload:
     Attributes:
         types: Names of the messages in it.
         maker: Of an object with the classes as attributes and the size of payloads: a function of the number.
-        share: How many of them are sent where a small message would be sent once.
     """
 
     types: tuple[str, ...]
     maker: Callable[[Any, int], Make]
-    share: float = field(default=1.0)
 
 
 def _counter(classes: Any, _: int) -> Make:
@@ -114,6 +112,6 @@ WORKLOADS: Final[Mapping[str, Workload]] = {
     "counter": Workload(("CounterUpdate",), _counter),
     "text": Workload(("TextMessage",), _text),
     "mix": Workload(_MIX, _mix),
-    "blob": Workload(("Blob",), _blob, share=0.4),
+    "blob": Workload(("Blob",), _blob),
     "stamped": Workload(("Stamped",), _stamped),
 }

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import evolve
+
 from mycelium.bench.contender import LOOPBACK, Contender, Server, free_port
 from mycelium.bench.pace import slots
 from mycelium.bench.process import started
@@ -22,7 +24,9 @@ from mycelium.bench.workload import WORKLOADS
 from peers.here import ENVIRONMENT, MODULE_COMMAND
 from peers.packing import Packing
 
-__all__ = ["CONTENDER", "serve"]
+__all__ = ["BATCHED", "CONTENDER", "connected", "serve", "subscribe"]
+
+Task = Callable[[Spec], Awaitable[None]]
 
 _CONFIG: Final = """
 host: {host}
@@ -34,6 +38,7 @@ max_payload: 8MB
 _PENDING_MESSAGES: Final = 1 << 24
 _PENDING_BYTES: Final = 1 << 32
 _WARM_UP: Final = 200
+_BATCH: Final = 256
 
 
 @contextlib.contextmanager
@@ -85,6 +90,39 @@ async def publish(spec: Spec) -> None:
         for client in clients:
             await client.flush(timeout=60)
         report(start=start)
+        await await_end()
+
+
+async def publish_batches(spec: Spec) -> None:
+    """Publish what a user has put together by hand: a list of messages as one."""
+    packing = Packing()
+    make, encode = WORKLOADS[spec.workload].maker(packing.classes, spec.size), packing.encode
+    async with connected(spec) as (client,):
+        await await_go()
+        start = time.monotonic()
+        for first in range(0, spec.messages, _BATCH):
+            batch = [make(number) for number in range(first, min(first + _BATCH, spec.messages))]
+            await client.publish("batches", encode(batch))
+        await client.flush(timeout=60)
+        report(start=start)
+        await await_end()
+
+
+async def subscribe_batches(spec: Spec) -> None:
+    """Take such lists apart."""
+    packing, tally = Packing(), Tally(spec.messages)
+    (name,) = WORKLOADS[spec.workload].types
+    decode, take = packing.list_decoder(name), tally.take(name)
+
+    async def callback(message: Any) -> None:
+        for each in decode(message.data):
+            take(each)
+
+    async with connected(spec) as (client,):
+        await listen(client, "batches", callback)
+        await client.flush()
+        report(ready=True)
+        await tally.until_all()
         await await_end()
 
 
@@ -180,10 +218,17 @@ async def idle(spec: Spec) -> None:
     await asyncio.gather(*(client.close() for client in held))
 
 
+def _by_way(usual: Task, batched: Task) -> Task:
+    async def choose(spec: Spec) -> None:
+        await (batched if spec.way == "batched" else usual)(spec)
+
+    return choose
+
+
 ROLES: Final[dict[str, Role]] = {
-    "publisher": publish,
+    "publisher": _by_way(publish, publish_batches),
     "pacer": pace,
-    "subscriber": subscribe,
+    "subscriber": _by_way(subscribe, subscribe_batches),
     "replier": reply,
     "asker": ask,
     "idler": idle,
@@ -197,6 +242,8 @@ CONTENDER: Final = Contender(
     programs=("nats-server",),
     env=ENVIRONMENT,
 )
+
+BATCHED: Final = evolve(CONTENDER, name="nats-batched", share=2.0, way="batched")
 
 if __name__ == "__main__":
     perform(ROLES)
