@@ -12,16 +12,17 @@ loopback, and stopped again. A peer that is not here is said to be missing; loss
 
 import argparse
 import json
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
 
-from mycelium.bench.claims import figure_of, judge
+from mycelium.bench.claims import judge
 from mycelium.bench.figures import alternate
-from mycelium.bench.table import figure_lines, grid, verdict_cells, verdict_head
+from mycelium.bench.machine import machine_facts
+from mycelium.bench.process import interrupt_on_sigterm
+from mycelium.bench.table import figure_lines, figure_objects, grid, verdict_cells, verdict_head
 from peers.rows import CLAIMS, GROWTH, ROWS, Amounts, runs_of
 
 
@@ -62,8 +63,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     results, failures = alternate(runs, args.rounds, say)
     verdicts = list(judge(CLAIMS, results))
     return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
+        **machine_facts(),
         "rounds": args.rounds,
         "messages": args.messages,
         "uvloop": args.uvloop,
@@ -76,15 +76,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def as_plain(measured: dict[str, Any]) -> dict[str, Any]:
     """For JSON."""
-    figures = [
-        {"row": row, "contender": name, "number": number, **figure.to_plain(), "rounds": list(figure.values)}
-        for row, runs in measured["results"].items()
-        for name, rounds in runs.items()
-        for number in sorted({each for one in rounds for each in one})
-        for figure in [figure_of(rounds, number)]
-        if figure is not None
-    ]
-    return {**measured, "verdicts": [each.to_plain() for each in measured["verdicts"]], "results": figures}
+    verdicts = [each.to_plain() for each in measured["verdicts"]]
+    return {**measured, "verdicts": verdicts, "results": list(figure_objects(measured["results"]))}
 
 
 def show(measured: dict[str, Any]) -> None:
@@ -108,6 +101,7 @@ def main() -> None:
         for name, row in {**ROWS, **GROWTH}.items():
             print(f"{name:<20}{row.title}")
         return
+    interrupt_on_sigterm()
     try:
         measured = measure(args)
     except KeyboardInterrupt:

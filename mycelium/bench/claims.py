@@ -19,6 +19,7 @@ UNITS: Final[Mapping[str, str]] = {
     "p99_9": "us",
     "connection_bytes": "B",
     "ns": "ns",
+    "lost": "messages",
 }
 """Of each number that a scene returns."""
 _HIGHER: Final = {"rate"}

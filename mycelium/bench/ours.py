@@ -21,8 +21,9 @@ def _serve(scheme: str) -> Iterator[Server]:
         contracts.write_text(contract_text(), encoding="utf-8")
         listen = f"unix://{folder}/bench.sock" if scheme == "unix" else f"tcp://{LOOPBACK}:0"
         command = ["python", "-m", "mycelium", "serve", str(contracts), "--listen", listen]
-        with started("bridge", command, talks_on_stderr=True) as process:
+        with started("bridge", command, talks_on_stderr=True, grace=0) as process:
             url = process.line_with("listening on").split()[-1]
+            process.ignore()
             yield Server(url, process)
 
 

@@ -4,20 +4,24 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, final
+from typing import IO, Any, Final, NoReturn, final
 
 from mycelium.bench.errors import ProcessFailed
 
-__all__ = ["Process", "cpu_seconds", "memory_bytes", "started"]
+__all__ = ["Process", "cpu_seconds", "interrupt_on_sigterm", "memory_bytes", "started"]
 
 _SECONDS: Final = 120.0
 """How long a process may take for anything; it is there for hangs."""
 _ENDING_SECONDS: Final = 10.0
+_GRACE_SECONDS: Final = 2.0
+_CHUNK: Final = 65536
 _UTIME: Final = 11
 """Place of the user time among the fields of `/proc/PID/stat` behind the name; the system time follows."""
 _KIBIBYTE: Final = 1024
@@ -38,6 +42,7 @@ class Process:
         self._made = made
         self._talk = talk
         self._rest = b""
+        self._ignoring: threading.Thread | None = None
 
     @property
     def pid(self) -> int:
@@ -61,7 +66,7 @@ class Process:
             ready, _, _ = select.select([self._talk], [], [], max(deadline - time.monotonic(), 0))
             if not ready:
                 raise ProcessFailed(self.name, f"it said nothing for {seconds:g} s")
-            more = os.read(self._talk.fileno(), 65536)
+            more = os.read(self._talk.fileno(), _CHUNK)
             if not more:
                 raise ProcessFailed(self.name, f"it ended with code {self._made.wait(_ENDING_SECONDS)}")
             self._rest += more
@@ -79,26 +84,41 @@ class Process:
         read: dict[str, Any] = json.loads(self.line())
         return read
 
-    def end(self) -> None:
-        """Let it end: its input ends, and it gets a SIGTERM; killed when it takes long."""
+    def ignore(self) -> None:
+        """Listen no more: whatever else it says is read and forgotten, so that it never waits for a reader."""
+
+        def read() -> None:
+            while os.read(self._talk.fileno(), _CHUNK):
+                pass
+
+        self._ignoring = threading.Thread(target=read, daemon=True)
+        self._ignoring.start()
+
+    def end(self, grace: float) -> None:
+        """Let it end: its input ends, after some seconds it gets a SIGTERM, and it is killed when it takes long."""
         assert self._made.stdin is not None  # noqa: S101
         with contextlib.suppress(BrokenPipeError):
             self._made.stdin.close()
-        try:
-            self._made.wait(0.5)
-        except subprocess.TimeoutExpired:
-            self._made.terminate()
-        try:
-            self._made.wait(_ENDING_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._made.kill()
-            self._made.wait()
+        for seconds, insist in ((grace, self._made.terminate), (_ENDING_SECONDS, self._made.kill)):
+            try:
+                self._made.wait(seconds)
+                break
+            except subprocess.TimeoutExpired:
+                insist()
+        self._made.wait()
+        if self._ignoring is not None:
+            self._ignoring.join()
         self._talk.close()
 
 
 @contextlib.contextmanager
 def started(
-    name: str, command: Sequence[str], *, talks_on_stderr: bool = False, env: Mapping[str, str] | None = None
+    name: str,
+    command: Sequence[str],
+    *,
+    talks_on_stderr: bool = False,
+    env: Mapping[str, str] | None = None,
+    grace: float = _GRACE_SECONDS,
 ) -> Iterator[Process]:
     """A process for the time of the block.
 
@@ -107,6 +127,7 @@ def started(
         command: What is run; the first word `python` is this interpreter.
         talks_on_stderr: Read that in place of standard output, which is thrown away.
         env: Additions to the environment.
+        grace: Seconds that it has after its input ended, before a SIGTERM; 0 for those that do not read any.
     """
     words = [sys.executable if word == "python" and not place else word for place, word in enumerate(command)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MYCELIUM_")}
@@ -125,7 +146,7 @@ def started(
     try:
         yield process
     finally:
-        process.end()
+        process.end(grace)
 
 
 def cpu_seconds(processes: Iterable[Process]) -> float | None:
@@ -150,3 +171,12 @@ def memory_bytes(process: Process) -> int | None:
         return None
     (line,) = (line for line in text.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) * _KIBIBYTE
+
+
+def interrupt_on_sigterm() -> None:
+    """Have a SIGTERM end this program as Ctrl-C does, so that the processes that it started are ended."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
-from mycelium.bench.caller import call
 from mycelium.bench.pace import slots
 from mycelium.bench.spec import Spec
 from mycelium.bench.stage import Role, await_end, await_go, perform, report
@@ -176,6 +175,13 @@ async def idle(spec: Spec) -> None:
         await add(spec.connections)
         report(connections=spec.connections)
         await await_end()
+
+
+async def call(spec: Spec) -> None:
+    """Publish to itself; imported late, since other roles need no bus."""
+    from mycelium.bench import caller
+
+    await caller.call(spec)
 
 
 ROLES: Final[dict[str, Role]] = {

@@ -61,9 +61,9 @@ def _flow(scene: Scene, sender: str) -> Figures:
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(scene.contender.serve(scene.scheme))
         subscriber = stack.enter_context(scene.start(scene.receiver, server.url, scene.subscribers))
-        subscriber.facts()
         publisher = stack.enter_context(scene.start(sender, server.url, scene.publishers))
-        publisher.facts()
+        for process in (subscriber, publisher):
+            process.facts()
         parties = [publisher, subscriber, *([server.process] if server.process else [])]
         meter = _Meter(parties, server.process)
         publisher.say()
@@ -113,9 +113,9 @@ def confirmed(scene: Scene) -> Figures:
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(scene.contender.serve(scene.scheme))
         subscriber = stack.enter_context(scene.start(scene.receiver, server.url))
-        subscriber.facts()
         publisher = stack.enter_context(scene.start("confirmer", server.url))
-        publisher.facts()
+        for process in (subscriber, publisher):
+            process.facts()
         publisher.say()
         facts = publisher.facts()
         taken = subscriber.facts()["delivered"]

@@ -1,12 +1,12 @@
 """Figures as people read them, in a terminal and in Markdown."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from mycelium.bench.claims import UNITS, Verdict, figure_of
 from mycelium.bench.figures import Figure, Results
 
-__all__ = ["figure_lines", "grid", "number", "verdict_cells", "verdict_head"]
+__all__ = ["figure_lines", "figure_objects", "grid", "number", "verdict_cells", "verdict_head"]
 
 verdict_head = ("row", "number", "mycelium", "peer", "its", "ratio", "min", "max", "must", "aim", "")
 
@@ -49,17 +49,25 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def figure_lines(results: Results) -> Iterator[str]:
-    """Every number of every contender: median, least and greatest."""
-    rows = []
+def _figures(results: Results) -> Iterator[tuple[str, str, str, Figure]]:
+    """Row, contender, number and figure."""
     for row, runs in results.items():
         for name, rounds in runs.items():
-            for one in UNITS:
-                figure = figure_of(rounds, one)
-                if figure is not None:
-                    spread = (number(figure.median), number(figure.low), number(figure.high), figure.unit)
-                    rows.append((row, name, one, *spread))
-            lost = sum(each.get("lost", 0) for each in rounds)
-            if lost:
-                rows.append((row, name, "lost", f"{lost:,.0f}", "", "", "messages"))
-    yield from grid(("row", "contender", "number", "median", "min", "max", "unit"), rows)
+            found = ((one, figure_of(rounds, one)) for one in UNITS)
+            yield from ((row, name, one, figure) for one, figure in found if figure is not None)
+
+
+def figure_lines(results: Results, row: str = "row", contender: str = "contender") -> Iterator[str]:
+    """Every number of every contender: median, least and greatest; losses where there are any."""
+    shown = [
+        (*names, number(figure.median), number(figure.low), number(figure.high), figure.unit)
+        for *names, figure in _figures(results)
+        if names[-1] != "lost" or figure.high
+    ]
+    yield from grid((row, contender, "number", "median", "min", "max", "unit"), shown)
+
+
+def figure_objects(results: Results, row: str = "row", contender: str = "contender") -> Iterator[dict[str, Any]]:
+    """The same for JSON, with the figure of each round."""
+    for place, name, one, figure in _figures(results):
+        yield {row: place, contender: name, "number": one, **figure.to_plain(), "rounds": list(figure.values)}

@@ -48,8 +48,9 @@ def serve(_: str, more: str = "") -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="mycelium-bench-") as folder:
         config = Path(folder, "nats.conf")
         config.write_text(_CONFIG.format(host=LOOPBACK, port=port) + more.format(folder=folder), encoding="utf-8")
-        with started("nats-server", ["nats-server", "-c", str(config)], talks_on_stderr=True) as process:
+        with started("nats-server", ["nats-server", "-c", str(config)], talks_on_stderr=True, grace=0) as process:
             process.line_with("Server is ready")
+            process.ignore()
             yield Server(f"nats://{LOOPBACK}:{port}", process)
 
 
@@ -243,7 +244,7 @@ CONTENDER: Final = Contender(
     env=ENVIRONMENT,
 )
 
-BATCHED: Final = evolve(CONTENDER, name="nats-batched", share=2.0, way="batched")
+BATCHED: Final = evolve(CONTENDER, name="nats-batched", share=4.0, way="batched")
 
 if __name__ == "__main__":
     perform(ROLES)

@@ -34,8 +34,9 @@ def serve(scheme: str) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="mycelium-bench-") as folder:
         path, port = f"{folder}/bench.sock", free_port() if scheme == "tcp" else 0
         place = ["--bind", LOOPBACK, "--port", str(port), "--unixsocket", path, "--dir", folder]
-        with started("redis-server", ["redis-server", *place, *_SETTINGS]) as process:
+        with started("redis-server", ["redis-server", *place, *_SETTINGS], grace=0) as process:
             process.line_with("eady to accept connections")
+            process.ignore()
             yield Server(f"redis://{LOOPBACK}:{port}" if port else f"unix://{path}", process)
 
 

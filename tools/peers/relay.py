@@ -25,7 +25,7 @@ _CHUNK_BYTES: Final = 64 * 1024
 
 
 class _End(asyncio.Protocol):
-    """A connection of the relay: the first is the subscriber, the second the publisher."""
+    """One of the two connections of the relay: what it sends goes to the other."""
 
     def __init__(self, ends: "list[_End]") -> None:
         self._ends = ends
@@ -36,19 +36,24 @@ class _End(asyncio.Protocol):
         self._ends.append(self)
 
     @property
+    def _other(self) -> "_End":
+        first, second = self._ends
+        return second if self is first else first
+
+    @property
     def transport(self) -> asyncio.Transport:
         """Its connection."""
         assert self._transport is not None
         return self._transport
 
     def data_received(self, data: bytes) -> None:
-        self._ends[0].transport.write(data)
+        self._other.transport.write(data)
 
     def pause_writing(self) -> None:
-        self._ends[1].transport.pause_reading()
+        self._other.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self._ends[1].transport.resume_reading()
+        self._other.transport.resume_reading()
 
 
 async def relay(_: Spec) -> None:
@@ -104,7 +109,7 @@ def serve(_: str) -> Iterator[Server]:
 
 
 ROLES: Final[dict[str, Role]] = {"relay": relay, "publisher": publish, "subscriber": subscribe}
-CONTENDER: Final = Contender("relay", (*MODULE_COMMAND, "peers.relay"), serve, share=4.0, env=ENVIRONMENT)
+CONTENDER: Final = Contender("relay", (*MODULE_COMMAND, "peers.relay"), serve, share=40.0, env=ENVIRONMENT)
 
 if __name__ == "__main__":
     perform(ROLES)
