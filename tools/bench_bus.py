@@ -3,7 +3,8 @@
     python tools/bench_bus.py                        # all rows, five rounds
     python tools/bench_bus.py tcp-counter unix-counter --rounds 3 --messages 100000
     python tools/bench_bus.py --json bench.json      # the same for machines; `--json -` prints it alone
-    python tools/bench_bus.py --markdown bench.json  # the tables of docs/performance.md, from such a file
+    python tools/bench_bus.py --markdown bench.json --into docs/performance.md
+    python tools/bench_bus.py --growth --json growth.json    # payloads and subscribers; tools/plot_bench.py draws them
 
 In a round each contender of a row runs once, and who begins is another one each round, so that whatever else the
 machine does hits all of them. A ratio is the median of the rounds' ratios. Servers are started on free ports of
@@ -11,6 +12,7 @@ loopback, and stopped again. A peer that is not here is said to be missing; loss
 """
 
 import argparse
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -23,6 +25,7 @@ from mycelium.bench.figures import alternate
 from mycelium.bench.machine import machine_facts
 from mycelium.bench.process import interrupt_on_sigterm
 from mycelium.bench.table import figure_lines, figure_objects, grid, verdict_cells, verdict_head
+from peers.markdown import as_markdown, put_into
 from peers.rows import CLAIMS, GROWTH, ROWS, Amounts, runs_of
 
 
@@ -37,12 +40,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--uvloop", action="store_true", help="uvloop in all client processes that use asyncio")
     parser.add_argument("--json", metavar="FILE", help="write the figures for machines; `-`: print them alone")
     parser.add_argument("--growth", action="store_true", help="how cost grows with payloads and subscribers instead")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="print such a file as Markdown; measures nothing")
+    parser.add_argument("--into", metavar="PAGE", type=Path, help="put that Markdown into its place of a page")
     parser.add_argument("--list", action="store_true", help="say what the rows are")
     args = parser.parse_args()
     known = GROWTH if args.growth else ROWS
     unknown = set(args.rows) - set(known)
     if unknown:
         parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if args.uvloop and importlib.util.find_spec("uvloop") is None:
+        parser.error("uvloop cannot be imported; install the `bench` extra")
     if args.quick:
         args.rounds, args.messages = 1, min(args.messages, 20_000)
     return args
@@ -67,6 +74,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "rounds": args.rounds,
         "messages": args.messages,
         "uvloop": args.uvloop,
+        "titles": {name: row.title for name, row in chosen.items()},
         "missing": missing,
         "failures": failures,
         "verdicts": verdicts,
@@ -100,6 +108,13 @@ def main() -> None:
     if args.list:
         for name, row in {**ROWS, **GROWTH}.items():
             print(f"{name:<20}{row.title}")
+        return
+    if args.markdown:
+        text = as_markdown(json.loads(args.markdown.read_text(encoding="utf-8")))
+        if args.into:
+            put_into(args.into, "figures", text)
+        else:
+            print(text, end="")
         return
     interrupt_on_sigterm()
     try:
