@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from attrs import frozen
-from peers import until
 
 import mycelium
+from peers import until
 
 SETTLE_SECONDS = 5.0
 """How long after the offenders are gone everything is as it was before (I4)."""

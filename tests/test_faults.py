@@ -9,6 +9,7 @@ import time
 import pytest
 from faults import Proxy
 from invariants import Footprint, settled
+
 from peers import SECONDS, open_socket, until
 
 DATA = random.Random(1).randbytes(100_000)

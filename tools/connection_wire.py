@@ -4,14 +4,13 @@ import random
 from collections.abc import Sequence
 from typing import Any, Final
 
-from random_wire import Values, World, chance, load, random_contract, seeded
-
 from mycelium.handle import core_protocol
 from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Connection, Core
 from mycelium.wire.errors import ProtocolError
 from mycelium.wire.frames import encode_frame
 from mycelium.wire.state import Role, State
+from random_wire import Values, World, chance, load, random_contract, seeded
 
 __all__ = ["Cut", "check_stream", "generate_stream", "prepare_streams"]
 

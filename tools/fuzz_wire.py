@@ -25,12 +25,11 @@ from typing import Any, Final, NoReturn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from connection_wire import check_stream, generate_stream, prepare_streams
-from random_wire import Values, World, chance, load, mutate, random_contract, seeded
-
 from mycelium.wire.annotate import annotate
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError, Misfit
 from mycelium.wire.metadata import KINDS, Metadata
+from random_wire import Values, World, chance, load, mutate, random_contract, seeded
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SLOWEST: Final = 2.0

@@ -7,7 +7,6 @@ import threading
 import time
 
 import pytest
-from peers import CORE, SECONDS, BareBridge, peer_at, serving, until
 
 import mycelium
 from mycelium import (
@@ -23,6 +22,7 @@ from mycelium import (
     UsageError,
 )
 from mycelium.wire.frames import encode_frame
+from peers import CORE, SECONDS, BareBridge, peer_at, serving, until
 
 
 @pytest.fixture(params=["tcp", "unix"])

@@ -5,7 +5,6 @@ import gc
 import warnings
 
 import pytest
-from peers import CORE, BareBridge, serving, until
 
 import mycelium
 from mycelium import ClosedError, MyceliumClient, QueueFull, Receipt, events
@@ -20,6 +19,7 @@ from mycelium.bus.tasks import Tasks
 from mycelium.bus.unconfirmed import Unconfirmed
 from mycelium.wire.frames import encode_frame
 from mycelium.wire.metadata import Metadata
+from peers import CORE, BareBridge, serving, until
 
 PRICES = """
 messages:

@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from peers import CORE, SECONDS, BareBridge, serving, until
 
 import mycelium
 from mycelium import (
@@ -20,6 +19,7 @@ from mycelium import (
     events,
 )
 from mycelium.bus.clientstate import ClientState
+from peers import CORE, SECONDS, BareBridge, serving, until
 
 
 @pytest.fixture(params=["tcp", "unix"])

@@ -9,13 +9,13 @@ import time
 import pytest
 from faults import Proxy
 from invariants import harmless, reasons
-from peers import CORE, PING, batch_of, peer_at, serving, until
 from processes import bridge as bridge_process
 from processes import run, started, stop
 
 import mycelium
 from mycelium import ConnectionLost
 from mycelium.bus.heartbeat import DEAD_AFTER, LOOK_SECONDS
+from peers import CORE, PING, batch_of, peer_at, serving, until
 
 HEARTBEAT = 1.0
 """Seconds; the least that a bridge agrees to."""

@@ -4,7 +4,6 @@ import asyncio
 import gc
 
 import pytest
-from peers import SECONDS, until
 
 import mycelium
 from mycelium import (
@@ -22,6 +21,7 @@ from mycelium import (
 )
 from mycelium.bus.errors import Refused
 from mycelium.events import Gap, HandlerFailing, Recovered, SlowConsumer
+from peers import SECONDS, until
 
 TEXT = """
 messages:

@@ -5,7 +5,6 @@ from collections import Counter, OrderedDict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peers import batch_of
 
 from mycelium.bus.asks import Asked, Asks
 from mycelium.bus.exchange import Exchange
@@ -24,6 +23,7 @@ from mycelium.bus.relief import relieve
 from mycelium.bus.retained import LastValue, Retained
 from mycelium.bus.stall import Stall
 from mycelium.wire.errors import ErrorCode
+from peers import batch_of
 
 TIMEOUT = DropReason.BLOCK_TIMEOUT
 

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from peers import SECONDS, open_socket, peer_at, serving, until
 from processes import started
 
 import mycelium
+from peers import SECONDS, open_socket, peer_at, serving, until
 
 TICKS = os.sysconf("SC_CLK_TCK")
 CROWDED = """

@@ -8,10 +8,10 @@ import time
 
 import pytest
 from invariants import bystanders, reasons
-from peers import CORE, SECONDS, Peer, open_socket, peer_at, serving, until
 
 import mycelium
 from mycelium.wire.frames import encode_frame
+from peers import CORE, SECONDS, Peer, open_socket, peer_at, serving, until
 
 PING = encode_frame(1010, bytes.fromhex("0100 02000000 6869"))
 HELLO = CORE.encode(CORE.Hello(protocol=1, client="peer"))

@@ -4,11 +4,11 @@ import asyncio
 import time
 
 import pytest
-from peers import CORE, SECONDS, BareBridge, serving, until
 
 import mycelium
 from mycelium import ClosedError, DrainingError, DrainTimeout, MyceliumClient
 from mycelium.bus.clientstate import ClientState
+from peers import CORE, SECONDS, BareBridge, serving, until
 
 
 @pytest.fixture(params=["tcp", "unix"])

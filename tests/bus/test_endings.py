@@ -11,12 +11,12 @@ import warnings
 from pathlib import Path
 
 import pytest
-from peers import CORE, SECONDS, BareBridge, peer_at, serving, until
 from processes import ROOT, bridge, environment, started, stop
 
 import mycelium
 from mycelium import ClosedError, ConnectError, ConnectionLost, MyceliumClient
 from mycelium.wire.frames import encode_frame
+from peers import CORE, SECONDS, BareBridge, peer_at, serving, until
 
 PING = encode_frame(1010, bytes.fromhex("0100 02000000 6869"))
 

@@ -6,12 +6,12 @@ import json
 import re
 
 import pytest
-from peers import CORE, peer_at
 
 import mycelium
 from mycelium.bus.reload import Reloader
 from mycelium.events import SchemaChanged
 from mycelium.schema.document import document_bytes
+from peers import CORE, peer_at
 
 BASE = """
 schema: {id: 21, version: 1, min_compatible: 1}

@@ -11,9 +11,9 @@ import itertools
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
-from peers import until
 
 import mycelium
+from peers import until
 
 CONTRACTS = mycelium.load(
     "messages:\n"

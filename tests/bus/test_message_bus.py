@@ -7,12 +7,12 @@ import logging
 import threading
 
 import pytest
-from peers import SECONDS, until
 
 import mycelium
 from mycelium import ClosedError, Delivery, EncodeError, MessageBus, RuleError, UsageError
 from mycelium.bus.options import Options
 from mycelium.bus.subscription import LocalSubscription
+from peers import SECONDS, until
 
 
 @pytest.fixture

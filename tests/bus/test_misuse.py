@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 from faults import Proxy
 from invariants import bystanders, harmless
-from peers import SECONDS, serving, until
 from processes import bridge as bridge_process
 
 import mycelium
 from mycelium import ClosedError, ConnectionLost, MessageBus, MyceliumClient, UsageError
+from peers import SECONDS, serving, until
 
 
 def outboxes(bridge, number):

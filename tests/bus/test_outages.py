@@ -9,11 +9,11 @@ import time
 from collections import Counter, defaultdict
 
 import pytest
-from peers import until
 from processes import ROOT, bridge, environment, line_with, started, stop
 
 import mycelium
 from mycelium.events import Connected
+from peers import until
 
 TYPES = mycelium.load(ROOT / "contracts.yaml")
 

@@ -1,11 +1,11 @@
 """A subscription's queue at the bridge by example; `test_policies` holds it to a model."""
 
 import pytest
-from peers import batch_of
 
 from mycelium.bus.lag import DropReason
 from mycelium.bus.outbox import Outbox
 from mycelium.wire.frames import HEADER
+from peers import batch_of
 
 ALL = 1 << 30
 

@@ -6,7 +6,6 @@ from functools import partial
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule
-from peers import batch_of
 
 import mycelium
 from mycelium.bus.delivery import Delivery
@@ -18,6 +17,7 @@ from mycelium.bus.localqueue import LocalQueue
 from mycelium.bus.outbox import HOLD_BYTES, Outbox
 from mycelium.wire.buffer import Batch
 from mycelium.wire.frames import HEADER
+from peers import batch_of
 
 CONTRACTS = mycelium.load("""
 messages:

@@ -7,7 +7,6 @@ import time
 
 import pytest
 from faults import Proxy
-from peers import CORE, SECONDS, BareBridge, serving, until
 
 import mycelium
 from mycelium import (
@@ -23,6 +22,7 @@ from mycelium import (
 )
 from mycelium.bus.clientstate import ClientState
 from mycelium.wire.frames import encode_frame
+from peers import CORE, SECONDS, BareBridge, serving, until
 
 
 @pytest.fixture(autouse=True)

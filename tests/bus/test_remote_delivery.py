@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from peers import CORE, SECONDS, Peer, peer_at, serving, until
 
 import mycelium
 from mycelium import MessageBus
@@ -20,6 +19,7 @@ from mycelium.schema.document import document_bytes
 from mycelium.wire.buffer import Batch
 from mycelium.wire.frames import encode_frame
 from mycelium.wire.metadata import Metadata
+from peers import CORE, SECONDS, Peer, peer_at, serving, until
 
 TEXT = """
 messages:

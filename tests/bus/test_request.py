@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
-from peers import CORE, SECONDS, BareBridge, peer_at, serving, until
 
 import mycelium
 from mycelium import ConnectionLost, MyceliumClient, NoResponders, UsageError, events
 from mycelium.bus.clientstate import ClientState
 from mycelium.wire.frames import encode_frame
 from mycelium.wire.metadata import Metadata
+from peers import CORE, SECONDS, BareBridge, peer_at, serving, until
 
 
 @pytest.fixture(params=["tcp", "unix"])

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peers import batch_of
 
 import mycelium
 from mycelium.bus.exchange import Exchange
@@ -15,6 +14,7 @@ from mycelium.bus.limits import Limits
 from mycelium.bus.outbox import Outbox
 from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
 from mycelium.handle import core_protocol
+from peers import batch_of
 
 CORE = core_protocol()
 CONTRACTS = mycelium.load((Path(__file__).parents[2] / "contracts.yaml").read_text())

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from peers import CORE
 
 from mycelium.bus.flowgate import FlowGate
 from mycelium.bus.parcel import Parcel, Stamp
@@ -14,6 +13,7 @@ from mycelium.bus.pongwindow import PING_BYTES, WINDOW_BYTES, PongWindow
 from mycelium.bus.sendbuffer import Note, SendBuffer
 from mycelium.wire.buffer import FrameBuffer
 from mycelium.wire.frames import HEADER, encode_frame
+from peers import CORE
 
 CONFIRM = CORE.encode(CORE.Confirm(enabled=True))
 

@@ -9,12 +9,12 @@ import sys
 import time
 
 import pytest
-from peers import peer_at, serving
 
 import mycelium
 from mycelium import BindError, UsageError
 from mycelium.bus.sockets import UnixListener, open_tcp
 from mycelium.bus.urls import Address
+from peers import peer_at, serving
 
 
 @pytest.fixture

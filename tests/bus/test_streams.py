@@ -5,10 +5,10 @@ import random
 
 from faults import Proxy
 from invariants import bystanders, harmless
-from peers import CORE, SECONDS, BareBridge, open_socket, peer_at, serving, until
 
 import mycelium
 from mycelium.wire.frames import encode_frame
+from peers import CORE, SECONDS, BareBridge, open_socket, peer_at, serving, until
 
 LAST = CORE.encode(CORE.Ping(nonce=1))
 

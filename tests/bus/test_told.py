@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from peers import SECONDS, serving, until
 
 import mycelium
 from mycelium import MyceliumClient, events
+from peers import SECONDS, serving, until
 
 
 class Heard:

@@ -1,0 +1,96 @@
+"""Counts what arrives at a subscriber, and knows when it was all."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final, final
+
+from mycelium.bench.stage import report
+from mycelium.bench.workload import readers
+
+__all__ = ["PATIENCE_SECONDS", "Tally", "percentiles"]
+
+PATIENCE_SECONDS: Final = 2.0
+"""Without any delivery, after which what is missing counts as lost."""
+_LOOK_SECONDS: Final = 0.1
+_SHARES: Final = {"p50": 0.5, "p99": 0.99, "p99_9": 0.999}
+
+
+def percentiles(nanoseconds: list[int]) -> dict[str, float]:
+    """Percentiles in microseconds."""
+    ordered = sorted(nanoseconds)
+    return {name: ordered[int(len(ordered) * share)] / 1000 for name, share in _SHARES.items()}
+
+
+@final
+class Tally:
+    """Deliveries of one process, over all its subscriptions.
+
+    Attributes:
+        expected: How many there will be if none is lost.
+        seen: Asks how many there were.
+        take: Takes a message of one type.
+        latencies: Of stamped messages, in nanoseconds.
+    """
+
+    def __init__(self, expected: int, *, stamped: bool = False) -> None:
+        self.expected = expected
+        self.latencies: list[int] = []
+        self._last = 0.0
+        self._all = asyncio.Event()
+        self.seen, self._count = self._counter()
+        self._readers = {} if stamped else readers()
+
+    def take(self, name: str) -> Callable[[Any], None]:
+        """A handler for messages of one name: reads all fields, and counts."""
+        read, count = self._readers.get(name), self._count
+        if read is None:
+            return self._stamped()
+
+        def handle(message: Any) -> None:
+            read(message)
+            count()
+
+        return handle
+
+    def _stamped(self) -> Callable[[Any], None]:
+        append, clock, count = self.latencies.append, time.monotonic_ns, self._count
+
+        def handle(message: Any) -> None:
+            append(clock() - message.due)
+            count()
+
+        return handle
+
+    def _counter(self) -> tuple[Callable[[], int], Callable[[], None]]:
+        """Asks and advances one number; a closure, since every message pays for it."""
+        seen, expected = 0, self.expected
+
+        def count() -> None:
+            nonlocal seen
+            seen += 1
+            if seen == expected:
+                self._last = time.monotonic()
+                self._all.set()
+
+        return lambda: seen, count
+
+    async def until_all(self, **facts: float) -> None:
+        """Wait for the last message, or until none came for a while, and report; what is given is passed on."""
+        before, quiet = -1, 0.0
+        while self.seen() < self.expected and (not before > 0 or quiet < PATIENCE_SECONDS):
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._all.wait()
+            except TimeoutError:
+                seen = self.seen()
+                quiet = quiet + _LOOK_SECONDS if seen == before else 0.0
+                if not quiet:
+                    self._last = time.monotonic()
+                before = seen
+        self._report(**facts)
+
+    def _report(self, **facts: float) -> None:
+        """Say what has come."""
+        latency = percentiles(self.latencies) if self.latencies else {}
+        report(delivered=self.seen(), last=self._last, **latency, **facts)
