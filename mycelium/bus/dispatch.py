@@ -203,17 +203,17 @@ class Dispatcher:
 
 
 def after(count: int, done: Done) -> Done | None:
-    """A function to be called `count` times; the last call is passed on."""
+    """A function for so many subscriptions that share a message; when all are done with it, `done` is told."""
     if count == 0:
-        done()
+        done(1)
         return None
     left = count
 
-    def one_more() -> None:
+    def one_more(messages: int) -> None:
         nonlocal left
-        left -= 1
+        left -= messages
         if left == 0:
-            done()
+            done(1)
 
     return one_more
 

@@ -201,7 +201,7 @@ class Inbox:
                 if credit is not None and number is not None and not _is_reply(payload):
                     self._take_retained(number)
                     credit.out += 1
-                    credit.one()
+                    credit.some(1)
                 continue
             if metadata.deliver_to is not None and metadata.correlation is not None:
                 self._on_reply(metadata.correlation, message)
@@ -210,7 +210,7 @@ class Inbox:
                 if message.__mycelium__.message.retain is not None:
                     self._last.put(message, delivery, len(payload))
                 credit.out += 1
-                self._deliver(type_id, message, delivery, credit.one)
+                self._deliver(type_id, message, delivery, credit.some)
 
     def _receive_run(self, batch: Batch, registry: Registry[Codec]) -> bool:
         """Take frames of one type all at once; false where there is more to them than their fields."""

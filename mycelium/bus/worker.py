@@ -16,6 +16,7 @@ from mycelium.bus.handlers import Handler
 from mycelium.bus.held import MOST_SECONDS, watched
 from mycelium.bus.localqueue import Done, Entry, lane_of
 from mycelium.bus.options import Options
+from mycelium.bus.stats import Counts
 from mycelium.events import Event, HandlerFailing
 from mycelium.schema.classes import Message
 
@@ -34,18 +35,17 @@ Take: TypeAlias = Callable[[Mapping[Hashable, int]], Entry | None]
 
 @final
 class Worker:
-    """Runs a handler in tasks that live as long as there are messages; a sync handler runs in `run_sync`.
+    """Runs a handler in tasks that live as long as there are messages; a sync handler runs inside `offer`.
 
     Args:
         handler: What is called.
         options: Of its subscription.
+        counts: Of its subscription.
         take: Gives the next message.
-        finish: Called when the handler is done with one.
         tell: Where events go.
         context: What the handler finds in context variables: what was there at `subscribe`, whoever publishes.
 
     Attributes:
-        in_flight: Messages inside the handler.
         failures: How often it has raised.
         excused: Whether the end goes on without this handler, since it is itself waiting for it.
         takes_more: Whether the subscription has not ended.
@@ -55,19 +55,19 @@ class Worker:
         self,
         handler: Handler,
         options: Options,
+        counts: Counts,
         *,
         take: Take,
-        finish: Callable[[Done | None], None],
         tell: Callable[[Event], None],
         context: Context,
     ) -> None:
-        self.in_flight = self.failures = 0
+        self.failures = 0
         self.excused = False
         self.takes_more = True
         self._handler = handler
         self._options = options
+        self._counts = counts
         self._take = take
-        self._finish = finish
         self._tell = tell
         self._context = context
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,14 +79,21 @@ class Worker:
         self._lines: LogLimit | None = None
 
     def __repr__(self) -> str:
-        return f"<Worker of {self._handler.name}, {self.in_flight} in flight>"
+        return f"<Worker of {self._handler.name}, {self._counts.in_flight} in flight>"
 
     # --- messages ---
 
-    def run_sync(self, message: Message, delivery: Delivery, done: Done | None) -> None:
-        """Handle a message here and now."""
-        handler = self._handler
-        self.in_flight += 1
+    def offer(
+        self, message: Message, delivery: Delivery, done: Done | None = None, _deadline: float | None = None
+    ) -> None:
+        """Handle a message here and now; what `LocalSubscription.offer` is of a sync handler, which never lags."""
+        if not self.takes_more:
+            if done is not None:
+                done(1)
+            return
+        handler, counts = self._handler, self._counts
+        counts.matched += 1
+        counts.in_flight += 1
         began = monotonic()
         try:
             result = handler.function(message, delivery) if handler.takes_delivery else handler.function(message)
@@ -98,21 +105,18 @@ class Worker:
         finally:
             if (seconds := monotonic() - began) > MOST_SECONDS:
                 self._held_loop(seconds)
-            self.in_flight -= 1
-            self._finish(done)
+            counts.in_flight -= 1
+            counts.delivered += 1
+            if done is not None:
+                done(1)
 
-    def run_all(self, messages: Sequence[Message], delivery: Delivery, finish: Callable[[int], None]) -> None:
-        """Handle messages that came together here and now, one after the other, until the subscription ends.
-
-        Args:
-            messages: The messages.
-            delivery: The context of each.
-            finish: Called once in the end with how many were handled.
-        """
-        handler = self._handler
+    def offer_run(self, messages: Sequence[Message], delivery: Delivery, done: Done) -> None:
+        """Handle messages that came together here and now, one after the other, until the subscription ends."""
+        handler, counts = self._handler, self._counts
         function = partial(_with, handler.function, delivery) if handler.takes_delivery else handler.function
         count = 0
-        self.in_flight += len(messages)
+        counts.matched += len(messages)
+        counts.in_flight += len(messages)
         began = monotonic()
         try:
             for message in messages:
@@ -129,8 +133,10 @@ class Worker:
         finally:
             if (seconds := monotonic() - began) > MOST_SECONDS:
                 self._held_loop(seconds)
-            self.in_flight -= len(messages)
-            finish(count)
+            counts.in_flight -= len(messages)
+            counts.matched -= len(messages) - count  # the end came: nothing more is taken
+            counts.delivered += count
+            done(len(messages))
 
     def advance(self) -> None:
         """A message waits: have it handled as soon as there is a hand free."""
@@ -178,7 +184,7 @@ class Worker:
         run = self._run if self._options.concurrency == 1 else self._run_beside
         count = 0
         while (entry := self._take(self._busy)) is not None:
-            await run(entry)
+            await run(*entry)
             count += 1
             if count % _YIELD_AFTER == 0:
                 await asyncio.sleep(0)
@@ -192,32 +198,35 @@ class Worker:
         if not self._tasks:
             self._idle.set()
 
-    async def _run_beside(self, entry: Entry) -> None:
+    async def _run_beside(self, message: Message, delivery: Delivery, done: Done | None, _: Hashable) -> None:
         """Handle a message while others, of other keys, are handled."""
-        lane = lane_of(entry.message)
+        lane = lane_of(message)
         self._busy[lane] = self._busy.get(lane, 0) + 1
         self.advance()  # there may be more to take
         try:
-            await self._run(entry)
+            await self._run(message, delivery, done)
         finally:
             self._busy[lane] -= 1
             if not self._busy[lane]:
                 del self._busy[lane]
 
-    async def _run(self, entry: Entry) -> None:
-        self.in_flight += 1
+    async def _run(self, message: Message, delivery: Delivery, done: Done | None, _: Hashable = None) -> None:
+        handler, counts = self._handler, self._counts
+        counts.in_flight += 1
         try:
-            await self._handler.call(entry.message, entry.delivery)
+            await (handler.function(message, delivery) if handler.takes_delivery else handler.function(message))
             self._in_a_row = 0
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            self._fail(entry.message, error)
+            self._fail(message, error)
         except Exception as error:  # noqa: BLE001  whatever it raises, its subscription lives
-            self._fail(entry.message, error)
+            self._fail(message, error)
         finally:
-            self.in_flight -= 1
-            self._finish(entry.done)
+            counts.in_flight -= 1
+            counts.delivered += 1
+            if done is not None:
+                done(1)
 
     def _limit(self) -> LogLimit:
         """One line of log a second for each matter."""

@@ -1,0 +1,44 @@
+"""Who waits for a message: first come, first served, and nobody takes a turn along who gives up."""
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import final
+
+__all__ = ["Waiters"]
+
+
+@final
+class Waiters:
+    """Calls that wait for messages of one subscription."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __repr__(self) -> str:
+        return f"<Waiters, {len(self)}>"
+
+    async def wait(self) -> None:
+        """Wait to be woken; a call that is cancelled wakes the next one, if it has been woken itself."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():
+                self.wake()  # it was for a message that this call does not take any more
+            raise
+        finally:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(waiter)
+
+    def wake(self, most: int = 1) -> None:
+        """Wake one, or some."""
+        while most and self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                most -= 1
