@@ -64,6 +64,7 @@ class LocalSubscription:
         handler: See above.
         options: See above.
         offer: Takes a message.
+        hand: The worker of a sync handler, which takes messages past the queue.
         closed: Whether it has ended.
         topic: What it follows; types that come to it are added.
     """
@@ -104,9 +105,8 @@ class LocalSubscription:
             if handler is None
             else Worker(handler, options, self._counts, take=self._take, tell=tell, context=context)
         )
-        self._hand = None if handler is None or handler.is_async else self._worker
-        """What takes messages past the queue."""
-        self.offer: Offer = self._put if self._hand is None else self._hand.offer
+        self.hand = None if handler is None or handler.is_async else self._worker
+        self.offer: Offer = self._put if self.hand is None else self.hand.offer
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{len(self._queue)} queued"
@@ -131,8 +131,8 @@ class LocalSubscription:
             messages: The messages, of whatever types it is subscribed to.
             done: Called with how many of them the subscription is done with, until it is done with all.
         """
-        if self._hand is not None:
-            self._hand.offer_run(messages, LOCAL, done)
+        if self.hand is not None:
+            self.hand.offer_run(messages, LOCAL, done)
         elif self.closed or conflates(messages, self.options.on_lag) or not self._queue.put_run(messages, LOCAL, done):
             for message in messages:
                 self._put(message, LOCAL, done)
@@ -142,8 +142,8 @@ class LocalSubscription:
 
     def offer_retained(self, message: Message, delivery: Delivery) -> None:
         """Take a last value from before the subscription; it comes before everything that is queued."""
-        if self._hand is not None:
-            self._hand.offer(message, delivery)
+        if self.hand is not None:
+            self.hand.offer(message, delivery)
         else:
             self._retained.append((message, delivery, None, None))
             self._advance()

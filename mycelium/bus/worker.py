@@ -46,7 +46,10 @@ class Worker:
         context: What the handler finds in context variables: what was there at `subscribe`, whoever publishes.
 
     Attributes:
+        function: What is called.
+        counts: See above.
         failures: How often it has raised.
+        in_a_row: How often since it last did not.
         excused: Whether the end goes on without this handler, since it is itself waiting for it.
         takes_more: Whether the subscription has not ended.
     """
@@ -61,12 +64,13 @@ class Worker:
         tell: Callable[[Event], None],
         context: Context,
     ) -> None:
-        self.failures = 0
+        self.function = handler.function
+        self.counts = counts
+        self.failures = self.in_a_row = 0
         self.excused = False
         self.takes_more = True
         self._handler = handler
         self._options = options
-        self._counts = counts
         self._take = take
         self._tell = tell
         self._context = context
@@ -75,11 +79,10 @@ class Worker:
         """What handlers that run side by side are busy with."""
         self._idle = asyncio.Event()
         self._idle.set()
-        self._in_a_row = 0
         self._lines: LogLimit | None = None
 
     def __repr__(self) -> str:
-        return f"<Worker of {self._handler.name}, {self._counts.in_flight} in flight>"
+        return f"<Worker of {self._handler.name}, {self.counts.in_flight} in flight>"
 
     # --- messages ---
 
@@ -87,33 +90,12 @@ class Worker:
         self, message: Message, delivery: Delivery, done: Done | None = None, _deadline: float | None = None
     ) -> None:
         """Handle a message here and now; what `LocalSubscription.offer` is of a sync handler, which never lags."""
-        if not self.takes_more:
-            if done is not None:
-                done(1)
-            return
-        handler, counts = self._handler, self._counts
-        counts.matched += 1
-        counts.in_flight += 1
-        began = monotonic()
-        try:
-            result = handler.function(message, delivery) if handler.takes_delivery else handler.function(message)
-            if result is not None:
-                _refuse_coroutine(handler.name, result)
-            self._in_a_row = 0
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever it raises, its subscription lives
-            self._fail(message, error)
-        finally:
-            if (seconds := monotonic() - began) > MOST_SECONDS:
-                self._held_loop(seconds)
-            counts.in_flight -= 1
-            counts.delivered += 1
-            if done is not None:
-                done(1)
+        self.offer_run((message,), delivery, done)
 
-    def offer_run(self, messages: Sequence[Message], delivery: Delivery, done: Done) -> None:
+    def offer_run(self, messages: Sequence[Message], delivery: Delivery, done: Done | None) -> None:
         """Handle messages that came together here and now, one after the other, until the subscription ends."""
-        handler, counts = self._handler, self._counts
-        function = partial(_with, handler.function, delivery) if handler.takes_delivery else handler.function
+        counts, takes_delivery = self.counts, self._handler.takes_delivery
+        function = partial(_with, self.function, delivery) if takes_delivery else self.function
         count = 0
         counts.matched += len(messages)
         counts.in_flight += len(messages)
@@ -124,30 +106,60 @@ class Worker:
                     break
                 count += 1
                 try:
-                    result = function(message)
-                    if result is not None:
-                        _refuse_coroutine(handler.name, result)
-                    self._in_a_row = 0
-                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  as above
-                    self._fail(message, error)
+                    if (result := function(message)) is not None:
+                        self.refuse(result)
+                    self.in_a_row = 0
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever it raises, its subscription lives
+                    self.fail(message, error)
         finally:
             if (seconds := monotonic() - began) > MOST_SECONDS:
-                self._held_loop(seconds)
+                self.held_loop(seconds)
             counts.in_flight -= len(messages)
             counts.matched -= len(messages) - count  # the end came: nothing more is taken
             counts.delivered += count
-            done(len(messages))
+            if done is not None:
+                done(len(messages))
 
     def advance(self) -> None:
         """A message waits: have it handled as soon as there is a hand free."""
         if len(self._tasks) < self._options.concurrency:
             name = f"mycelium {self._handler.name}"
-            work = watched(self._work, self._held_loop)
+            work = watched(self._work, self.held_loop)
             task = asyncio.get_running_loop().create_task(work, name=name, context=self._context)
             self._tasks.add(task)
             task.add_done_callback(self._ended)
             if not self.excused:
                 self._idle.clear()
+
+    # --- what happens to a handler ---
+
+    def refuse(self, result: object) -> None:
+        """A sync handler has returned something.
+
+        Raises:
+            UsageError: It is a coroutine, which nobody is going to run.
+        """
+        _refuse_coroutine(self._handler.name, result)
+
+    def held_loop(self, seconds: float) -> None:
+        """The handler has held the loop for so long, which is too long."""
+        if self._limit().admit("held", monotonic()) is not None:
+            text = "handler %s held the event loop for %.2f s, in which nothing else went on; give its work to a thread"
+            _log.warning(text, self._handler.name, seconds)
+
+    def fail(self, message: Message, error: BaseException) -> None:
+        """The handler has raised: it is counted, logged and told, and goes no further."""
+        name = self._handler.name
+        held = self._limit().admit("failed", monotonic())
+        if held is not None:
+            more = f" (and {held} times before)" if held else ""
+            _log.error("handler %s failed on %s%s", name, type(message).__name__, more, exc_info=error)
+        self.failures += 1
+        self.in_a_row += 1
+        if self.in_a_row == _FAILING:
+            self._tell(HandlerFailing(name, self.in_a_row, type(error).__name__))
+        if self._options.on_error is not None and isinstance(error, Exception):
+            guarded(f"on_error of {name}", self._options.on_error, error, message)
 
     # --- the end ---
 
@@ -211,17 +223,17 @@ class Worker:
                 del self._busy[lane]
 
     async def _run(self, message: Message, delivery: Delivery, done: Done | None, _: Hashable = None) -> None:
-        handler, counts = self._handler, self._counts
+        handler, counts = self._handler, self.counts
         counts.in_flight += 1
         try:
             await (handler.function(message, delivery) if handler.takes_delivery else handler.function(message))
-            self._in_a_row = 0
+            self.in_a_row = 0
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            self._fail(message, error)
+            self.fail(message, error)
         except Exception as error:  # noqa: BLE001  whatever it raises, its subscription lives
-            self._fail(message, error)
+            self.fail(message, error)
         finally:
             counts.in_flight -= 1
             counts.delivered += 1
@@ -233,24 +245,6 @@ class Worker:
         if self._lines is None:
             self._lines = LogLimit()
         return self._lines
-
-    def _held_loop(self, seconds: float) -> None:
-        if self._limit().admit("held", monotonic()) is not None:
-            text = "handler %s held the event loop for %.2f s, in which nothing else went on; give its work to a thread"
-            _log.warning(text, self._handler.name, seconds)
-
-    def _fail(self, message: Message, error: BaseException) -> None:
-        name = self._handler.name
-        held = self._limit().admit("failed", monotonic())
-        if held is not None:
-            more = f" (and {held} times before)" if held else ""
-            _log.error("handler %s failed on %s%s", name, type(message).__name__, more, exc_info=error)
-        self.failures += 1
-        self._in_a_row += 1
-        if self._in_a_row == _FAILING:
-            self._tell(HandlerFailing(name, self._in_a_row, type(error).__name__))
-        if self._options.on_error is not None and isinstance(error, Exception):
-            guarded(f"on_error of {name}", self._options.on_error, error, message)
 
 
 def guarded(what: str, function: Callable[..., object], *args: object) -> None:

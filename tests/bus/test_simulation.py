@@ -22,6 +22,7 @@ import mycelium.bus.remote
 from mycelium.bus.inbox import Inbox
 from mycelium.bus.outbox import Outbox
 from mycelium.bus.subscription import LocalSubscription
+from mycelium.bus.worker import Worker
 
 KEPT_SEEDS = [
     902,  # a publish waited for ever for a bridge that was lost after its Goodbye
@@ -380,12 +381,14 @@ def test_hypothesis_finds_a_broken_queue_and_tells_a_short_story(monkeypatch):
 
 
 def test_a_subscription_that_loses_messages_is_found(monkeypatch):
-    turns, offer = itertools.count(1), LocalSubscription.offer
+    turns = itertools.count(1)
 
-    def lossy(self, *args):
-        return offer(self, *args) if next(turns) % 50 else None
+    def lose_some(cls, name):
+        take = getattr(cls, name)
+        monkeypatch.setattr(cls, name, lambda *args: take(*args) if next(turns) % 50 else None)
 
-    monkeypatch.setattr(LocalSubscription, "offer", lossy)
+    lose_some(LocalSubscription, "_put")
+    lose_some(Worker, "offer")
     assert _first_violation() is not None
 
 
@@ -395,7 +398,7 @@ def test_drops_that_the_client_does_not_count_are_found(monkeypatch):
 
 
 def test_credit_that_is_never_given_back_is_found(monkeypatch):
-    monkeypatch.setattr(mycelium.bus.credit.Credit, "one", lambda _: None)
+    monkeypatch.setattr(mycelium.bus.credit.Credit, "some", lambda *_: None)
     assert _first_violation() is not None
 
 
