@@ -195,8 +195,7 @@ class MessageBus:
             ClosedError: The bus is closed.
         """
         refuse_deadlock(self._dispatcher, message)
-        deadline = asyncio.get_running_loop().time() + self._block_timeout
-        matched, troubles = self._plans[type(message)](message, deadline)
+        matched, troubles = self._plans[type(message)](message, self._block_timeout)
         if troubles:
             await settled(self.exchange, troubles, self._block_timeout)
             raise_for(matched, troubles, self._block_timeout)
@@ -358,9 +357,10 @@ class MessageBus:
         if change.event is not None:
             self._events.tell(change.event)
 
-    def _publish(self, message: Message, deadline: float | None) -> Published:
+    def _publish(self, message: Message, seconds: float | None) -> Published:
         """The general way of a message, where no plan holds."""
         self._admit()
+        deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
         return self.exchange.publish(message, deadline)
 
     def _admit(self) -> None:

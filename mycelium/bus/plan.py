@@ -8,6 +8,7 @@ another thread or inside a delivery.
 
 from asyncio import CancelledError
 from collections.abc import Callable, Sequence
+from math import inf
 from threading import get_ident
 from time import monotonic
 from typing import TypeAlias, final
@@ -24,7 +25,7 @@ from mycelium.wire.codec import Codec
 __all__ = ["Plan", "Plans"]
 
 Plan: TypeAlias = Callable[[Message, float | None], Published]
-"""Publishes a message; its publisher waits for room until the time that is given, or not at all."""
+"""Publishes a message for somebody who waits so many seconds for room under `block`; None: not at all."""
 
 
 @final
@@ -79,9 +80,9 @@ def _calling(exchange: Exchange, entry: Entry[Codec], hands: Sequence[Worker], o
     calls = tuple((one, one.counts, one.function) for one in hands)
     taken: Published = (len(calls), ())
 
-    def publish(message: Message, deadline: float | None) -> Published:
+    def publish(message: Message, seconds: float | None) -> Published:
         if turnstile.is_busy or contracts.registry is not registry or get_ident() != owner:
-            return otherwise(message, deadline)
+            return otherwise(message, seconds)
         check(message)
         turnstile.is_busy = True
         try:
@@ -98,8 +99,8 @@ def _calling(exchange: Exchange, entry: Entry[Codec], hands: Sequence[Worker], o
                     except (Exception, CancelledError) as error:  # noqa: BLE001  as in `Worker.offer_run`
                         worker.fail(message, error)
                     finally:
-                        if (seconds := monotonic() - began) > MOST_SECONDS:
-                            worker.held_loop(seconds)
+                        if (held := monotonic() - began) > MOST_SECONDS:
+                            worker.held_loop(held)
                         counts.in_flight = 0
                         counts.delivered += 1
             return taken
@@ -116,14 +117,15 @@ def _offering(exchange: Exchange, entry: Entry[Codec], offers: Sequence[Offer], 
     """Where somebody has a queue."""
     contracts, registry, turnstile, check = exchange.contracts, exchange.registry, exchange.turnstile, entry.codec.check
 
-    def publish(message: Message, deadline: float | None) -> Published:
+    def publish(message: Message, seconds: float | None) -> Published:
         if turnstile.is_busy or contracts.registry is not registry or get_ident() != owner:
-            return otherwise(message, deadline)
+            return otherwise(message, seconds)
         check(message)
         troubles: list[Trouble] = []
         turnstile.is_busy = True
         try:
             exchange.published += 1
+            deadline = None if seconds is None else inf  # who waits gives up by himself, as `settled` does
             for offer in offers:
                 outcome = offer(message, LOCAL, None, deadline)
                 if outcome is not None:

@@ -39,9 +39,8 @@ _NOBODY: Final[Mapping[Hashable, int]] = {}
 _calling: "ContextVar[LocalSubscription | None]" = ContextVar("mycelium_subscription", default=None)
 
 
-def calling_subscription() -> "LocalSubscription | None":
-    """The subscription whose async handler is running here; None outside of handlers."""
-    return _calling.get()
+calling_subscription: "Callable[[], LocalSubscription | None]" = _calling.get
+"""The subscription whose async handler is running here; None outside of handlers."""
 
 
 @final
@@ -297,7 +296,7 @@ class LocalSubscription:
         self._notices.close()
         if self._on_close is not None:
             self._leaving = self._on_close(self) or ()
-        self._waiters.wake(len(self._waiters))
+        self._waiters.wake(len(self._waiters.waiting))
 
     async def stop(self) -> None:
         """Cancel handlers that are still running."""
@@ -354,11 +353,13 @@ class LocalSubscription:
         """Something waits: for the iterator, or for a handler that may be free."""
         if self._worker is not None:
             self._worker.advance()
-        elif self._waiters:
+        elif self._waiters.waiting:
             self._waiters.wake(messages)
 
     def _take(self, busy: Mapping[Hashable, int]) -> Entry | None:
         """The next message for the handler, which is told of gaps before it."""
+        if not (busy or self._gaps.ahead or self._queue.losses.pending or self._retained):  # as nearly always
+            return self._queue.pop()
         if self._gaps.ahead:
             self._gaps.reach()
         entry = self._pop(busy)

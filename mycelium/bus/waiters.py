@@ -10,21 +10,22 @@ __all__ = ["Waiters"]
 
 @final
 class Waiters:
-    """Calls that wait for messages of one subscription."""
+    """Calls that wait for messages of one subscription.
+
+    Attributes:
+        waiting: What each of them waits for.
+    """
 
     def __init__(self) -> None:
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
+        self.waiting: deque[asyncio.Future[None]] = deque()
 
     def __repr__(self) -> str:
-        return f"<Waiters, {len(self)}>"
+        return f"<Waiters, {len(self.waiting)}>"
 
     async def wait(self) -> None:
         """Wait to be woken; a call that is cancelled wakes the next one, if it has been woken itself."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        self.waiting.append(waiter)
         try:
             await waiter
         except BaseException:
@@ -33,12 +34,12 @@ class Waiters:
             raise
         finally:
             with contextlib.suppress(ValueError):
-                self._waiting.remove(waiter)
+                self.waiting.remove(waiter)
 
     def wake(self, most: int = 1) -> None:
         """Wake one, or some."""
-        while most and self._waiting:
-            waiter = self._waiting.popleft()
+        while most and self.waiting:
+            waiter = self.waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)
                 most -= 1
