@@ -53,12 +53,15 @@ class Contracts:
 
     Messages are attributes and items, enums are attributes; iteration gives message classes in file order. There is one
     handle per real path and process: make it with `load`.
+
+    Attributes:
+        registry: Classes and codecs of the newest generation.
     """
 
     def __init__(self, schema: Schema, origin: Origin | None = None) -> None:
         self.origin = origin
         self._listeners: list[Callable[[Change], object]] = []
-        self._registry = make_registry(schema, owner=self)
+        self.registry = make_registry(schema, owner=self)
         warn_unenforced(schema)
         _remember(self)
 
@@ -69,12 +72,7 @@ class Contracts:
     @property
     def schema(self) -> Schema:
         """The immutable model: id, version, digest (hex), messages, fields, tags."""
-        return self._registry.schema
-
-    @property
-    def registry(self) -> Registry[Codec]:
-        """Classes and codecs of the newest generation."""
-        return self._registry
+        return self.registry.schema
 
     @property
     def path(self) -> Path | None:
@@ -84,7 +82,7 @@ class Contracts:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        registry = self.__dict__.get("_registry")
+        registry = self.__dict__.get("registry")
         if registry is not None:
             if name in registry.entries or name in registry.lineage.former:
                 return registry.class_of(name)
@@ -98,16 +96,16 @@ class Contracts:
         Raises:
             UnknownTypeError: There is no such message.
         """
-        return self._registry.class_of(name)
+        return self.registry.class_of(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._registry.entries
+        return name in self.registry.entries
 
     def __iter__(self) -> Iterator[type[Message]]:
-        return (entry.cls for entry in self._registry.entries.values())
+        return (entry.cls for entry in self.registry.entries.values())
 
     def __len__(self) -> int:
-        return len(self._registry.entries)
+        return len(self.registry.entries)
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.schema.messages, *self.schema.enums]
@@ -118,16 +116,16 @@ class Contracts:
         Raises:
             UnknownTypeError: There is no such enum.
         """
-        return self._registry.enum_of(name)
+        return self.registry.enum_of(name)
 
     def apply(self, schema: Schema) -> None:
         """Go over to another schema, without asking whether peers can follow: what a reload does after its checks.
 
         Classes that were given out stay the types, brought up to date in place; nothing is changed if this raises.
         """
-        registry = self._registry.next(schema)
+        registry = self.registry.next(schema)
         registry.activate()
-        self._registry = registry
+        self.registry = registry
         self.__dict__.pop("converter", None)
         warn_unenforced(schema)
 
@@ -184,14 +182,14 @@ class Contracts:
             UnknownTypeError: No message has that type id.
             DecodeError: The payload is no such message.
         """
-        return self._registry.entry_by_id(type_id).decode(payload)
+        return self.registry.entry_by_id(type_id).decode(payload)
 
     @cached_property
     def converter(self) -> "Converter":
         """The cattrs converter that knows these messages."""
         from mycelium.schema.converter import make_converter
 
-        return make_converter(self._registry)
+        return make_converter(self.registry)
 
     def to_json(self, message: Message) -> str:
         """JSON of a message: bytes as "0x…", enums by name, integers exact, None left out.
@@ -229,8 +227,8 @@ class Contracts:
         """
         from mycelium.schema.binding import differences
 
-        contract = self._registry.class_of(cls.__name__)
-        differing = differences(self.schema.messages[cls.__name__], self._registry.lineage, cls)
+        contract = self.registry.class_of(cls.__name__)
+        differing = differences(self.schema.messages[cls.__name__], self.registry.lineage, cls)
         if differing:
             raise ContractMismatch(cls.__name__, self.schema.source, differing)
         return contract  # type: ignore[return-value]  # that it is one is what has just been checked

@@ -265,7 +265,8 @@ class Server(Actor):
             stats, waiting = outbox.stats(), sum(map(len, outbox._queue))
             if not stats.balanced:
                 yield f"the law does not hold for {outbox}: {stats}"
-            if waiting + len(outbox._holds) != stats.queued or waiting > outbox.limit:
+            held = sum(len(cell.batch) for cell in outbox._holds)
+            if waiting + held != stats.queued or waiting > outbox.limit:
                 yield f"{waiting} messages wait in {outbox}, which may hold {outbox.limit}"
             if outbox._credit is not None and not 0 <= outbox._credit <= outbox.window:
                 yield f"{outbox} has a window of {outbox.window}"

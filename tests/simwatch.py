@@ -201,6 +201,7 @@ class Watched:
         self.options = actor.options(kind)
         self.subscription = None
         self.since = self.epoch = self.joins = None
+        self.early = 0
         self.left = self.ended = False
         self.missing = set()
         self.slack = self.total = self.forgiven = 0
@@ -232,6 +233,7 @@ class Watched:
         self.epoch = self.actor.next_epoch()
         self.joins = self.actor.joins
         self.gaps["reconnect"] = 0  # nobody has promised anything before
+        self.early = len(subscription._gaps.ahead)  # but what had to be told then may be told later
         self.slack = self.actor.held()
         self.total = self.seen()
 

@@ -352,7 +352,7 @@ class MyceliumClient:
         if confirm or mandatory:
             return await outlet.confirm(message, self._confirm_seconds, mandatory=mandatory)
         if outlet.is_free:
-            outlet.post(outlet.publisher.frame(message))
+            outlet.post(message)
             if outlet.turn_bytes >= TURN_BYTES:
                 await outlet.rest()
         else:
@@ -370,7 +370,7 @@ class MyceliumClient:
         if not self._life.is_steady or get_ident() != self._thread:
             self._refuse_publishing()
         if outlet.is_free:
-            outlet.post(outlet.publisher.frame(message))
+            outlet.post(message)
         else:
             outlet.publish_nowait(message)
 
@@ -430,7 +430,7 @@ class MyceliumClient:
         received = Totals().with_live(self._inbox.dispatcher.stats())
         return ClientStats(
             **asdict(received, recurse=False),
-            published=outlet.published,
+            published=outlet.buffer.entered,
             buffered=outlet.buffer.messages,
             buffered_bytes=outlet.buffer.size,
             expired=outlet.buffer.expired,

@@ -59,8 +59,12 @@ class Credit:
 
     def one(self) -> None:
         """A message is done with."""
-        self.out -= 1
-        self._done += 1
+        self.some(1)
+
+    def some(self, messages: int) -> None:
+        """Messages are done with."""
+        self.out -= messages
+        self._done += messages
         if self._done >= self._batch:
             self.settle()
 

@@ -55,6 +55,10 @@ class Fate(NamedTuple):
     matched: int
     troubles: tuple[Trouble, ...] = ()
 
+    def moved(self, by: int) -> "Fate":
+        """The same of frames that come later in their batch."""
+        return Fate(self.start + by, self.stop + by, self.matched, self.troubles)
+
 
 class Origin(Protocol):
     """Whoever frames come from."""
@@ -224,43 +228,40 @@ class Exchange:
 
     # --- frames of socket clients ---
 
-    def publish_batch(self, batch: Batch, origin: "Origin", deadline: float | None) -> list[Fate]:
+    def publish_batch(
+        self, batch: Batch, origin: "Origin", deadline: float | None, *, exactly: bool = False
+    ) -> list[Fate]:
         """Hand frames from a client, which its session has checked, to everybody whom they fit.
 
         Args:
             batch: The frames.
             origin: The client.
             deadline: Until when they may wait for room under `block`; None where too much waits already.
+            exactly: Whether somebody wants to know of each frame what became of it.
         """
-        fates: list[Fate] = self._turnstile.run(self._deliver_batch, batch, origin, deadline) or []
+        fates: list[Fate] = self._turnstile.run(self._deliver_batch, batch, origin, deadline, exactly) or []
         self._relieve()
         return fates
 
-    def _deliver_batch(self, batch: Batch, origin: "Origin", deadline: float | None) -> list[Fate]:
+    def _deliver_batch(self, batch: Batch, origin: "Origin", deadline: float | None, exactly: bool) -> list[Fate]:
         self.published += len(batch)
         fates: list[Fate] = []
-        for start, stop, takers in self.router.runs(batch):
+        for start, stop, everybody in self.router.runs(batch):
             run = (batch if stop - start == len(batch) else batch.part(start, stop)).compact()
-            matched = 0
-            singly: list[RemoteSubscription] = []
-            for taker in takers:
-                if taker.has_ended or (taker.no_echo and taker.owner is origin.subscriptions):
-                    continue
-                if taker.takes_runs(run):
-                    matched += 1
-                    taker.put(run)
-                else:
-                    singly.append(taker)
-            if not singly and not self._has_more(run):
-                fates.append(Fate(start, stop, matched))
-                continue
-            for index in range(start, stop):
-                frame = run.part(index - start, index - start + 1).compact()
-                troubles: list[Trouble] = []
-                more = _offer(singly, frame, deadline, troubles)
-                more += self._deliver_rest(frame, origin, deadline, troubles)
-                fates.append(Fate(index, index + 1, matched + more, tuple(troubles)))
+            takers = [one for one in everybody if not (one.no_echo and one.owner is origin.subscriptions)]
+            more = self._has_more(run)
+            for fate in _offer_run(takers, run, deadline, exactly=exactly or more):
+                each = self._with_rest(run, fate, origin, deadline) if more else (fate,)
+                fates += (one.moved(start) for one in each)
         return fates
+
+    def _with_rest(self, run: Batch, fate: Fate, origin: "Origin", deadline: float | None) -> Iterator[Fate]:
+        """Hand frames on to those who take them one by one; what became of each in the end."""
+        for index in range(fate.start, fate.stop):
+            troubles = list(fate.troubles)
+            frame = run.part(index, index + 1).compact()
+            matched = fate.matched + self._deliver_rest(frame, origin, deadline, troubles)
+            yield Fate(index, index + 1, matched, tuple(troubles))
 
     def _has_more(self, run: Batch) -> bool:
         """Whether somebody beside socket subscriptions of their own cares for the frames of a run."""
@@ -268,7 +269,7 @@ class Exchange:
             return False
         return any(
             type_id in self.catalog.retained or self.dispatcher.takers(type_id) or self.groups.of(type_id)
-            for type_id in set(run.type_ids)
+            for type_id in run.types
         )
 
     def _deliver_rest(self, frame: Batch, origin: "Origin", deadline: float | None, troubles: list[Trouble]) -> int:
@@ -348,15 +349,27 @@ class Exchange:
         return len(self.dispatcher.subscriptions) + sum(len(one.subscriptions) for one in self.sessions.values())
 
 
-def _offer(
-    takers: Iterable["RemoteSubscription"], frame: Batch, deadline: float | None, troubles: list[Trouble]
-) -> int:
-    """Offer one frame; how many it was offered to."""
+def _offer_run(
+    takers: Iterable["RemoteSubscription"], run: Batch, deadline: float | None, *, exactly: bool
+) -> Iterator[Fate]:
+    """Offer frames, as many at a time as fare alike with everybody; what became of them."""
+    start, end = 0, len(run)
+    while start < end:
+        stop = start + min((one.alike(run, start, deadline, exactly=exactly) for one in takers), default=end)
+        part = run if stop - start >= end else run.part(start, stop).compact()
+        troubles: list[Trouble] = []
+        matched = _offer(takers, part, deadline, troubles)
+        yield Fate(start, start + len(part), matched, tuple(troubles))
+        start += len(part)
+
+
+def _offer(takers: Iterable["RemoteSubscription"], run: Batch, deadline: float | None, troubles: list[Trouble]) -> int:
+    """Offer one frame, or several that fare alike; how many they were offered to."""
     count = 0
     for taker in takers:
         if not taker.has_ended:
             count += 1
-            _note(troubles, taker.offer(frame, deadline))
+            _note(troubles, taker.offer(run, deadline))
     return count
 
 

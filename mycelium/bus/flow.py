@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
 from time import monotonic
-from typing import Final, Protocol, final
+from typing import Any, Final, Protocol, final
 
 from mycelium.bus.holds import Hold, Holds
 
@@ -73,12 +73,12 @@ class FlowControl:
         return bool(self._holds)
 
     def wait(self, holds: Sequence[Hold], size: int, decided: Callable[[], None]) -> None:
-        """A frame waits for room in some queues: its type is paused until these are half empty.
+        """Frames wait for room in some queues: their types are paused until these are half empty.
 
         Args:
             holds: One for each queue.
-            size: Bytes of the frame; however many queues it waits for, it counts once.
-            decided: Called when it waits no more.
+            size: Bytes of the frames; however many queues they wait for, they count once.
+            decided: Called when none of them waits any more.
         """
         self.held_bytes += size
         left = len(holds)
@@ -95,7 +95,8 @@ class FlowControl:
             self._holds[hold] = None
             hold.when_decided(partial(one_decided, hold))
             if not self._ended:
-                self._pause(hold)
+                for type_id in hold.type_ids:
+                    self._pause(type_id, hold.queue)
 
     def expire(self, now: float) -> None:
         """Give up frames that have waited for too long; those that came first do so first."""
@@ -110,8 +111,7 @@ class FlowControl:
                 queue.forget(listener)
         self._paused.clear()
 
-    def _pause(self, hold: Hold) -> None:
-        type_id, queue = hold.type_id, hold.queue
+    def _pause(self, type_id: int, queue: Holds[Any]) -> None:
         pause = self._paused.get(type_id)
         if pause is None:
             pause = self._paused[type_id] = _Pause(self._clock())

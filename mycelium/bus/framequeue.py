@@ -3,12 +3,13 @@
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from itertools import accumulate, pairwise
 from typing import final
 
 from mycelium.bus.ledger import Ledger
 from mycelium.wire.buffer import Batch
 
-__all__ = ["Cell", "FrameQueue"]
+__all__ = ["Cell", "FrameQueue", "fitting"]
 
 
 @final
@@ -119,6 +120,14 @@ class FrameQueue:
         if over_bytes > 0:
             over = max(over, bisect_left(oldest.bounds, oldest.bounds[0] + over_bytes))
         return min(over, len(oldest), self.messages - 1)
+
+
+def fitting(batch: Batch, fits: Callable[[int], bool]) -> Batch:
+    """The messages whose type still fits, in bytes of their own."""
+    parts = list(_fitting(batch, fits))
+    type_ids = [type_id for part in parts for type_id in part.type_ids]
+    sizes = (after - before for part in parts for before, after in pairwise(part.bounds))
+    return Batch(b"".join(part.to_bytes() for part in parts), type_ids, list(accumulate(sizes, initial=0)))
 
 
 def _fitting(batch: Batch, fits: Callable[[int], bool]) -> Iterator[Batch]:

@@ -1,8 +1,12 @@
-"""Messages that wait under `block` for room in a queue, and what became of them."""
+"""Messages that wait under `block` for room in a queue, and what became of them.
+
+What came together waits together: a hold may stand for a run of messages, which are let in as room comes.
+"""
 
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any, Generic, TypeVar, final
 
 from mycelium.bus.lag import DropReason
@@ -15,23 +19,27 @@ T = TypeVar("T")
 
 @final
 class Hold:
-    """One message that waits for room in one queue.
+    """A message, or a run of them, that waits for room in one queue.
 
     Attributes:
-        type_id: Its type.
+        type_ids: Its types.
         deadline: When it is given up, in seconds of a monotonic clock.
-        is_decided: Whether it has been taken, or dropped.
-        outcome: Why it was dropped; None while it waits, and when it was taken.
+        is_decided: Whether it has been taken, or dropped; of a run, whether none waits any more.
+        outcome: Why what was left of it was dropped; None while it waits, and when all of it was taken.
         queue: Where it waits.
     """
 
-    __slots__ = ("_drop", "_listeners", "deadline", "is_decided", "outcome", "queue", "type_id")
+    __slots__ = ("_drop", "_listeners", "deadline", "is_decided", "outcome", "queue", "type_ids")
 
     def __init__(
-        self, queue: "Holds[Any]", type_id: int, deadline: float, drop: Callable[["Hold", DropReason], None]
+        self,
+        queue: "Holds[Any]",
+        type_ids: AbstractSet[int],
+        deadline: float,
+        drop: Callable[["Hold", DropReason], None],
     ) -> None:
         self.queue = queue
-        self.type_id = type_id
+        self.type_ids = type_ids
         self.deadline = deadline
         self.is_decided = False
         self.outcome: DropReason | None = None
@@ -39,7 +47,7 @@ class Hold:
         self._listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
-        return f"<Hold of type {self.type_id}, {'decided' if self.is_decided else 'waiting'}>"
+        return f"<Hold of types {sorted(self.type_ids)}, {'decided' if self.is_decided else 'waiting'}>"
 
     def when_decided(self, listener: Callable[[], None]) -> None:
         """Have a function called when it is taken or dropped; at once if it is already."""
@@ -83,19 +91,26 @@ class Holds(Generic[T]):
     def __repr__(self) -> str:
         return f"<Holds, {len(self)} waiting>"
 
-    def add(self, type_id: int, deadline: float, item: T, drop: Callable[[Hold, DropReason, T], None]) -> Hold:
-        """Have a message wait; `drop` is called if it is given up."""
+    def add(
+        self, type_ids: AbstractSet[int], deadline: float, item: T, drop: Callable[[Hold, DropReason, T], None]
+    ) -> Hold:
+        """Have messages wait; `drop` is called if they are given up."""
 
         def dropped(hold: Hold, reason: DropReason) -> None:
             del self.waiting[hold]
             drop(hold, reason, item)
 
-        hold = Hold(self, type_id, deadline, dropped)
+        hold = Hold(self, type_ids, deadline, dropped)
         self.waiting[hold] = item
         return hold
 
+    @property
+    def first(self) -> T:
+        """What has waited longest."""
+        return next(iter(self.waiting.values()))
+
     def take(self) -> tuple[Hold, T]:
-        """The one that has waited longest; whoever takes it decides it."""
+        """The same, to be let in; whoever takes it decides it."""
         return self.waiting.popitem(last=False)
 
     def expire(self, now: float) -> None:

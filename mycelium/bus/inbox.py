@@ -186,6 +186,8 @@ class Inbox:
 
     def receive(self, batch: Batch, registry: Registry[Codec]) -> None:
         """Hand frames to the handlers, in their order."""
+        if len(batch.types) == 1 and self._receive_run(batch, registry):
+            return
         for index, type_id in enumerate(batch.type_ids):
             number = self._carriage.carrier_of(type_id)
             credit = self._carriage.credit_of(number)
@@ -209,6 +211,22 @@ class Inbox:
                     self._last.put(message, delivery, len(payload))
                 credit.out += 1
                 self._deliver(type_id, message, delivery, credit.one)
+
+    def _receive_run(self, batch: Batch, registry: Registry[Codec]) -> bool:
+        """Take frames of one type all at once; false where there is more to them than their fields."""
+        type_id = batch.type_ids[0]
+        entry, takers = registry.by_id.get(type_id), self.dispatcher.takers(type_id)
+        credit = self._carriage.credit_of(self._carriage.carrier_of(type_id))
+        if entry is None or credit is None or self.groups or self._retained or len(takers) != 1:
+            return False
+        if entry.message.retain is not None:
+            return False
+        messages = entry.codec.decode_run(batch.data, batch.bounds)
+        if messages is None:
+            return False
+        credit.out += len(messages)
+        takers[0].offer_run(messages, credit.some)
+        return True
 
     def retained(self, notice: Any) -> None:
         """So many frames that come now are last values, those that were announced before included."""

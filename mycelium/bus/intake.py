@@ -129,7 +129,7 @@ class Intake:
         patient = self.flow.held_bytes < HELD_BYTES
         deadline = self._session.now + self._host.limits.block_seconds if patient else None
         first = self.receipts.number(len(batch))
-        fates = self._host.exchange.publish_batch(batch, self._session, deadline)
+        fates = self._host.exchange.publish_batch(batch, self._session, deadline, exactly=first > 0)
         for fate in fates:
             if fate.troubles:
                 self._settle(batch, fate, first)
@@ -138,9 +138,9 @@ class Intake:
         return fates
 
     def _settle(self, batch: Batch, fate: Fate, first: int) -> None:
-        """One message was not taken by everybody: wait for those that have to decide, and tell the publisher."""
+        """Messages were not taken by everybody: wait for those that have to decide, and tell the publisher."""
         holds = [one for one in fate.troubles if isinstance(one, Hold)]
-        settled = partial(self._settled, batch.type_ids[fate.start], fate, first)
+        settled = partial(self._settled, frozenset(batch.type_ids[fate.start : fate.stop]), fate, first)
         if not holds:
             settled()
             return
@@ -148,11 +148,12 @@ class Intake:
         self.flow.wait(holds, size, settled)
         self._host.holds(self)
 
-    def _settled(self, type_id: int, fate: Fate, first: int) -> None:
+    def _settled(self, type_ids: frozenset[int], fate: Fate, first: int) -> None:
         number = first + fate.start if first else 0
-        decision = decision_of(number, number, fate.matched, fate.troubles)
+        decision = decision_of(number, number + fate.stop - fate.start - 1, fate.matched, fate.troubles)
         if decision.code is not None:
-            self._say_error(decision.code, _FULL[decision.code], type_id, number)
+            for type_id in sorted(type_ids):
+                self._say_error(decision.code, _FULL[decision.code], type_id, number)
         if first:
             self.receipts.decide(decision)
             self._session.ready()

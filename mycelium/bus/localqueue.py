@@ -199,7 +199,7 @@ class LocalQueue:
     def _hold(self, entry: Entry, deadline: float) -> Hold:
         if entry.slot is not None:
             self._slots[entry.slot] = entry
-        return self._holds.add(entry.message.TYPE_ID, deadline, entry, self._given_up)
+        return self._holds.add(frozenset((entry.message.TYPE_ID,)), deadline, entry, self._given_up)
 
     def _given_up(self, _: Hold, reason: DropReason, entry: Entry) -> None:
         self._slots.pop(entry.slot, None)

@@ -1,6 +1,7 @@
 """What a subscription did not get: counted by reason for good, and by type until somebody is told."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import final
 
 from mycelium.bus.lag import DropReason
@@ -36,6 +37,11 @@ class Losses:
         self.by_reason[reason.reason] += number
         self.episode += number
         self.pending[type_id, reason] += number
+
+    def count_each(self, type_ids: Iterable[int], reason: DropReason) -> None:
+        """Messages of these types were dropped."""
+        for type_id, number in Counter(type_ids).items():
+            self.count(type_id, reason, number)
 
     def take_untold(self) -> list[tuple[int, DropReason, int]]:
         """Type, reason and how many were dropped since the last call."""

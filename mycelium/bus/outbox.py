@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
 from typing import Final, final
 
-from mycelium.bus.framequeue import Cell, FrameQueue
+from mycelium.bus.framequeue import Cell, FrameQueue, fitting
 from mycelium.bus.holds import Hold, Holds
 from mycelium.bus.lag import REFUSALS, DropReason, Lag
 from mycelium.bus.ledger import Ledger
@@ -63,7 +63,7 @@ class Outbox:
         self._on_slow = on_slow
         self._queue = FrameQueue(self._ledger)
         self._holds: Holds[Cell] = Holds()
-        self._held_bytes = 0
+        self._held = self._held_bytes = 0
         self._backlog: deque[Batch] = deque()
         """Last values from before the subscription: they come first, and count once they are taken."""
         self._credit = window
@@ -75,7 +75,7 @@ class Outbox:
     @property
     def queued(self) -> int:
         """Messages that wait, those that have no room yet included."""
-        return self._queue.messages + len(self._holds)
+        return self._queue.messages + self._held
 
     @property
     def queued_bytes(self) -> int:
@@ -106,28 +106,54 @@ class Outbox:
 
     # --- in ---
 
-    def put(self, batch: Batch) -> None:
-        """Queue a batch under `drop_oldest`: where that is over a bound the oldest messages are dropped."""
-        self._matched += len(batch)
-        self._append(Cell(batch))
-
-    def put_one(self, frame: Batch, lag: Lag, slot: Hashable, deadline: float | None) -> Outcome:
-        """Queue one message, or do what the policy says.
+    def alike(self, run: Batch, start: int, lag: Lag, deadline: float | None, *, exactly: bool) -> int:
+        """How many messages of a run, from `start` on, fare alike, so that they may be `put` as one.
 
         Args:
-            frame: A batch of one.
+            run: The messages.
+            start: Index of the first one.
+            lag: The policy.
+            deadline: As for `put`.
+            exactly: Whether each message that has to wait for room has to be decided by itself.
+        """
+        left = len(run) - start
+        if lag is Lag.LATEST:
+            return 1
+        if lag is Lag.DROP_OLDEST:
+            return 1 if self._holds else left
+        room = 0 if self._holds else self._room(run, start)
+        if room:
+            return min(room, left)
+        if lag is Lag.DISCONNECT:
+            return 1  # the others find nobody
+        if lag is Lag.BLOCK and deadline is not None:
+            return 1 if exactly else left
+        return left if run.is_even or self._holds or self._queue.messages >= self.limit else 1
+
+    def put(
+        self, run: Batch, lag: Lag = Lag.DROP_OLDEST, slot: Hashable = None, deadline: float | None = None
+    ) -> Outcome:
+        """Queue messages, or do what the policy says, with all of them: under another policy than `drop_oldest` they
+        are one, or as many as `alike` says.
+
+        Args:
+            run: The messages.
             lag: The policy.
             slot: By what a newer message takes the place of an older one under `latest`.
             deadline: Until when its publisher waits for room under `block`; None for one that does not wait.
-        """
-        self._matched += 1
+        """  # noqa: D205
+        self._matched += len(run)
         if lag is Lag.LATEST and (older := self._queue.slots.get(slot)) is not None:
-            self._conflate(older, frame)
+            self._conflate(older, run)
             return None
-        cell = Cell(frame, slot if lag is Lag.LATEST else None)
-        if not self._holds and self._has_room(frame):
-            self._queue.append(cell)
-            return None
+        cell = Cell(run, slot if lag is Lag.LATEST else None)
+        if not self._holds:
+            if lag is Lag.DROP_OLDEST:
+                self._append(cell)
+                return None
+            if self._room(run, 0):
+                self._queue.append(cell)
+                return None
         self._note_slow(lag)
         reason = REFUSALS.get(lag)
         if reason is not None:
@@ -203,7 +229,9 @@ class Outbox:
             frame = self._recall()
             if fits(frame.type_ids[0]):
                 self.remember([frame])
-        self._holds.give_up_all(DropReason.DISCONNECTED, lambda cell: not fits(cell.batch.type_ids[0]))
+        self._holds.give_up_all(DropReason.DISCONNECTED, lambda cell: not any(map(fits, cell.batch.types)))
+        for cell in self._holds:
+            self._keep_waiting(cell, fits)
         unwanted = self._queue.keep(fits)
         if unwanted:  # the client knows, it has asked for it
             self.losses.by_reason[DropReason.DISCONNECTED.reason] += unwanted
@@ -246,9 +274,16 @@ class Outbox:
 
     # --- inside ---
 
-    def _has_room(self, frame: Batch) -> bool:
-        queue = self._queue
-        return not queue or (queue.messages < self.limit and queue.bytes + frame.size <= self.limit_bytes)
+    def _room(self, run: Batch, start: int) -> int:
+        """For how many messages of a run there is room now; for one always, where nothing is queued."""
+        queue, bounds = self._queue, run.bounds
+        room = min(self.limit - queue.messages, len(run) - start)
+        if room <= 0:
+            return 0
+        last = bounds[start] + self.limit_bytes - queue.bytes
+        if bounds[start + room] > last:
+            room = bisect_right(bounds, last) - 1 - start
+        return max(room, 0 if queue else 1)
 
     def _append(self, cell: Cell) -> None:
         """Queue a run, and drop what is too much then."""
@@ -285,8 +320,7 @@ class Outbox:
             self._trim()
 
     def _drop_oldest(self, count: int, reason: DropReason) -> None:
-        for type_id in self._queue.shorten(count).type_ids:
-            self.losses.count(type_id, reason)
+        self.losses.count_each(self._queue.shorten(count).type_ids, reason)
 
     def _note_slow(self, lag: Lag) -> None:
         if not self.is_slow:
@@ -307,17 +341,18 @@ class Outbox:
             self._append(cell)
 
     def _drop(self, cell: Cell, reason: DropReason) -> DropReason:
-        self.losses.count(cell.batch.type_ids[0], reason)
+        self.losses.count_each(cell.batch.type_ids, reason)
         return reason
 
     def _hold(self, cell: Cell, deadline: float) -> Hold:
         self._ledger.hold(cell.batch.data)
         self._ledger.charge(HOLD_BYTES)
+        self._held += len(cell.batch)
         self._held_bytes += cell.batch.size
         cell.is_held = True
         if cell.slot is not None:
             self._queue.slots[cell.slot] = cell
-        return self._holds.add(cell.batch.type_ids[0], deadline, cell, self._given_up)
+        return self._holds.add(cell.batch.types, deadline, cell, self._given_up)
 
     def _given_up(self, _: Hold, reason: DropReason, cell: Cell) -> None:
         self._queue.slots.pop(cell.slot, None)
@@ -326,19 +361,44 @@ class Outbox:
         if reason is DropReason.BLOCK_TIMEOUT:  # the queue goes on, and the next one may be smaller
             self._admit()
 
+    def _let_in(self, cell: Cell, count: int) -> Batch:
+        """The first of the messages that wait together; the others go on waiting."""
+        batch = cell.batch
+        first, cell.batch = batch.part(0, count), batch.part(count, len(batch))
+        self._held -= count
+        self._held_bytes -= first.size
+        return first
+
+    def _keep_waiting(self, cell: Cell, fits: Callable[[int], bool]) -> None:
+        """Have those wait no more whose type does not fit any more."""
+        before = cell.batch
+        if all(map(fits, before.types)):
+            return
+        kept = cell.batch = fitting(before, fits)
+        self._ledger.hold(kept.data)
+        self._ledger.release(before.data)
+        self._held -= len(before) - len(kept)
+        self._held_bytes -= before.size - kept.size
+        gone = (type_id for type_id in before.type_ids if not fits(type_id))
+        self.losses.count_each(gone, DropReason.DISCONNECTED)
+
     def _unhold(self, cell: Cell) -> None:
         cell.is_held = False
+        self._held -= len(cell.batch)
         self._held_bytes -= cell.batch.size
         self._ledger.release(cell.batch.data)
         self._ledger.charge(-HOLD_BYTES)
 
     def _admit(self) -> None:
         """Let in those that have waited for room, and see whether the queue is in order again."""
-        while self._holds and self._has_room(next(iter(self._holds)).batch):
-            hold, cell = self._holds.take()
-            self._queue.append(cell)
-            self._unhold(cell)
-            hold.decide()
+        while self._holds and (room := self._room(self._holds.first.batch, 0)):
+            if room < len(self._holds.first.batch):
+                self._queue.append(Cell(self._let_in(self._holds.first, room)))
+            else:
+                hold, cell = self._holds.take()
+                self._queue.append(cell)
+                self._unhold(cell)
+                hold.decide()
         if self.queued_bytes <= self.limit_bytes // 2:  # few large messages are no empty queue
             self._holds.look(self.queued, self.limit)
         if self.is_slow and not self._queue:

@@ -52,10 +52,12 @@ class Outlet:
     Attributes:
         is_free: Whether a message may be given to `post` right away.
         turn_bytes: Bytes that were published in this turn of the loop.
-        published: Messages that were taken.
         receipts: Who waits for one.
         block_seconds: See above.
     """
+
+    _frame: Callable[[Message], bytes]
+    """The publisher's."""
 
     def __init__(
         self,
@@ -69,7 +71,9 @@ class Outlet:
         on_expired: Callable[[int], object],
     ) -> None:
         self.is_free = False
-        self.turn_bytes = self.published = 0
+        self.turn_bytes = 0
+        self._pump_at = TURN_BYTES
+        """When so much was published in this turn it is time to hand it to the link."""
         self.receipts = Unconfirmed(block_seconds)
         self.block_seconds = block_seconds
         self._keeps = limit > 0
@@ -81,6 +85,7 @@ class Outlet:
         self.buffer = SendBuffer(
             time.monotonic, lambda nonce: core.encode(core.Ping(nonce=nonce)), confirm, limit or BUFFER_BYTES
         )
+        self._put = self.buffer.put
         self._publisher: Publisher | None = None
         self._link: Link | None = None
         self._lost = "the bridge is leaving"
@@ -115,6 +120,7 @@ class Outlet:
         """Go by what the bridge has said; how many messages are dropped since they are larger than it takes."""
         if self._publisher is None:
             self._publisher = Publisher(contracts)
+            self._frame = self._publisher.frame
         self._publisher.max_payload = max_payload
         return self.buffer.drop_larger(max_payload + HEADER.size)
 
@@ -171,15 +177,20 @@ class Outlet:
 
     # --- publishing ---
 
-    def post(self, frame: bytes) -> None:
-        """Publish a frame, for which there has to be room: `is_free`."""
-        buffer = self.buffer
-        buffer.put(frame)
-        self.published += 1
-        self.turn_bytes += len(frame)
+    def post(self, message: Message) -> None:
+        """Publish a message, for which there has to be room: `is_free`.
+
+        Raises:
+            UsageError: It is no type of these contracts.
+            EncodeError: A value does not fit its type, or the payload is too large.
+            RuleError: A value breaks a rule.
+        """
+        frame = self._frame(message)
+        self._put(frame)
+        self.turn_bytes = size = self.turn_bytes + len(frame)
         if not self._scheduled:
             self._schedule()
-        if buffer.size >= TURN_BYTES:
+        if size >= self._pump_at:
             self.pump()
 
     def post_parcel(self, parcel: Parcel) -> None:
@@ -189,12 +200,12 @@ class Outlet:
 
     async def publish(self, message: Message) -> None:
         """Publish when there is room; see `admit` for errors."""
-        self._put(await self.admit(message))
+        self._enter(await self.admit(message))
         await self.rest()
 
     def publish_nowait(self, message: Message) -> None:
         """Publish now or not at all; see `admit_nowait` for errors."""
-        self._put(self.admit_nowait(message))
+        self._enter(self.admit_nowait(message))
 
     async def rest(self) -> None:
         """A loop of publishes must not starve whoever reads."""
@@ -242,7 +253,6 @@ class Outlet:
     def withdraw(self, parcel: Parcel) -> None:
         """Nobody waits for what becomes of a message any more: if it was not handed to the socket, it does not go."""
         if self.buffer.withdraw(parcel):
-            self.published -= 1
             self._changed.set()
 
     async def admit(self, message: Message, metadata: int = 0) -> bytes:
@@ -334,19 +344,18 @@ class Outlet:
         except TimeoutError:
             raise BackpressureTimeout(self.block_seconds) from None
 
-    def _put(self, frame: bytes) -> None:
+    def _enter(self, frame: bytes) -> None:
         if self._stamp:
             self.post_parcel(Parcel(frame, self.new_stamp()))
         else:
-            self.buffer.put_slowly(frame)
+            self._put(frame)
             self._posted(len(frame))
 
     def _posted(self, size: int) -> None:
-        self.published += 1
         self.turn_bytes += size
         if not self._scheduled:
             self._schedule()
-        if self.turn_bytes >= TURN_BYTES:
+        if self.turn_bytes >= self._pump_at:
             self.pump()
 
     def _schedule(self) -> None:
@@ -362,6 +371,7 @@ class Outlet:
 
     def pump(self) -> None:
         """Give the link what it takes."""
+        self._pump_at = self.turn_bytes + TURN_BYTES
         link = self._link
         if link is not None:
             while link.is_ready and (data := self.buffer.take()):

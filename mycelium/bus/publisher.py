@@ -1,10 +1,8 @@
 """What is checked before anybody sees a message, the same on bus and client, and its way to a frame."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, final
-
-from attrs import evolve
 
 from mycelium.bus.errors import UsageError
 from mycelium.bus.monotonic import MonotonicGuard, monotonic_fields
@@ -13,7 +11,7 @@ from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry, Registry
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import EncodeError, shorten
-from mycelium.wire.frames import HARD_MAX_PAYLOAD, encode_frame
+from mycelium.wire.frames import HARD_MAX_PAYLOAD, HEADER, encode_frame
 from mycelium.wire.metadata import Metadata
 
 __all__ = ["Publisher"]
@@ -28,22 +26,22 @@ class Publisher:
     Args:
         contracts: Where its message types are from.
         max_payload: Bytes.
-        stamp: The session whose number, with a sequence number and the time, goes along with each frame; None: nothing.
 
     Attributes:
+        max_payload: See above.
         guard: Remembers what may not decrease.
     """
 
-    def __init__(self, contracts: Contracts, max_payload: int = HARD_MAX_PAYLOAD, *, stamp: int | None = None) -> None:
+    def __init__(self, contracts: Contracts, max_payload: int = HARD_MAX_PAYLOAD) -> None:
         self.contracts = contracts
         self.max_payload = max_payload
         self._registry = contracts.registry
         self.guard = MonotonicGuard(monotonic_fields(contracts.schema))
-        self._stamp = stamp
-        self._published = 0
+        self._frames: dict[type, Callable[[Message], bytes]] = {}
+        """By class what `frame` does, as the newest generation has it."""
 
     def __repr__(self) -> str:
-        return f"<Publisher on {self.contracts!r}, {self._published} frames>"
+        return f"<Publisher on {self.contracts!r}>"
 
     def entry(self, message: object) -> Entry[Codec]:
         """The entry of a message's type.
@@ -77,6 +75,7 @@ class Publisher:
         if registry is not self._registry:
             self._registry = registry
             self.guard.fields = monotonic_fields(registry.schema)
+            self._frames.clear()
 
     def encode(self, message: Message, entry: Entry[Codec], extra: Metadata | None = None) -> bytes:
         """The frame of a message, its rules checked but for `monotonic`.
@@ -91,19 +90,14 @@ class Publisher:
             RuleError: A value breaks a rule.
         """
         codec = entry.codec
-        payload = codec.encode(message)
+        if extra is None:
+            frame = codec.encode_frame(message)
+        else:
+            frame = encode_frame(entry.message.type_id, codec.encode(message) + extra.encode())
         if codec.check_rules is not None:
             codec.check_rules(message)
-        if self._stamp is not None:
-            origin = (self._stamp, self._published + 1)
-            stamp = Metadata(published_at=time.time_ns(), origin=origin)
-            extra = stamp if extra is None else evolve(extra, published_at=stamp.published_at, origin=origin)
-        if extra is not None:
-            payload += extra.encode()
-        if len(payload) > self.max_payload:
-            problem = f"a payload of {len(payload)} bytes; the other side takes at most {self.max_payload}"
-            raise EncodeError(entry.message.name, None, problem)
-        return encode_frame(entry.message.type_id, payload)
+        self._refuse_large(frame, entry.message.name)
+        return frame
 
     def frame(self, message: Message) -> bytes:
         """The frame of a message that is being published now.
@@ -113,8 +107,33 @@ class Publisher:
             EncodeError: A value does not fit its type, or the payload is too large.
             RuleError: A value breaks a rule.
         """
-        frame = self.encode(message, self.entry(message))
-        if self.guard.fields:
-            self.guard.check(message)
-        self._published += 1
+        if self.contracts.registry is not self._registry:
+            self._keep_up(self.contracts.registry)
+        make = self._frames.get(message.__class__)
+        if make is None:
+            make = self._frames[message.__class__] = self._framer(self.entry(message))
+        frame = make(message)
+        if len(frame) - HEADER.size > self.max_payload:
+            self._refuse_large(frame, message.__class__.__name__)
         return frame
+
+    def _framer(self, entry: Entry[Codec]) -> Callable[[Message], bytes]:
+        """What makes the frames of a type, with the checks that its contract asks for."""
+        codec = entry.codec
+        if codec.check_rules is None and entry.message.type_id not in self.guard.fields:
+            return codec.encode_frame
+        return partial(self._checked, codec)
+
+    def _checked(self, codec: Codec, message: Message) -> bytes:
+        frame = codec.encode_frame(message)
+        if codec.check_rules is not None:
+            codec.check_rules(message)
+        self._refuse_large(frame, codec.message.name)
+        self.guard.check(message)
+        return frame
+
+    def _refuse_large(self, frame: bytes, name: str) -> None:
+        size = len(frame) - HEADER.size
+        if size > self.max_payload:
+            problem = f"a payload of {size} bytes; the other side takes at most {self.max_payload}"
+            raise EncodeError(name, None, problem)

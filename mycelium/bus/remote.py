@@ -92,43 +92,52 @@ class RemoteSubscription:
         """Messages that it has still to handle."""
         return self.outbox.queued + self.outbox.out
 
-    def takes_runs(self, run: Batch) -> bool:
-        """Whether `put` serves: each message of the run falls under `drop_oldest`, and nothing stands in its way."""
-        if self.on_lag is None:
-            policies = self.owner.catalog.policies
-            if policies and not policies.keys().isdisjoint(run.type_ids):
-                return False
-        elif self.on_lag is not Lag.DROP_OLDEST:
-            return False
-        return not self.owner.blocked and not self.outbox.holding
-
-    def put(self, run: Batch) -> None:
-        """Queue a run that `takes_runs` has agreed to, and have it sent soon."""
-        self.outbox.put(run)
-        self.owner.changed(self)
-
-    def offer(self, frame: Batch, deadline: float | None) -> Outcome:
-        """Queue one message and have it sent soon, or do what the lag policy says.
+    def alike(self, run: Batch, start: int, deadline: float | None, *, exactly: bool) -> int:
+        """How many messages of a run, from `start` on, fare alike, so that they may be offered as one.
 
         Args:
-            frame: A batch of one.
-            deadline: Until when its publisher waits for room; None for one that does not wait.
+            run: The messages.
+            start: Index of the first one.
+            deadline: As for `offer`.
+            exactly: Whether each message that has to wait for room has to be decided by itself.
         """
-        type_id = frame.type_ids[0]
+        lag = self._policy(run)
+        if lag is None or (self.owner.blocked and not self.owner.blocked.isdisjoint(run.types)):
+            return 1
+        return self.outbox.alike(run, start, lag, deadline, exactly=exactly)
+
+    def offer(self, run: Batch, deadline: float | None) -> Outcome:
+        """Queue messages and have them sent soon, or do what the lag policy says with all of them.
+
+        Args:
+            run: One message, or as many as `alike` says.
+            deadline: Until when their publisher waits for room; None for one that does not wait.
+        """
+        type_id = run.type_ids[0]
         if type_id in self.owner.blocked:
             refused = self.outbox.refuse(type_id, DropReason.SCHEMA)
             self.owner.changed(self)
             return refused
-        catalog = self.owner.catalog
-        lag = catalog.policies.get(type_id, Lag.DROP_OLDEST) if self.on_lag is None else self.on_lag
-        slot = catalog.slot(type_id, frame.payload(0)) if lag is Lag.LATEST else None
-        outcome = self.outbox.put_one(frame, lag, slot, deadline)
+        lag = self._policy(run)
+        assert lag is not None  # noqa: S101  they are alike
+        slot = self.owner.catalog.slot(type_id, run.payload(0)) if lag is Lag.LATEST else None
+        outcome = self.outbox.put(run, lag, slot, deadline)
         self.owner.changed(self)
         if isinstance(outcome, Hold):
             outcome.when_decided(self._decided)
         elif outcome is DropReason.DISCONNECTED:
             self.owner.give_up(self)
         return outcome
+
+    def _policy(self, run: Batch) -> Lag | None:
+        """The policy for all messages of a run; None where they have several."""
+        if self.on_lag is not None:
+            return self.on_lag
+        policies = self.owner.catalog.policies
+        if not policies:
+            return Lag.DROP_OLDEST
+        found = {policies.get(type_id, Lag.DROP_OLDEST) for type_id in run.types}
+        return found.pop() if len(found) == 1 else None
 
     def _decided(self) -> None:
         """A message has room now, or was given up, of which the client is to be told."""

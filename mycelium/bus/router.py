@@ -69,7 +69,7 @@ class Router:
 
     def runs(self, batch: Batch) -> Iterator[tuple[int, int, _Takers]]:
         """Runs of consecutive frames with the same takers, in order, as start, stop and takers; there may be none."""
-        by_type = {type_id: self.takers(type_id) for type_id in set(batch.type_ids)}
+        by_type = {type_id: self.takers(type_id) for type_id in batch.types}
         if len(set(map(id, by_type.values()))) == 1:
             yield 0, len(batch), by_type[batch.type_ids[0]]
             return

@@ -23,6 +23,8 @@ _LIVE_SECONDS: Final = 30.0
 """How long a message may wait."""
 CHUNK_BYTES: Final = 64 * 1024
 """Bytes that are given out at a time, about."""
+_MOST_AT_ONCE: Final = 4 * CHUNK_BYTES
+"""Bytes of a run that is given out as a whole."""
 _RUN_SECONDS: Final = 0.25
 """How far apart messages may be that are looked at as equally old."""
 
@@ -80,9 +82,9 @@ class SendBuffer:
         limit: Bytes of messages that may wait.
 
     Attributes:
+        put: Adds the frame of a message; it is counted at the end of the turn, or when anything else
+            is asked.
         flow: Types that the bridge takes no more of for now.
-        messages: How many wait.
-        size: Their bytes.
         expired: Messages that waited for too long, or could not be kept.
         is_corked: Whether messages wait for a connection, or for another one.
     """
@@ -91,7 +93,11 @@ class SendBuffer:
         self, clock: Callable[[], float], ping: Callable[[int], bytes], confirm: bytes, limit: int = BUFFER_BYTES
     ) -> None:
         self.flow = FlowGate()
-        self.messages = self.size = self.expired = 0
+        self.expired = 0
+        self._fresh: list[bytes] = []
+        """Frames that are not in a run yet, and not counted."""
+        self.put: Callable[[bytes], None] = self._fresh.append
+        self._messages = self._size = self._entered = 0
         self._clock = clock
         self._ping = ping
         self._confirm = confirm
@@ -108,37 +114,37 @@ class SendBuffer:
     def __repr__(self) -> str:
         return f"<SendBuffer, {self.messages} messages of {self.size} bytes>"
 
+    @property
+    def messages(self) -> int:
+        """How many wait."""
+        return self._messages + len(self._fresh)
+
+    @property
+    def size(self) -> int:
+        """Their bytes."""
+        return self._size + sum(map(len, self._fresh))
+
+    @property
+    def entered(self) -> int:
+        """Messages that were put here, and not taken back."""
+        return self._entered + len(self._fresh)
+
     # --- in ---
 
     def has_room(self, size: int) -> bool:
         """Whether a message of so many bytes may wait here. One that is larger than all goes alone while connected."""
-        if self.messages >= _MOST_MESSAGES:
+        self._fold()
+        if self._messages >= _MOST_MESSAGES:
             return False
-        return self.size + size <= self._limit or (self.messages == 0 and self._session is not None)
-
-    def put(self, frame: bytes) -> None:
-        """Add a message as it is."""
-        run = self._tail
-        if run is None or run.size >= CHUNK_BYTES:
-            run = self._next_run()
-        size = len(frame)
-        run.frames.append(frame)
-        run.size += size
-        self.size += size
-        self.messages += 1
-
-    def put_slowly(self, frame: bytes) -> None:
-        """The same where it will wait for a while: it may not be taken for as old as those before."""
-        if self._tail is not None and self._clock() - self._tail.since > _RUN_SECONDS:
-            self._tail = None
-        self.put(frame)
+        return self._size + size <= self._limit or (self._messages == 0 and self._session is not None)
 
     def put_parcel(self, parcel: Parcel) -> None:
         """Add a message of which more has to be known."""
         parcel.since = self._clock()
         self._append(parcel)
-        self.size += parcel.size
-        self.messages += 1
+        self._size += parcel.size
+        self._messages += 1
+        self._entered += 1
 
     def say(self, note: Note) -> None:
         """Add something for this bridge; without a connection it is for nobody."""
@@ -151,8 +157,9 @@ class SendBuffer:
             self._segments.remove(parcel)
         except ValueError:
             return False
-        self.size -= parcel.size
-        self.messages -= 1
+        self._size -= parcel.size
+        self._messages -= 1
+        self._entered -= 1
         return True
 
     # --- connections ---
@@ -182,14 +189,15 @@ class SendBuffer:
 
     def drop_larger(self, size: int) -> int:
         """Drop messages of more bytes than another bridge takes; how many."""
-        before = self.messages
+        self._fold()
+        before = self._messages
         for run in [one for one in self._segments if isinstance(one, Run)]:
             kept = [frame for frame in run.frames if len(frame) <= size]
-            self.messages -= len(run.frames) - len(kept)
-            self.size -= run.size
+            self._messages -= len(run.frames) - len(kept)
+            self._size -= run.size
             run.frames, run.size = kept, sum(map(len, kept))
-            self.size += run.size
-        dropped = before - self.messages
+            self._size += run.size
+        dropped = before - self._messages
         expired = self.expired
         self._keep_if(lambda one: not isinstance(one, Parcel) or one.size <= size, "it is larger than the bridge takes")
         dropped += self.expired - expired
@@ -201,6 +209,7 @@ class SendBuffer:
     @property
     def oldest(self) -> float | None:
         """When the time of the message that has waited longest is over; None where none waits."""
+        self._fold()
         for one in self._segments:
             if not isinstance(one, Note):
                 return one.since + _LIVE_SECONDS
@@ -216,35 +225,50 @@ class SendBuffer:
     @property
     def is_waiting(self) -> bool:
         """Whether something is here."""
-        return bool(self._segments)
+        return bool(self._segments) or bool(self._fresh)
 
     def take(self) -> bytes:
         """The next bytes for the socket, about 64 KiB; empty where nothing may go now."""
+        self._fold()
         if self._session is None or not self._segments:
             return b""
         pieces: list[bytes] = []
-        before = self.size
+        before = self._size
         while self._segments:
             if not self._take_head(self._segments[0], pieces):
                 self._overtake(pieces)
                 break
-            if before - self.size >= CHUNK_BYTES:
+            if before - self._size >= CHUNK_BYTES:
                 break
         return b"".join(pieces)
 
     # --- inside ---
 
-    def _next_run(self) -> Run:
-        run = self._tail = Run(self._clock())
-        self._segments.append(run)
-        return run
+    def _fold(self) -> None:
+        """Count what was put since the last time: it joins the last run, if that is about as old and not full."""
+        frames = self._fresh
+        if not frames:
+            return
+        now, run = self._clock(), self._tail
+        if run is None or run.size >= CHUNK_BYTES or now - run.since > _RUN_SECONDS:
+            run = self._tail = Run(now)
+            self._segments.append(run)
+        size = sum(map(len, frames))
+        run.frames += frames
+        run.size += size
+        self._size += size
+        self._messages += len(frames)
+        self._entered += len(frames)
+        frames.clear()
 
     def _append(self, segment: Parcel | Note) -> None:
+        self._fold()
         self._segments.append(segment)
         self._tail = None
 
     def _keep_if(self, keeps: Callable[[_Segment], bool], why: str) -> None:
         """Drop the other segments, and count what was in them as expired."""
+        self._fold()
         dropped = [one for one in self._segments if not keeps(one)]
         if not dropped:
             return
@@ -254,8 +278,8 @@ class SendBuffer:
             if isinstance(one, Note):
                 continue
             count = len(one.frames) if isinstance(one, Run) else 1
-            self.messages -= count
-            self.size -= one.size
+            self._messages -= count
+            self._size -= one.size
             self.expired += count
             if isinstance(one, Parcel) and one.on_dropped is not None:
                 one.on_dropped(why)
@@ -270,7 +294,8 @@ class SendBuffer:
         return self._take_parcel(head, pieces)
 
     def _take_run(self, run: Run, pieces: list[bytes]) -> bool:
-        if not self.is_corked and not self.flow and self._window.allows(run.size):
+        is_small = run.size <= _MOST_AT_ONCE or len(run.frames) == 1
+        if is_small and not self.is_corked and not self.flow and self._window.allows(run.size):
             pieces += run.frames
             self._pop()
             self._count(len(run.frames), run.size, pieces)
@@ -323,8 +348,8 @@ class SendBuffer:
         return False
 
     def _count(self, messages: int, size: int, pieces: list[bytes]) -> None:
-        self.messages -= messages
-        self.size -= size
+        self._messages -= messages
+        self._size -= size
         self._sent += messages
         if self._confirmed is not None:
             self._confirmed += messages

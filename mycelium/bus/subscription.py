@@ -6,10 +6,11 @@ import logging
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
+from functools import partial
 from threading import get_ident
 from typing import Any, Final, TypeAlias, final
 
-from mycelium.bus.delivery import Delivery
+from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.errors import BusError, ClosedError, Refused
 from mycelium.bus.gaps import Gaps
 from mycelium.bus.handlers import Handler
@@ -152,6 +153,28 @@ class LocalSubscription:
         self._advance()
         return outcome
 
+    def offer_run(self, messages: Sequence[Message], done: Callable[[int], None]) -> None:
+        """Take messages that came together, about which there is nothing to be known but their fields.
+
+        Args:
+            messages: The messages.
+            done: Called with how many of them the subscription is done with, until it is done with all.
+        """
+        if not self._is_sync or self._worker is None:
+            one = partial(done, 1)
+            for message in messages:
+                self.offer(message, LOCAL, one)
+            return
+        count = len(messages)
+        self._matched += count
+
+        def finish(handled: int) -> None:
+            self._matched -= count - handled  # the end came: nothing more is taken
+            self._delivered += handled
+            done(count)
+
+        self._worker.run_all(messages, LOCAL, finish)
+
     def offer_retained(self, message: Message, delivery: Delivery) -> None:
         """Take a last value from before the subscription; it comes before everything that is queued."""
         if self._is_sync and self._worker is not None:
@@ -276,6 +299,8 @@ class LocalSubscription:
         if self.closed:
             return
         self.closed = True
+        if self._worker is not None:
+            self._worker.takes_more = False
         self._ended_by = reason
         if self.handler is None:
             self._queue.release()

@@ -3,8 +3,9 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import Context
+from functools import partial
 from time import monotonic
 from typing import Final, TypeAlias, final
 
@@ -47,6 +48,7 @@ class Worker:
         in_flight: Messages inside the handler.
         failures: How often it has raised.
         excused: Whether the end goes on without this handler, since it is itself waiting for it.
+        takes_more: Whether the subscription has not ended.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Worker:
     ) -> None:
         self.in_flight = self.failures = 0
         self.excused = False
+        self.takes_more = True
         self._handler = handler
         self._options = options
         self._take = take
@@ -97,6 +100,37 @@ class Worker:
                 self._held_loop(seconds)
             self.in_flight -= 1
             self._finish(done)
+
+    def run_all(self, messages: Sequence[Message], delivery: Delivery, finish: Callable[[int], None]) -> None:
+        """Handle messages that came together here and now, one after the other, until the subscription ends.
+
+        Args:
+            messages: The messages.
+            delivery: The context of each.
+            finish: Called once in the end with how many were handled.
+        """
+        handler = self._handler
+        function = partial(_with, handler.function, delivery) if handler.takes_delivery else handler.function
+        count = 0
+        self.in_flight += len(messages)
+        began = monotonic()
+        try:
+            for message in messages:
+                if not self.takes_more:
+                    break
+                count += 1
+                try:
+                    result = function(message)
+                    if result is not None:
+                        _refuse_coroutine(handler.name, result)
+                    self._in_a_row = 0
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  as above
+                    self._fail(message, error)
+        finally:
+            if (seconds := monotonic() - began) > MOST_SECONDS:
+                self._held_loop(seconds)
+            self.in_flight -= len(messages)
+            finish(count)
 
     def advance(self) -> None:
         """A message waits: have it handled as soon as there is a hand free."""
@@ -218,6 +252,10 @@ def guarded(what: str, function: Callable[..., object], *args: object) -> None:
             _refuse_coroutine(what, result)
     except Exception:  # noqa: BLE001  it is the user's, and this is called where nothing may break
         _log.exception("%s failed", what)
+
+
+def _with(function: Callable[..., object], delivery: Delivery, message: Message) -> object:
+    return function(message, delivery)
 
 
 def _is_cancelled() -> bool:

@@ -1,8 +1,7 @@
 """Frames out of a byte stream that may be cut anywhere."""
 
+from collections.abc import Sequence
 from typing import Final, final
-
-from attrs import frozen
 
 from mycelium.wire.errors import ErrorCode, ProtocolError
 from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HEADER, LENGTH_SIZE, TYPE_ID_SIZE
@@ -12,25 +11,46 @@ __all__ = ["Batch", "FrameBuffer"]
 _ALL: Final = 1 << 62
 _SLACK: Final = 4
 """How many times its own size a batch that waits may keep alive."""
+_GLANCE: Final = 8
+"""Frames with one and the same header, after which it is worth looking how far that goes on."""
+_FEW: Final = 16
+"""Frames that are taken one by one before another look; where that was in vain, more and more of them."""
 
 
-@frozen(eq=False)
+@final
 class Batch:
-    """Consecutive whole frames as they arrived.
+    """Consecutive whole frames as they arrived. Nobody changes one.
 
     Frame `i` is `data[bounds[i]:bounds[i + 1]]`; its payload begins `HEADER.size` further on, and `type_ids[i]` is its
-    type. Parts of a batch share its bytes.
+    type. Parts of a batch share its bytes. Bounds that are a `range` say that all frames have the same header: the same
+    type and the same length.
     """
 
-    data: bytes
-    type_ids: list[int]
-    bounds: list[int]
+    __slots__ = ("_types", "bounds", "data", "type_ids")
+
+    def __init__(self, data: bytes, type_ids: list[int], bounds: Sequence[int]) -> None:
+        self.data = data
+        self.type_ids = type_ids
+        self.bounds = bounds
+        self._types: frozenset[int] | None = None
 
     def __len__(self) -> int:
         return len(self.type_ids)
 
     def __repr__(self) -> str:
         return f"<Batch of {len(self)} frames, {self.size} bytes>"
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all frames are known to have the same type and the same length."""
+        return isinstance(self.bounds, range)
+
+    @property
+    def types(self) -> frozenset[int]:
+        """The types that occur in it."""
+        if self._types is None:
+            self._types = frozenset(self.type_ids[:1] if self.is_even else self.type_ids)
+        return self._types
 
     @property
     def size(self) -> int:
@@ -57,8 +77,10 @@ class Batch:
         """The same frames, with bytes of their own where they would keep a much larger chunk alive."""
         if len(self.data) <= _SLACK * self.size:
             return self
-        start = self.bounds[0]
-        return Batch(self.to_bytes(), self.type_ids, [bound - start for bound in self.bounds])
+        start, bounds = self.bounds[0], self.bounds
+        if isinstance(bounds, range):
+            return Batch(self.to_bytes(), self.type_ids, range(0, bounds.stop - start, bounds.step))
+        return Batch(self.to_bytes(), self.type_ids, [bound - start for bound in bounds])
 
 
 @final
@@ -80,6 +102,7 @@ class FrameBuffer:
         """A frame that is not whole yet; while there is one `_data` is empty."""
         self._missing = 0
         """Bytes that have to come before looking again is worth it."""
+        self._few = _FEW
 
     def __len__(self) -> int:
         """Bytes that wait."""
@@ -115,6 +138,12 @@ class FrameBuffer:
         if self._pending:
             return None
         data, position, end = self._data, self._position, len(self._data)
+        if most == _ALL:
+            if (even := self._even()) is not None:
+                self._few = _FEW
+                return even
+            most = self._few
+            self._few = min(4 * most, _ALL)
         type_ids: list[int] = []
         bounds = [position]
         largest = self.max_payload + TYPE_ID_SIZE
@@ -139,6 +168,32 @@ class FrameBuffer:
             return None
         self._position = bounds[-1]
         return Batch(data, type_ids, bounds)
+
+    def _even(self) -> Batch | None:
+        """The frames up to the first one with another header than the next one's; None where that is soon.
+
+        One strided slice per byte of the header compares all of them.
+        """
+        data, position = self._data, self._position
+        header = data[position : position + HEADER.size]
+        if len(header) < HEADER.size:
+            return None
+        length, type_id = HEADER.unpack(header)
+        size = LENGTH_SIZE + length
+        count = (len(data) - position) // size
+        glance = min(count, _GLANCE)
+        if glance < _GLANCE or not TYPE_ID_SIZE <= length <= self.max_payload + TYPE_ID_SIZE:
+            return None
+        for most in (glance, count):
+            count = most
+            for column in range(HEADER.size):
+                found = data[position + column : position + count * size : size]
+                count -= len(found.lstrip(header[column : column + 1]))
+            if count < glance:
+                return None
+        self._position = position + count * size
+        self._missing = 0
+        return Batch(data, [type_id] * count, range(position, self._position + 1, size))
 
     def _look_at_start(self, start: bytes, *, after_others: bool) -> None:
         """Decide about less than a header: a length alone can be wrong, and nothing else may ever follow it."""

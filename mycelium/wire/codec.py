@@ -4,7 +4,7 @@ The fast path never words an error and never decides that something is one. Wher
 made for it hands the whole message over, and the walk returns a value or says what is wrong.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, NoReturn, final
 
@@ -13,6 +13,7 @@ from mycelium.schema.model import Message, fixed_size, messages_in
 from mycelium.wire.bulk import Surprise
 from mycelium.wire.errors import DecodeError, EncodeError, Misfit
 from mycelium.wire.fast import FastPath
+from mycelium.wire.frames import encode_frame
 from mycelium.wire.tlv import HEADER_SIZE
 from mycelium.wire.walk import MessageWalk, Types
 
@@ -45,6 +46,15 @@ class Codec:
             EncodeError: A value does not fit its type.
         """
         return self._fast.encode(self._encode)
+
+    @cached_property
+    def encode_frame(self) -> Callable[..., bytes]:
+        """`encode_frame(message)`: the payload and the header of a frame in front, made in one go.
+
+        Raises:
+            EncodeError: A value does not fit its type.
+        """
+        return self._fast.encode_frame(self._encode_frame)
 
     @cached_property
     def check(self) -> Callable[..., None]:
@@ -84,6 +94,23 @@ class Codec:
         return self._fast.verify(self._verify)
 
     @cached_property
+    def decode_run(self) -> Callable[[bytes, Sequence[int]], list[Any] | None]:
+        """`decode_run(data, bounds)`: the messages of frames of this type that follow each other.
+
+        Frame `i` is `data[bounds[i]:bounds[i + 1]]`, header included. None says nothing but that one of them is not
+        canonical, has metadata or is wrong, for `decode` to find out which.
+        """
+        return self._fast.decode_run()
+
+    @cached_property
+    def verify_run(self) -> Callable[[bytes, Sequence[int]], bool]:
+        """`verify_run(data, bounds)`: whether `decode_run` would return messages, without making any.
+
+        True proves that `verify` returns `{}` for every payload.
+        """
+        return self._fast.verify_run()
+
+    @cached_property
     def _fits(self) -> Callable[..., None]:
         return self._fast.check(self._check_types)
 
@@ -100,6 +127,9 @@ class Codec:
             return self.walk.encode(message, depth)
         except Misfit as misfit:
             raise EncodeError(self.message.name, misfit.path, misfit.problem, misfit.value) from None
+
+    def _encode_frame(self, message: Any, depth: int = 1) -> bytes:
+        return encode_frame(self.message.type_id, self._encode(message, depth))
 
     def _check_types(self, message: Any, depth: int = 1) -> None:
         self._encode(message, depth)

@@ -201,7 +201,7 @@ class Connection:
 def _split(batch: Batch) -> list[Batch]:
     """Runs of application frames and single core frames, the first one last."""
     ids = batch.type_ids
-    if min(ids) >= FIRST_APPLICATION_ID:
+    if (ids[0] if batch.is_even else min(ids)) >= FIRST_APPLICATION_ID:
         return [batch]
     parts: list[Batch] = []
     start = 0

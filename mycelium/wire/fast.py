@@ -9,6 +9,7 @@ from mycelium.wire.bulk import Surprise
 from mycelium.wire.composite import value_codec
 from mycelium.wire.metadata import check_shape
 from mycelium.wire.reading import decode_function, verify_function
+from mycelium.wire.runs import decode_run_function, verify_run_function
 from mycelium.wire.shapes import Slot, shape
 from mycelium.wire.source import Function, Scope
 from mycelium.wire.tlv import FIRST_METADATA_TAG, walk
@@ -48,6 +49,11 @@ class FastPath:
         """`encode(message, depth=1)`."""
         return encode_function(self._name, self._slots(scope := Scope()), scope, fallback)
 
+    def encode_frame(self, fallback: Function) -> Function:
+        """`encode_frame(message, depth=1)`."""
+        slots, type_id = self._slots(scope := Scope()), self._walk.message.type_id
+        return encode_function(self._name, slots, scope, fallback, frame_of=type_id)
+
     def check(self, fallback: Function) -> Function:
         """`check(message, depth=1)`."""
         return check_function(self._name, self._slots(scope := Scope()), scope, fallback)
@@ -60,6 +66,14 @@ class FastPath:
     def verify(self, fallback: Function) -> Function:
         """`verify(payload, depth=1)`."""
         return verify_function(self._name, self._slots(scope := Scope()), scope, fallback, tail=self._tail)
+
+    def decode_run(self) -> Function:
+        """`decode_run(data, bounds)`."""
+        return decode_run_function(self._slots(scope := Scope()), scope, self._walk)
+
+    def verify_run(self) -> Function:
+        """`verify_run(data, bounds)`."""
+        return verify_run_function(self._slots(scope := Scope()), scope, self._walk)
 
 
 def _nested(codec_of: Callable[[str], Any]) -> Nested:

@@ -11,12 +11,14 @@ from struct import Struct
 from types import MappingProxyType
 from typing import Final
 
+from mycelium.wire.frames import HEADER as FRAME_HEADER
+from mycelium.wire.frames import LENGTH_SIZE
 from mycelium.wire.shapes import Slot
 from mycelium.wire.source import Function, Scope, Writer
 from mycelium.wire.tlv import HEADER, HEADER_SIZE
 from mycelium.wire.walk import ATOMS, MessageWalk
 
-__all__ = ["NO_METADATA", "decode_function", "verify_function"]
+__all__ = ["NO_METADATA", "Reading", "construction", "decode_function", "item_value", "rules", "verify_function"]
 
 NO_METADATA: Final = MappingProxyType[int, bytes]({})
 """What `verify` returns for nearly every payload."""
@@ -34,13 +36,10 @@ def decode_function(
     attribute that it sets is set here, and in the same order, so that instances share the keys of their dicts.
     """
     writer = Writer("decode(payload, metadata=None, depth=1)", fallback, scope)
-    reading = _Reading(slots, writer, keep=True)
+    reading = Reading(slots, writer, keep=True)
     reading.read(f"{scope.add('tail', tail)}(payload, {{at}}, metadata, depth)")
-    writer.require(*_rules(slots, scope))
-    writer.add(f"message = {scope.add('new', object.__new__)}({scope.add('class', make.cls)})")
-    writer.add("fields = message.__dict__")
-    values = {slot.field.name: slot.value for slot in slots}
-    writer.add(*(f"fields[{one.name!r}] = {values[one.name]}" for one in make.message.fields), "return message")
+    writer.require(*rules(slots, scope))
+    writer.add(*construction(slots, scope, make), "return message")
     return writer.compile(owner)
 
 
@@ -48,21 +47,30 @@ def verify_function(owner: str, slots: Sequence[Slot], scope: Scope, fallback: F
     """`verify(payload, depth=1)` for slots in ascending order of tags; values that no rule asks for are not made."""
     writer = Writer("verify(payload, depth=1)", fallback, scope)
     writer.add(f"found = {scope.add('none', NO_METADATA)}")
-    reading = _Reading(slots, writer, keep=False)
+    reading = Reading(slots, writer, keep=False)
     reading.read("found = {{}}", f"{scope.add('tail', tail)}(payload, {{at}}, found, depth)")
-    writer.require(*_rules(slots, scope))
+    writer.require(*rules(slots, scope))
     writer.add("return found")
     return writer.compile(owner)
 
 
-def _rules(slots: Sequence[Slot], scope: Scope) -> Iterator[str]:
+def construction(slots: Sequence[Slot], scope: Scope, make: MessageWalk) -> Iterator[str]:
+    """Makes `message` of the values."""
+    yield f"message = {scope.add('new', object.__new__)}({scope.add('class', make.cls)})"
+    yield "fields = message.__dict__"
+    values = {slot.field.name: slot.value for slot in slots}
+    yield from (f"fields[{one.name!r}] = {values[one.name]}" for one in make.message.fields)
+
+
+def rules(slots: Sequence[Slot], scope: Scope) -> Iterator[str]:
+    """Tests whether the values obey their rules."""
     for slot in slots:
         if slot.codec.checks:
             holds = " and ".join(f"{scope.add('rule', check)}({slot.value})" for _, check in slot.codec.checks)
             yield f"({slot.value} is None or {holds})" if slot.field.optional else holds
 
 
-class _Reading:
+class Reading:
     """Writes the statements that read the slots one after the other."""
 
     def __init__(self, slots: Sequence[Slot], writer: Writer, *, keep: bool) -> None:
@@ -91,6 +99,17 @@ class _Reading:
             self._read_fixed(tail)
             return
         self._writer.add("size = len(payload)")
+        self._read_one_by_one()
+        self._writer.add(f"if {self._at} != size:", *(f"    {line.format(at=self._at)}" for line in tail))
+
+    def read_frame(self, type_id: int) -> None:
+        """Reads all fields of the frame from `p` to `size` into their variables; nothing else may be in it."""
+        self._base = "p"
+        self._run.add_frame_header(type_id)
+        self._read_one_by_one()
+        self._writer.require(f"{self._at} == size")
+
+    def _read_one_by_one(self) -> None:
         ahead = False
         for slot, following in zip(self._slots, [*self._slots[1:], None], strict=True):
             if slot.field.required:
@@ -100,7 +119,6 @@ class _Reading:
                 self._absent_or_present(slot, ahead=ahead, more=more)
                 ahead = more
         self._flush()
-        self._writer.add(f"if {self._at} != size:", *(f"    {line.format(at=self._at)}" for line in tail))
 
     def _read_fixed(self, tail: Sequence[str]) -> None:
         """One struct holds the whole payload."""
@@ -177,10 +195,15 @@ class _Reading:
         yield f"if n != {slot.size} or p > size: {give_up}"
         if wanted or shape.scan is not None:
             yield f"{slot.value}, = {scope.add('unpack', Struct(f'<{shape.code}').unpack_from)}(payload, q)"
-        if wanted and shape.read != "{v}":
-            yield f"{slot.value} = {shape.read.format(v=slot.value)}"
-        if not wanted and shape.scan is not None:
-            yield f"if not ({shape.scan.format(v=slot.value)}): {give_up}"
+        yield from item_value(slot, give_up, wanted=wanted)
+
+
+def item_value(slot: Slot, give_up: str, *, wanted: bool) -> Iterator[str]:
+    """What is left to do where the variable of a slot holds a struct item."""
+    if wanted and slot.shape.read != "{v}":
+        yield f"{slot.value} = {slot.shape.read.format(v=slot.value)}"
+    elif not wanted and slot.shape.scan is not None:
+        yield f"if not ({slot.shape.scan.format(v=slot.value)}): {give_up}"
 
 
 def _absent(slot: Slot, scope: Scope) -> str:
@@ -205,6 +228,14 @@ class _Run:
         self._headers_only = True
         self.size = 0
 
+    def add_frame_header(self, type_id: int) -> None:
+        """The header of the frame from `p` to `size`."""
+        self._codes += "IH"
+        self._targets += "n", "t"
+        self._tests += f"n == size - p - {LENGTH_SIZE}", f"t == {type_id}"
+        self._headers_only = False
+        self.size += FRAME_HEADER.size
+
     def add_header(self, slot: Slot) -> None:
         """The header of a field of variable size."""
         self._codes += "HI"
@@ -222,10 +253,7 @@ class _Run:
         self._codes += f"HI{shape.code}" if read else f"HI{slot.size}x"
         self._targets += f"t{slot.number}", f"n{slot.number}", *([slot.value] if read else [])
         self._tests += f"t{slot.number} == {slot.field.tag}", f"n{slot.number} == {slot.size}"
-        if wanted and shape.read != "{v}":
-            self._after.append(f"{slot.value} = {shape.read.format(v=slot.value)}")
-        elif not wanted and shape.scan is not None:
-            self._after.append(f"if not ({shape.scan.format(v=slot.value)}): {self._give_up}")
+        self._after += item_value(slot, self._give_up, wanted=wanted)
         self.size += HEADER_SIZE + slot.size
 
     def statements(self, method: str, source: str, scope: Scope) -> list[str]:

@@ -76,6 +76,11 @@ class Slot:
         return f"f{self.number}"
 
     @property
+    def data(self) -> str:
+        """The variable that holds the bytes of its value, or of the whole field where that may be absent."""
+        return f"b{self.number}"
+
+    @property
     def size(self) -> int:
         """Bytes of its value, if it is of fixed size."""
         return self.codec.value.size or 0

@@ -7,7 +7,8 @@ sizes and offsets: nothing of a contract is executed. No source is kept: in a tr
 `<mycelium codec Name>`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mycelium.wire.bulk import SURPRISES
@@ -50,10 +51,19 @@ class Writer:
         self.give_up = f"return {scope.add('fallback', fallback)}({arguments})"
         """The statement that leaves everything to the general walk."""
         self.lines: list[str] = []
+        self._indent = ""
 
     def add(self, *lines: str) -> None:
         """Adds statements."""
-        self.lines += lines
+        self.lines += (f"{self._indent}{line}" for line in lines)
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """Everything that is added meanwhile is the body of the statement that `head` begins."""
+        self.add(head)
+        self._indent += "    "
+        yield
+        self._indent = self._indent[4:]
 
     def require(self, *tests: str, indent: int = 0) -> None:
         """Adds a statement that goes on only if all the tests hold; an empty one does."""

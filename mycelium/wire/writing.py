@@ -4,13 +4,14 @@ A payload in canonical order is a sequence of runs. Fixed-size fields that are a
 struct, and the header of a field of variable size ends it. A field that may be absent stands by itself.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final
 
+from mycelium.wire.frames import TYPE_ID_SIZE
 from mycelium.wire.shapes import Slot
 from mycelium.wire.source import Function, Scope, Writer, all_of
-from mycelium.wire.tlv import HEADER, LENGTH
+from mycelium.wire.tlv import HEADER, HEADER_SIZE, LENGTH
 
 __all__ = ["check_function", "encode_function"]
 
@@ -23,28 +24,55 @@ _PACK_HEADER: Final = HEADER.pack
 # --- encode ----------------------------------------------------------------------------------------------------------
 
 
-def encode_function(owner: str, slots: Iterable[Slot], scope: Scope, fallback: Function) -> Function:
-    """`encode(message, depth=1)` for slots in ascending order of tags."""
-    writer = Writer("encode(message, depth=1)", fallback, scope)
+def encode_function(
+    owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function, *, frame_of: int | None = None
+) -> Function:
+    """`encode(message, depth=1)` for slots in ascending order of tags.
+
+    Args:
+        owner: The message's name.
+        slots: Its fields.
+        scope: What they refer to.
+        fallback: Takes the same arguments.
+        frame_of: A type id, if the function is to be `encode_frame` and to put a frame header in front.
+    """
+    name = "encode" if frame_of is None else "encode_frame"
+    writer = Writer(f"{name}(message, depth=1)", fallback, scope)
     writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots))
     writer.require(*_class_tests(slots), *(_test(slot) for slot in slots if not slot.field.optional))
     parts: list[str] = []
     run = _Run(scope)
+    if frame_of is not None:
+        _write_frame_header(run, frame_of, slots)
     for slot in slots:
-        value = f"b{slot.number}"
         if slot.field.optional:
-            parts += [*run.end(), value]
-            _write_optional(slot, value, writer)
+            parts += [*run.end(), slot.data]
+            _write_optional(slot, writer)
         elif slot.shape.code is not None:
-            header, item = scope.add("header", slot.header), slot.shape.write.format(v=slot.value)
-            run.add(f"6s{slot.shape.code}", header, item)
+            run.add_constant(slot.header)
+            run.add(slot.shape.code, slot.shape.write.format(v=slot.value))
         else:
-            writer.add(f"{value} = {slot.shape.write.format(v=slot.value)}")
-            parts += [*run.end_with_header(slot, value), value]
+            writer.add(f"{slot.data} = {slot.shape.write.format(v=slot.value)}")
+            parts += [*run.end_with_header(slot), slot.data]
     parts += run.end()
     whole = f"{scope.add('join', b''.join)}(({', '.join(parts)}))" if len(parts) > 1 else "".join(parts)
     writer.add(f"return {whole or repr(b'')}")
     return writer.compile(owner)
+
+
+def _write_frame_header(run: "_Run", type_id: int, slots: Iterable[Slot]) -> None:
+    """The frame's length, which counts the type id and the payload, and the type id."""
+    length, terms = TYPE_ID_SIZE, []
+    for slot in slots:
+        if not slot.field.optional:
+            length += HEADER_SIZE + slot.size
+        if slot.field.optional or slot.shape.code is None:
+            terms.append(f"len({slot.data})")
+    if terms:
+        run.add("I", " + ".join([str(length), *terms]))
+    else:
+        run.add_constant(LENGTH.pack(length))
+    run.add_constant(_TAG.pack(type_id))
 
 
 def _exact(slot: Slot) -> str:
@@ -72,39 +100,55 @@ class _Run:
         self._scope = scope
         self._codes = ""
         self._items: list[str] = []
+        self._constant = b""
+        """What comes next and is always the same."""
 
-    def add(self, codes: str, *items: str) -> None:
-        """Adds items and their codes."""
-        self._codes += codes
-        self._items += items
+    def add(self, code: str, item: str) -> None:
+        """Adds an item and its code."""
+        self._close_constant()
+        self._codes += code
+        self._items.append(item)
+
+    def add_constant(self, data: bytes) -> None:
+        """Adds bytes that are always the same; neighbours become one item."""
+        self._constant += data
+
+    def _close_constant(self) -> None:
+        if self._constant:
+            self._codes += f"{len(self._constant)}s"
+            self._items.append(repr(self._constant))
+            self._constant = b""
 
     def end(self) -> list[str]:
         """The expression that packs the items, if there are any."""
         if not self._items:
-            return []
+            constant, self._constant = self._constant, b""
+            return [repr(constant)] if constant else []
+        self._close_constant()
         pack = self._scope.add("pack", Struct(f"<{self._codes}").pack)
         call = f"{pack}({', '.join(self._items)})"
         self._codes, self._items = "", []
         return [call]
 
-    def end_with_header(self, slot: Slot, value: str) -> list[str]:
+    def end_with_header(self, slot: Slot) -> list[str]:
         """The same, with the header of a field of variable size at the end."""
-        tag = self._scope.add("tag", _TAG.pack(slot.field.tag))
+        length = f"len({slot.data})"
+        self.add_constant(_TAG.pack(slot.field.tag))
         if self._items:
-            self.add("2sI", tag, f"len({value})")
+            self.add("I", length)
             return self.end()
         short, long = self._scope.add("short", _SHORT_LENGTHS), self._scope.add("long", _PACK_LENGTH)
-        return [tag, f"{short}[n] if (n := len({value})) < {len(_SHORT_LENGTHS)} else {long}(n)"]
+        return [*self.end(), f"{short}[n] if (n := {length}) < {len(_SHORT_LENGTHS)} else {long}(n)"]
 
 
-def _write_optional(slot: Slot, value: str, writer: Writer) -> None:
-    scope, shape = writer.scope, slot.shape
+def _write_optional(slot: Slot, writer: Writer) -> None:
+    scope, shape, value = writer.scope, slot.shape, slot.data
     item = shape.write.format(v=slot.value)
     writer.add(f"if {slot.value} is None: {value} = b''", "else:")
     writer.require(_exact(slot), _test(slot), indent=1)
     if shape.code is not None:
-        pack, header = scope.add("pack", Struct(f"<6s{shape.code}").pack), scope.add("header", slot.header)
-        writer.add(f"    {value} = {pack}({header}, {item})")
+        pack = scope.add("pack", Struct(f"<{HEADER_SIZE}s{shape.code}").pack)
+        writer.add(f"    {value} = {pack}({slot.header!r}, {item})")
     else:
         header = f"{scope.add('pack', _PACK_HEADER)}({slot.field.tag}, len({value}))"
         writer.add(f"    {value} = {item}", f"    {value} = {header} + {value}")

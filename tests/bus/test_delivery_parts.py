@@ -35,7 +35,7 @@ def held(holds, *deadlines):
     """A hold for each deadline, and the items that were given up."""
     dropped = []
     return [
-        holds.add(1000, deadline, str(deadline), lambda _, reason, item: dropped.append((item, reason)))
+        holds.add({1000}, deadline, str(deadline), lambda _, reason, item: dropped.append((item, reason)))
         for deadline in deadlines
     ], dropped
 
@@ -61,7 +61,7 @@ def test_a_hold_that_is_decided_stays_so_and_each_listener_hears_it_once():
     hold.give_up()
     hold.when_decided(lambda: heard.append("late"))
     assert (heard, dropped, hold.outcome) == (["early", "late"], [], None)
-    assert repr(hold) == "<Hold of type 1000, decided>"
+    assert repr(hold) == "<Hold of types [1000], decided>"
 
 
 def test_whoever_asks_for_a_low_queue_is_called_once_at_half_and_not_after_forgetting():

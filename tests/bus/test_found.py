@@ -82,7 +82,7 @@ def test_a_newer_message_takes_the_place_of_one_that_waits_for_room(bus):
     def put(sequence, slot, lag, deadline=None):
         message = bus.message("State", sequence, slot)
         frame = bus.api.exchange.publisher.frame(message)
-        outbox.put_one(Batch(frame, [1003], [0, len(frame)]), lag, (1003, slot), deadline)
+        outbox.put(Batch(frame, [1003], [0, len(frame)]), lag, (1003, slot), deadline)
 
     for sequence in (1, 2, 3):
         put(sequence, 0, Lag.BLOCK, 5.0)

@@ -1,10 +1,11 @@
 """Both queues under all six lag policies against one model: a plain list, the law, and the order kept."""
 
 from collections import Counter
+from functools import partial
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule
 
 import mycelium
 from mycelium.bus.delivery import Delivery
@@ -14,6 +15,7 @@ from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.ledger import Ledger
 from mycelium.bus.localqueue import LocalQueue
 from mycelium.bus.outbox import HOLD_BYTES, Outbox
+from mycelium.wire.buffer import Batch
 from mycelium.wire.frames import HEADER
 from peers import batch_of
 
@@ -38,6 +40,15 @@ class Item:
 
     def __repr__(self):
         return f"{self.message.number}{self.lag.word[0]}"
+
+
+def run_of(items):
+    """A batch of their frames: an even one where they are."""
+    frames = [(one.type_id, one.message.to_bytes()) for one in items]
+    batch = batch_of(*frames)
+    if len({(type_id, len(payload)) for type_id, payload in frames}) == 1:
+        return Batch(batch.data, batch.type_ids, range(0, len(batch.data) + 1, len(batch.data) // len(batch)))
+    return batch
 
 
 class Model:
@@ -127,11 +138,10 @@ class Model:
 
     def give_up(self, items, reason):
         for item in items:
-            if item in self.held:
-                self.held.remove(item)
-                self.lose(item, reason)
-                if reason is DropReason.BLOCK_TIMEOUT:
-                    self.settle()
+            self.held.remove(item)
+            self.lose(item, reason)
+        if items and reason is DropReason.BLOCK_TIMEOUT:
+            self.settle()
 
     @property
     def waiting(self):
@@ -179,7 +189,7 @@ class Policies(RuleBasedStateMachine):
     @rule(item=consumes(holds))
     def give_up_one(self, item):
         if item.hold is not None and item.hold.deadline != FOREVER:
-            self.model.give_up([item], DropReason.BLOCK_TIMEOUT)
+            self.model.give_up([one for one in self.model.held if one.hold is item.hold], DropReason.BLOCK_TIMEOUT)
             item.hold.give_up()
             assert item.hold.is_decided
 
@@ -312,19 +322,48 @@ class RemotePolicies(Policies):
     def offer(self, item, deadline):
         frame = batch_of((item.type_id, item.message.to_bytes()))
         slot = (item.type_id, key_of(item.message))
-        return self.outbox.put_one(frame, item.lag, slot, deadline)
+        return self.outbox.put(frame, item.lag, slot, deadline)
 
     @precondition(lambda self: not self.model.held)
     @rule(pads=st.lists(st.integers(0, 30), min_size=1, max_size=7))
-    def put_a_run(self, pads):
-        """What frames under `drop_oldest` come as."""
-        items = [
-            Item(TYPES[pad % 2](0, next(self.numbers), bytes(pad)), Lag.DROP_OLDEST, self.size_of(pad)) for pad in pads
-        ]
-        self.outbox.put(batch_of(*((one.type_id, one.message.to_bytes()) for one in items)))
+    def put_a_run_under_drop_oldest(self, pads):
+        items = self.items(pads, Lag.DROP_OLDEST)
+        assert self.outbox.alike(run_of(items), 0, Lag.DROP_OLDEST, None, exactly=True) == len(items)
+        self.outbox.put(run_of(items))
         self.model.matched += len(items)
         self.model.queue += items
         self.model.trim()
+
+    @rule(
+        target=Policies.holds,
+        pads=st.lists(st.integers(0, 30), min_size=1, max_size=9) | st.integers(0, 9).map(lambda count: [3] * count),
+        lag=st.sampled_from(sorted(set(Lag) - {Lag.LATEST})),
+        deadline=st.none() | st.integers(1, 50),
+        exactly=st.booleans(),
+    )
+    def put_as_many_as_are_alike(self, pads, lag, deadline, exactly):
+        """What becomes of a run is what would become of its messages one by one."""
+        items, held = self.items(pads, lag), []
+        run = run_of(items)
+        while items:
+            start = len(run) - len(items)
+            count = self.outbox.alike(run, start, lag, deadline, exactly=exactly)
+            wanted = [self.model.put(item, deadline) for item in items[:count]]
+            got = self.outbox.put(run.part(start, start + count), lag, None, deadline)
+            if isinstance(got, Hold):
+                assert wanted == ["held"] * count
+                assert count == 1 or not exactly
+                got.when_decided(partial(self.decided, got))
+                held.append(items[0])
+                for item in items[:count]:
+                    item.hold = got
+            elif lag is not Lag.DROP_OLDEST:
+                assert wanted == [got] * count
+            del items[:count]
+        return multiple(*held)
+
+    def items(self, pads, lag):
+        return [Item(TYPES[pad % 2](0, next(self.numbers), bytes(pad)), lag, self.size_of(pad)) for pad in pads]
 
     def check_taken(self, batch, expected):
         got = [batch.payload(index) for index in range(len(batch))]

@@ -173,10 +173,10 @@ def test_a_message_larger_than_the_buffer_goes_alone_while_connected():
 def test_p54_what_has_waited_for_30_s_is_dropped_and_counted_and_what_has_not_is_sent():
     buffer, clock = make(open_=False)
     dropped = []
-    buffer.put_slowly(frame(1))
+    buffer.put(frame(1))
     buffer.put_parcel(Parcel(frame(2), Stamp(), on_dropped=lambda _: dropped.append(2)))
     clock.now = 10.0
-    buffer.put_slowly(frame(3))
+    buffer.put(frame(3))
     assert buffer.oldest == 30.0
     clock.now = 29.9
     buffer.expire()
@@ -353,7 +353,7 @@ class AnyHistory(RuleBasedStateMachine):
         elif kind == "stamped":
             self.buffer.put_parcel(parcel)
         else:
-            self.buffer.put_slowly(made)
+            self.buffer.put(made)
         self.model.append((self.number, self.clock.now, type_id))
 
     @precondition(lambda self: not self.attached)

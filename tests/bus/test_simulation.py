@@ -300,9 +300,8 @@ class Forgetful(Outbox):
 
     turns = itertools.count(1)
 
-    def put(self, batch):
-        if next(self.turns) % 20:
-            super().put(batch)
+    def put(self, *args):
+        return super().put(*args) if next(self.turns) % 20 else None
 
 
 class Miscounting(Outbox):
@@ -310,10 +309,11 @@ class Miscounting(Outbox):
 
     turns = itertools.count(1)
 
-    def put(self, batch):
-        super().put(batch)
+    def put(self, *args):
+        outcome = super().put(*args)
         if next(self.turns) % 20 == 0 and self._queue:
             self._queue.shorten(1)
+        return outcome
 
 
 class Repeating(Outbox):
@@ -321,21 +321,16 @@ class Repeating(Outbox):
 
     turns = itertools.count(1)
 
-    def put(self, batch):
-        super().put(batch)
-        if next(self.turns) % 20 == 0:
-            super().put(batch)
+    def put(self, *args):
+        outcome = super().put(*args)
+        return super().put(*args) if next(self.turns) % 20 == 0 else outcome
 
 
 class Shuffling(Outbox):
     """Lets some messages overtake others."""
 
-    def put(self, batch):
-        super().put(batch)
-        self._queue._cells.reverse()
-
-    def put_one(self, *args):
-        outcome = super().put_one(*args)
+    def put(self, *args):
+        outcome = super().put(*args)
         self._queue._cells.reverse()
         return outcome
 
@@ -355,8 +350,8 @@ class Boundless(Outbox):
     def _trim(self):
         """Nothing is too much."""
 
-    def _has_room(self, _):
-        return True
+    def _room(self, run, start):
+        return len(run) - start
 
 
 BROKEN = [Forgetful, Miscounting, Repeating, Shuffling, Generous, Boundless]

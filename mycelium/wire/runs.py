@@ -1,0 +1,116 @@
+"""Runs of frames: consecutive frames of one type, checked or decoded by one call of a compiled function.
+
+Frames of fixed size are the rows of a table. Their headers, those of the frames and those of the fields, are compared
+all at once, and one struct goes over the values. Other frames are read one by one, but without a call and a copy for
+each.
+
+A run is all or nothing: where one frame is not canonical, has metadata, or holds a value that is not legal, the answer
+is no, and whoever asked goes frame by frame. Nothing here words an error.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import pairwise
+from struct import Struct
+from typing import Final
+
+from mycelium.wire.frames import HEADER, TYPE_ID_SIZE
+from mycelium.wire.reading import Reading, construction, item_value, rules
+from mycelium.wire.shapes import Slot
+from mycelium.wire.source import Function, Scope, Writer
+from mycelium.wire.tlv import HEADER_SIZE
+from mycelium.wire.walk import MessageWalk
+
+__all__ = ["decode_run_function", "verify_run_function"]
+
+_SHORT: Final = 1024
+"""Bytes of the longest run whose headers are compared as one integer."""
+
+
+def decode_run_function(slots: Sequence[Slot], scope: Scope, make: MessageWalk) -> Function:
+    """`decode_run(data, bounds)`: the messages of the run, or None."""
+    message = make.message
+    writer = Writer("decode_run(data, bounds)", lambda data, bounds: None, scope)  # noqa: ARG005  a fallback's arguments
+    writer.add("messages = []")
+    read = [*construction(slots, scope, make), "messages.append(message)"]
+    _each_frame(writer, slots, message.type_id, read, keep=True)
+    writer.add("return messages")
+    return writer.compile(message.name)
+
+
+def verify_run_function(slots: Sequence[Slot], scope: Scope, make: MessageWalk) -> Function:
+    """`verify_run(data, bounds)`: whether `verify` would return `{}` for the payload of every frame of the run."""
+    message = make.message
+    writer = Writer("verify_run(data, bounds)", lambda data, bounds: False, scope)  # noqa: ARG005  the same
+    _each_frame(writer, slots, message.type_id, [], keep=False)
+    writer.add("return True")
+    return writer.compile(message.name)
+
+
+def _each_frame(writer: Writer, slots: Sequence[Slot], type_id: int, then: Sequence[str], *, keep: bool) -> None:
+    """Reads and checks every frame.
+
+    Args:
+        writer: Gets the statements.
+        slots: The fields, in ascending order of tags.
+        type_id: What every frame has to say.
+        then: Statements for the values of a frame.
+        keep: Whether all values are wanted, or those alone that rules ask for.
+    """
+    if all(slot.field.required and slot.shape.code is not None for slot in slots):
+        _each_row(writer, slots, type_id, then, keep=keep)
+        return
+    writer.add("payload, depth = data, 1")
+    with writer.block(f"for p, size in {writer.scope.add('pairwise', pairwise)}(bounds):"):
+        Reading(slots, writer, keep=keep).read_frame(type_id)
+        writer.require(*rules(slots, writer.scope))
+        writer.add(*then)
+
+
+def _each_row(writer: Writer, slots: Sequence[Slot], type_id: int, then: Sequence[str], *, keep: bool) -> None:
+    """The same for frames of one size."""
+    head = b"".join(slot.header + bytes(slot.size) for slot in slots)
+    row = HEADER.pack(TYPE_ID_SIZE + len(head), type_id) + head
+    codes, targets, after = f"{HEADER.size}x", "", list[str]()
+    constant = list(range(HEADER.size))
+    for slot in slots:
+        wanted = keep or bool(slot.codec.checks)
+        read = wanted or slot.shape.scan is not None
+        constant += range(at := Struct(f"<{codes}").size, at + HEADER_SIZE)
+        codes += f"{HEADER_SIZE}x{slot.shape.code if read else f'{slot.size}x'}"
+        targets += f"{slot.value}, " if read else ""
+        after += item_value(slot, writer.give_up, wanted=wanted)
+    fits = writer.scope.add("fits", _comparison(row, constant))
+    writer.add("run = data[bounds[0] : bounds[-1]]")
+    writer.require(f"len(run) == (len(bounds) - 1) * {len(row)}", f"{fits}(run)")
+    if targets or then:
+        unpack = writer.scope.add("rows", Struct(f"<{codes}").iter_unpack)
+        with writer.block(f"for {targets or '()'} in {unpack}(run):"):
+            writer.add(*after)
+            writer.require(*rules(slots, writer.scope))
+            writer.add(*then, "continue")
+
+
+def _comparison(row: bytes, constant: Sequence[int]) -> Callable[[bytes], bool]:
+    """Whether the constant bytes of every row are those of `row`.
+
+    Args:
+        row: What a row looks like, with zeros for what may differ.
+        constant: Places of bytes that are the same in all rows.
+    """
+    size = len(row)
+    mask = bytes(0xFF * (at in constant) for at in range(size))
+    columns = [(at, row[at : at + 1]) for at in constant]
+
+    @cache  # for as many lengths as a short run may have
+    def integers(rows: int) -> tuple[int, int]:
+        return int.from_bytes(mask * rows, "little"), int.from_bytes(row * rows, "little")
+
+    def fits(run: bytes) -> bool:
+        rows = len(run) // size
+        if len(run) <= _SHORT:
+            kept, expected = integers(rows)
+            return int.from_bytes(run, "little") & kept == expected
+        return all(run[at::size] == byte * rows for at, byte in columns)
+
+    return fits
