@@ -55,7 +55,7 @@ def test_what_never_comes_is_missing_in_the_report(capsys, monkeypatch):
     monkeypatch.setattr("mycelium.bench.tally.PATIENCE_SECONDS", 0.1)
 
     async def count():
-        tally = Tally(3, stamped=True)
+        tally = Tally(3)
         stamped = mycelium.load(contract_text()).Stamped
         tally.take("Stamped")(stamped(due=time.monotonic_ns() - 5_000_000, number=1))
         await tally.until_all()
