@@ -63,7 +63,7 @@ class Tally:
         return handle
 
     def _closures(self) -> tuple[Callable[[], int], Callable[[], None], Callable[[Any], None]]:
-        """Ask and advance one number, and do so as a user's handler would, with nothing around it; every message pays."""
+        """Ask and advance one number, and do so as a user's handler would: each message pays for what is around it."""
         seen, expected = 0, self.expected
 
         def finish() -> None:
