@@ -61,7 +61,7 @@ class FastPath:
     def decode(self, fallback: Function) -> Function:
         """`decode(payload, metadata=None, depth=1)`."""
         slots = self._slots(scope := Scope())
-        return decode_function(self._name, slots, scope, fallback, tail=self._tail, make=self._walk)
+        return decode_function(self._name, slots, scope, fallback, tail=self._tail, cls=self._walk.cls)
 
     def verify(self, fallback: Function) -> Function:
         """`verify(payload, depth=1)`."""
