@@ -32,7 +32,7 @@ def decode_run_function(slots: Sequence[Slot], scope: Scope, make: MessageWalk) 
     message = make.message
     writer = Writer("decode_run(data, bounds)", lambda data, bounds: None, scope)  # noqa: ARG005  a fallback's arguments
     writer.add("messages = []")
-    read = [*construction(slots, scope, make), "messages.append(message)"]
+    read = [*construction(slots, scope, make.cls), "messages.append(message)"]
     _each_frame(writer, slots, message.type_id, read, keep=True)
     writer.add("return messages")
     return writer.compile(message.name)
