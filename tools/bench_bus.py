@@ -24,7 +24,7 @@ from mycelium.bench.claims import judge
 from mycelium.bench.figures import alternate
 from mycelium.bench.machine import machine_facts
 from mycelium.bench.process import interrupt_on_sigterm
-from mycelium.bench.table import figure_lines, figure_objects, grid, verdict_cells, verdict_head
+from mycelium.bench.table import VERDICT_HEAD, figure_lines, figure_objects, grid, verdict_cells
 from peers.markdown import as_markdown, put_into
 from peers.rows import CLAIMS, GROWTH, ROWS, Amounts, runs_of
 
@@ -100,7 +100,7 @@ def show(measured: dict[str, Any]) -> None:
     for line in figure_lines(measured["results"]):
         print(line)
     print()
-    for line in grid(verdict_head, [verdict_cells(each) for each in measured["verdicts"]]):
+    for line in grid(VERDICT_HEAD, [verdict_cells(each) for each in measured["verdicts"]]):
         print(line)
     for name, why in measured["missing"].items():
         print(f"\n{name} is missing: {why}")

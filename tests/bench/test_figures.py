@@ -5,7 +5,7 @@ import pytest
 from mycelium.bench.claims import Claim, judge
 from mycelium.bench.errors import ProcessFailed
 from mycelium.bench.figures import Figure, alternate
-from mycelium.bench.table import figure_lines, grid, number, verdict_cells, verdict_head
+from mycelium.bench.table import VERDICT_HEAD, figure_lines, grid, number, verdict_cells
 
 
 def test_each_round_begins_with_another_contender_and_runs_every_row():
@@ -59,7 +59,7 @@ def test_losses_of_either_side_are_said_with_the_verdict():
     (verdict,) = judge([Claim("row", "rate", "peer", 2, 4)], results)
     assert verdict_cells(verdict)[-1] == "met, 1,234 lost"
     assert any("lost" in line and "1,234" in line for line in figure_lines(results))
-    assert len(list(grid(verdict_head, [verdict_cells(verdict)]))) == 2
+    assert len(list(grid(VERDICT_HEAD, [verdict_cells(verdict)]))) == 2
 
 
 def test_a_claim_without_both_sides_has_no_verdict():
