@@ -1,18 +1,15 @@
 """Requests of a client and their replies, and replies that its handlers send."""
 
 import asyncio
-from typing import Final, final
+from typing import final
 
 from mycelium.bus.errors import ConnectionLost, NoResponders
 from mycelium.bus.outlet import Outlet
-from mycelium.bus.parcel import Parcel, Stamp
+from mycelium.bus.parcel import LETTER_BYTES, Parcel
 from mycelium.bus.replies import Awaited
 from mycelium.schema.classes import M, Message
 
 __all__ = ["Correspondence"]
-
-_REQUEST_BYTES: Final = Stamp(None, bytes(16), asks=True).size
-_REPLY_BYTES: Final = Stamp(None, bytes(16), deliver_to=0).size
 
 
 @final
@@ -66,7 +63,7 @@ class Correspondence:
         expired = asyncio.timeout(timeout)
         try:
             async with expired:
-                return await self._outlet.admit(message, _REQUEST_BYTES)
+                return await self._outlet.admit(message, LETTER_BYTES)
         except TimeoutError:
             if expired.expired():
                 raise _late(reply, timeout) from None
@@ -95,7 +92,7 @@ class Correspondence:
 
     def send_reply(self, correlation: bytes, asker: int, message: Message) -> None:
         """Send a reply to the session that has asked; see `Outlet.admit_nowait` for errors."""
-        frame = self._outlet.admit_nowait(message, _REPLY_BYTES, is_reply=True)
+        frame = self._outlet.admit_nowait(message, LETTER_BYTES, is_reply=True)
         self._outlet.post_parcel(Parcel(frame, self._outlet.new_stamp(correlation, deliver_to=asker)))
 
 
