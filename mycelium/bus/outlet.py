@@ -198,6 +198,13 @@ class Outlet:
         self.buffer.put_parcel(parcel)
         self._posted(parcel.size)
 
+    def post_letter(self, parcel: Parcel) -> None:
+        """Publish a request or a reply, for which somebody waits: the first of a turn goes at once."""
+        is_first = not self._scheduled
+        self.post_parcel(parcel)
+        if is_first:
+            self.pump()
+
     async def publish(self, message: Message) -> None:
         """Publish when there is room; see `admit` for errors."""
         self._enter(await self.admit(message))
@@ -285,6 +292,14 @@ class Outlet:
             else:
                 await self.change()
             self._check()
+
+    def admit_at_once(self, message: Message, metadata: int) -> bytes | None:
+        """The frame of a message if it need not wait; see `admit` for arguments and errors."""
+        if not self.is_free:
+            return None
+        frame, _ = self._encode(message, metadata)
+        self.publisher.guard.check(message)
+        return frame
 
     def admit_nowait(self, message: Message, metadata: int = 0, *, is_reply: bool = False) -> bytes:
         """The frame of a message that may be published now; see `admit` for arguments and further errors.
