@@ -23,7 +23,7 @@ class Row:
         against: What with.
         unit: "x" for how many times as fast as the other one, else a unit of time.
         values: One for each round.
-        must: The worst that will do.
+        must: The worst that will do, if anything is asked for.
         aim: What is hoped for.
     """
 
@@ -31,28 +31,28 @@ class Row:
     against: str
     unit: str
     values: Sequence[float]
-    must: float
-    aim: float
+    must: float | None
+    aim: float | None
 
     @property
     def verdict(self) -> str:
-        """aim, must or LOST, by the median."""
+        """aim, must or LOST, by the median; empty where nothing is asked for."""
+        if self.must is None or self.aim is None:
+            return ""
         sign = 1 if self.unit == "x" else -1
         value = statistics.median(self.values) * sign
         return "aim" if value >= self.aim * sign else "must" if value >= self.must * sign else "LOST"
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
-        targets = {"must": round(self.must, 3), "aim": round(self.aim, 3), "verdict": self.verdict}
-        return {"row": self.name, "against": self.against, "unit": self.unit, **spread(self.values), **targets}
+        names = {"row": self.name, "against": self.against, "unit": self.unit}
+        return {**names, **spread(self.values), "must": self.must, "aim": self.aim, "verdict": self.verdict}
 
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
     """Lines for people."""
-    yield f"{'':<32}{'against':<22}{'median':>10}{'min':>9}{'max':>9}{'must':>9}{'aim':>9}"
+    yield f"{'':<32}{'against':<22}{'median':>11}{'min':>11}{'max':>11}{'must':>11}{'aim':>11}"
     for row in rows:
-        figures = spread(row.values)
-        shown = [figures["median"], figures["min"], figures["max"], row.must, row.aim]
-        width = [10, 9, 9, 9, 9]
-        columns = "".join(f"{f'{value:.2f}{row.unit}':>{room}}" for value, room in zip(shown, width, strict=True))
-        yield f"{row.name:<32}{row.against:<22}{columns}  {row.verdict}"
+        figures = [*spread(row.values).values(), row.must, row.aim]
+        shown = ("" if figure is None else f"{figure:.2f} {row.unit}" for figure in figures)
+        yield f"{row.name:<32}{row.against:<22}{''.join(f'{one:>11}' for one in shown)}  {row.verdict}".rstrip()

@@ -82,7 +82,7 @@ class Door:
             batch: Frames of the client.
             entries: The newest generation by type id.
         """
-        if self._all_pass(batch, entries):
+        if len(batch) > 1 and self._all_pass(batch, entries):
             return
         guarded = self.guard.fields
         for index, type_id in enumerate(batch.type_ids):

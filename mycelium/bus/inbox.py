@@ -187,7 +187,7 @@ class Inbox:
 
     def receive(self, batch: Batch, registry: Registry[Codec]) -> None:
         """Hand frames to the handlers, in their order."""
-        if self._receive_run(batch, registry):
+        if len(batch) > 1 and self._receive_run(batch, registry):
             return
         for index, type_id in enumerate(batch.type_ids):
             number = self._carriage.carrier_of(type_id)

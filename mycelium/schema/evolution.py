@@ -112,17 +112,17 @@ def settle(draft: type[Message], previous: MessageModel, current: MessageModel) 
         old = one.renamed_from or ""
         if old in previous.by_name and old not in current.by_name and one.name not in previous.by_name:
             setattr(draft, one.name, places[old])
-    taken: set[Any] = set()
+    taken: set[int] = set()
     for one in sorted(current.fields, key=lambda one: one.name not in previous.by_name):
-        if one.name not in places or places[one.name] in taken:
+        if one.name not in places or id(places[one.name]) in taken:
             setattr(draft, one.name, _free_place(draft, one.name))
-        taken.add(places[one.name])
+        taken.add(id(places[one.name]))
 
 
 def _free_place(draft: type[Message], name: str) -> Any:
-    in_use = set(vars(draft).values())
-    spare = (getattr(Message, each) for each in SPARE)
-    return next((each for each in spare if each not in in_use), None) or Later(name)
+    in_use = set(map(id, vars(draft).values()))
+    spare = (vars(Message)[each] for each in SPARE)
+    return next((place for place in spare if id(place) not in in_use), None) or Later(name)
 
 
 def refit(cls: type[Message], made: type[Message], absent: Mapping[str, Callable[[], object] | None]) -> None:

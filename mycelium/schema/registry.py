@@ -143,8 +143,8 @@ class Entry(Generic[C]):
         former, self.former = self.former, None
         if former is not None and "cls" in former.__dict__:
             cls = self.__dict__["cls"] = former.cls
-            settle(cls.__draft__, former.message, self.message)
             made = self._made(cls.__draft__)
+            settle(cls.__draft__, former.message, self.message)
             refit(cls, made, absent_fields(former.message, self.message, self._default_of))
             cls.__mycelium__ = self
 

@@ -20,16 +20,7 @@ from mycelium.wire.sure import sure_test
 from mycelium.wire.tlv import HEADER, HEADER_SIZE
 from mycelium.wire.walk import ATOMS
 
-__all__ = [
-    "NO_METADATA",
-    "Reading",
-    "construction",
-    "decode_function",
-    "item_value",
-    "rules",
-    "rules_function",
-    "verify_function",
-]
+__all__ = ["NO_METADATA", "Reading", "decode_function", "item_value", "rules", "rules_function", "verify_function"]
 
 NO_METADATA: Final = MappingProxyType[int, bytes]({})
 """What `verify` returns for nearly every payload."""
@@ -41,12 +32,16 @@ _END: Final = (0, 0)
 def decode_function(
     owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function, *, tail: Function, cls: Any
 ) -> Function:
-    """`decode(payload, metadata=None, depth=1)` for slots in ascending order of tags."""
+    """`decode(payload, metadata=None, depth=1)` for slots in ascending order of tags.
+
+    No constructor is called, which would cost as much as all the rest: values go straight into a draft of the class.
+    """
+    slots = [slot.of("message") for slot in slots]
     writer = Writer("decode(payload, metadata=None, depth=1)", fallback, scope)
-    reading = Reading(slots, writer, keep=True)
-    reading.read(f"{scope.add('tail', tail)}(payload, {{at}}, metadata, depth)")
+    writer.add(f"message = {scope.add('draft', cls.__draft__)}()")
+    Reading(slots, writer, keep=True).read(f"{scope.add('tail', tail)}(payload, {{at}}, metadata, depth)")
     writer.require(*rules(slots, scope))
-    writer.add(*construction(slots, scope, cls), "return message")
+    writer.add(f"message.__class__ = {scope.add('class', cls)}", "return message")
     return writer.compile(owner)
 
 
@@ -59,13 +54,6 @@ def verify_function(owner: str, slots: Sequence[Slot], scope: Scope, fallback: F
     writer.require(*rules(slots, scope))
     writer.add("return found")
     return writer.compile(owner)
-
-
-def construction(slots: Sequence[Slot], scope: Scope, cls: Any) -> Iterator[str]:
-    """Makes `message` of the values, without the constructor, whose call costs as much as all the rest."""
-    yield f"message = {scope.add('draft', cls.__draft__)}()"
-    yield from (f"message.{slot.field.name} = {slot.value}" for slot in slots)
-    yield f"message.__class__ = {scope.add('class', cls)}"
 
 
 def rules(slots: Sequence[Slot], scope: Scope) -> Iterator[str]:

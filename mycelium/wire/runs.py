@@ -9,13 +9,14 @@ is no, and whoever asked goes frame by frame. Nothing here words an error.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from itertools import pairwise
 from struct import Struct
 from typing import Final
 
 from mycelium.wire.frames import HEADER, TYPE_ID_SIZE
-from mycelium.wire.reading import Reading, construction, item_value, rules
+from mycelium.wire.reading import Reading, item_value, rules
 from mycelium.wire.shapes import Slot
 from mycelium.wire.source import Function, Scope, Writer
 from mycelium.wire.tlv import HEADER_SIZE
@@ -29,26 +30,50 @@ _SHORT: Final = 1024
 
 def decode_run_function(slots: Sequence[Slot], scope: Scope, make: MessageWalk) -> Function:
     """`decode_run(data, bounds)`: the messages of the run, or None."""
-    message = make.message
     writer = Writer("decode_run(data, bounds)", lambda data, bounds: None, scope)  # noqa: ARG005  a fallback's arguments
+    new = f"message = {scope.add('draft', make.cls.__draft__)}()"
+    done = f"message.__class__ = {scope.add('class', make.cls)}", "messages.append(message)"
     writer.add("messages = []")
-    read = [*construction(slots, scope, make.cls), "messages.append(message)"]
-    _each_frame(writer, slots, message.type_id, read, keep=True)
+    if _is_row(slots):
+        filled = [f"message.{slot.field.name} = {slot.value}" for slot in slots]
+        _each_row(writer, slots, make.message.type_id, [new, *filled, *done], keep=True)
+    else:
+        with _each_frame(writer):
+            writer.add(new)
+            _read_frame(writer, [slot.of("message") for slot in slots], make.message.type_id, keep=True)
+            writer.add(*done)
     writer.add("return messages")
-    return writer.compile(message.name)
+    return writer.compile(make.message.name)
 
 
 def verify_run_function(slots: Sequence[Slot], scope: Scope, make: MessageWalk) -> Function:
     """`verify_run(data, bounds)`: whether `verify` would return `{}` for the payload of every frame of the run."""
-    message = make.message
     writer = Writer("verify_run(data, bounds)", lambda data, bounds: False, scope)  # noqa: ARG005  the same
-    _each_frame(writer, slots, message.type_id, [], keep=False)
+    if _is_row(slots):
+        _each_row(writer, slots, make.message.type_id, [], keep=False)
+    else:
+        with _each_frame(writer):
+            _read_frame(writer, slots, make.message.type_id, keep=False)
     writer.add("return True")
-    return writer.compile(message.name)
+    return writer.compile(make.message.name)
 
 
-def _each_frame(writer: Writer, slots: Sequence[Slot], type_id: int, then: Sequence[str], *, keep: bool) -> None:
-    """Reads and checks every frame.
+def _is_row(slots: Sequence[Slot]) -> bool:
+    return all(slot.field.required and slot.shape.code is not None for slot in slots)
+
+
+def _each_frame(writer: Writer) -> AbstractContextManager[None]:
+    writer.add("payload, depth = data, 1")
+    return writer.block(f"for p, size in {writer.scope.add('pairwise', pairwise)}(bounds):")
+
+
+def _read_frame(writer: Writer, slots: Sequence[Slot], type_id: int, *, keep: bool) -> None:
+    Reading(slots, writer, keep=keep).read_frame(type_id)
+    writer.require(*rules(slots, writer.scope))
+
+
+def _each_row(writer: Writer, slots: Sequence[Slot], type_id: int, then: Sequence[str], *, keep: bool) -> None:
+    """Reads and checks every frame of a run of frames of one size.
 
     Args:
         writer: Gets the statements.
@@ -57,18 +82,6 @@ def _each_frame(writer: Writer, slots: Sequence[Slot], type_id: int, then: Seque
         then: Statements for the values of a frame.
         keep: Whether all values are wanted, or those alone that rules ask for.
     """
-    if all(slot.field.required and slot.shape.code is not None for slot in slots):
-        _each_row(writer, slots, type_id, then, keep=keep)
-        return
-    writer.add("payload, depth = data, 1")
-    with writer.block(f"for p, size in {writer.scope.add('pairwise', pairwise)}(bounds):"):
-        Reading(slots, writer, keep=keep).read_frame(type_id)
-        writer.require(*rules(slots, writer.scope))
-        writer.add(*then)
-
-
-def _each_row(writer: Writer, slots: Sequence[Slot], type_id: int, then: Sequence[str], *, keep: bool) -> None:
-    """The same for frames of one size."""
     head = b"".join(slot.header + bytes(slot.size) for slot in slots)
     row = HEADER.pack(TYPE_ID_SIZE + len(head), type_id) + head
     codes, targets, after = f"{HEADER.size}x", "", list[str]()

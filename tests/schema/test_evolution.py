@@ -302,7 +302,7 @@ MANY = (
 )
 
 
-def test_an_edit_may_add_any_number_of_fields(types):
+def test_an_edit_may_add_any_number_of_fields():
     types = mycelium.load(MANY % "")
     Wide = types.Wide  # noqa: N806
     before = Wide(1, 2)
@@ -317,6 +317,8 @@ def test_an_edit_may_add_any_number_of_fields(types):
             after.n0 = b""
         with pytest.raises(AttributeError, match="'Wide' object has no attribute 'n99'"):
             after.n99  # noqa: B018
+    with pytest.raises(AttributeError, match="n8"):
+        Wide.n8  # noqa: B018
     assert [type(vars(Wide.__draft__)[f"n{number}"]).__name__ for number in (0, 3, 4, 8)] == [
         "member_descriptor",
         "member_descriptor",
@@ -359,3 +361,13 @@ def test_bytes_go_through_the_codec_of_the_contract_in_force():
     assert A.from_bytes(A(1, 6).to_bytes()).b == 6
     assert A.to_bytes is types.registry.codec_of("A").encode
     assert "payload: a sequence of TLV fields" in A.to_bytes.__doc__
+
+
+def test_an_entry_that_is_not_in_force_leaves_the_class_alone():
+    text = "messages:\n  A: {tlv_type: 1000, fields: {a: {type: u8, tag: 1}%s}}\n"
+    types = mycelium.load(text % "")
+    former = types.registry.entry("A")
+    assert types.A.__mycelium__ is former
+    edited(types, text % ", b: {type: u8, tag: 2, default: 5}")
+    former.equip()
+    assert types.A(1).to_bytes() == bytes.fromhex("0100 01000000 01  0200 01000000 05")
