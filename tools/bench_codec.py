@@ -204,8 +204,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="figures for machines")
     parser.add_argument("--fields", action="store_true", help="time against the number of fields")
-    parser.add_argument("--rounds", type=int, default=9, help="alternating rounds (default: 9)")
-    parser.add_argument("--seconds", type=float, default=0.02, help="of a round of one statement (default: 0.02)")
+    parser.add_argument("--rounds", type=int, default=31, help="alternating rounds (default: 31)")
+    parser.add_argument("--seconds", type=float, default=0.005, help="of a round of one statement (default: 0.005)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these contenders alone")
     return parser.parse_args()
 

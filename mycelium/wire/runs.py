@@ -8,9 +8,8 @@ A run is all or nothing: where one frame is not canonical, has metadata, or hold
 is no, and whoever asked goes frame by frame. Nothing here words an error.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from functools import cache
 from itertools import pairwise
 from struct import Struct
 from typing import Final
@@ -24,8 +23,10 @@ from mycelium.wire.walk import MessageWalk
 
 __all__ = ["decode_run_function", "verify_run_function"]
 
-_SHORT: Final = 1024
-"""Bytes of the longest run whose headers are compared as one integer."""
+_SHORT_COUNT: Final = 32
+"""Most frames of a run whose headers are compared as one integer; in longer ones each header byte is a column."""
+_SHORT_SIZE: Final = 1024
+"""And the most bytes."""
 
 
 def decode_run_function(slots: Sequence[Slot], scope: Scope, make: MessageWalk) -> Function:
@@ -93,9 +94,8 @@ def _each_row(writer: Writer, slots: Sequence[Slot], type_id: int, then: Sequenc
         codes += f"{HEADER_SIZE}x{slot.shape.code if read else f'{slot.size}x'}"
         targets += f"{slot.value}, " if read else ""
         after += item_value(slot, writer.give_up, wanted=wanted)
-    fits = writer.scope.add("fits", _comparison(row, constant))
-    writer.add("run = data[bounds[0] : bounds[-1]]")
-    writer.require(f"len(run) == (len(bounds) - 1) * {len(row)}", f"{fits}(run)")
+    writer.add("run, count = data[bounds[0] : bounds[-1]], len(bounds) - 1")
+    writer.require(f"len(run) == count * {len(row)}", _same_headers(row, constant, writer.scope))
     if targets or then:
         unpack = writer.scope.add("rows", Struct(f"<{codes}").iter_unpack)
         with writer.block(f"for {targets or '()'} in {unpack}(run):"):
@@ -104,26 +104,22 @@ def _each_row(writer: Writer, slots: Sequence[Slot], type_id: int, then: Sequenc
             writer.add(*then, "continue")
 
 
-def _comparison(row: bytes, constant: Sequence[int]) -> Callable[[bytes], bool]:
-    """Whether the constant bytes of every row are those of `row`.
+def _same_headers(row: bytes, constant: Sequence[int], scope: Scope) -> str:
+    """Whether the constant bytes of every row of `run` are those of `row`.
 
     Args:
         row: What a row looks like, with zeros for what may differ.
         constant: Places of bytes that are the same in all rows.
+        scope: Gets what the expression refers to.
     """
-    size = len(row)
-    mask = bytes(0xFF * (at in constant) for at in range(size))
-    columns = [(at, row[at : at + 1]) for at in constant]
+    mask = bytes(0xFF * (at in constant) for at in range(len(row)))
+    short = range(1 + min(_SHORT_COUNT, _SHORT_SIZE // len(row)))
+    kept = scope.add("kept", tuple(int.from_bytes(mask * count, "little") for count in short))
+    expected = scope.add("expected", tuple(int.from_bytes(row * count, "little") for count in short))
+    columns = [(slice(at, None, len(row)), row[at : at + 1]) for at in constant]
 
-    @cache  # for as many lengths as a short run may have
-    def integers(rows: int) -> tuple[int, int]:
-        return int.from_bytes(mask * rows, "little"), int.from_bytes(row * rows, "little")
+    def fits(run: bytes, count: int) -> bool:
+        return all(run[column] == byte * count for column, byte in columns)
 
-    def fits(run: bytes) -> bool:
-        rows = len(run) // size
-        if len(run) <= _SHORT:
-            kept, expected = integers(rows)
-            return int.from_bytes(run, "little") & kept == expected
-        return all(run[at::size] == byte * rows for at, byte in columns)
-
-    return fits
+    in_one = f"int.from_bytes(run, 'little') & {kept}[count] == {expected}[count]"
+    return f"({in_one} if count < {len(short)} else {scope.add('fits', fits)}(run, count))"
