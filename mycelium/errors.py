@@ -11,7 +11,8 @@
     │   ├── EncodeError             mycelium.wire.errors: a value does not fit its type
     │   └── DecodeError             mycelium.wire.errors: bytes that are no such message
     ├── ProtocolError               mycelium.wire.errors: a side of a connection broke the wire protocol
-    └── BusError                    mycelium.bus.errors: delivery, connection, lifetime
+    ├── BusError                    mycelium.bus.errors: delivery, connection, lifetime
+    └── BenchError                  mycelium.bench.errors: a measurement cannot go on
 
 Each layer keeps its own module; the public names are on the package, `mycelium.ContractError` and so on.
 """

@@ -2,7 +2,7 @@
 
     python tools/bench_bus.py                        # all rows, five rounds
     python tools/bench_bus.py tcp-counter unix-counter --rounds 3 --messages 100000
-    python tools/bench_bus.py --json bench.json      # the same for machines; `--json -` prints it alone
+    python tools/bench_bus.py --json bench.json      # the same for machines; `--json` alone prints it
     python tools/bench_bus.py --markdown bench.json --into docs/performance.md
     python tools/bench_bus.py --growth --json growth.json    # payloads and subscribers; tools/plot_bench.py draws them
 
@@ -24,7 +24,7 @@ from mycelium.bench.claims import judge
 from mycelium.bench.figures import alternate
 from mycelium.bench.machine import machine_facts
 from mycelium.bench.process import interrupt_on_sigterm
-from mycelium.bench.table import figure_lines, figure_objects, grid, verdict_cells, verdict_head
+from mycelium.bench.table import VERDICT_HEAD, figure_lines, figure_objects, grid, verdict_cells
 from peers.markdown import as_markdown, put_into
 from peers.rows import CLAIMS, GROWTH, ROWS, Amounts, runs_of
 
@@ -38,7 +38,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one round of few messages: does it run?")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these contenders alone")
     parser.add_argument("--uvloop", action="store_true", help="uvloop in all client processes that use asyncio")
-    parser.add_argument("--json", metavar="FILE", help="write the figures for machines; `-`: print them alone")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        nargs="?",
+        const="-",
+        help="figures for machines, in FILE or else printed alone",
+    )
     parser.add_argument("--growth", action="store_true", help="how cost grows with payloads and subscribers instead")
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="print such a file as Markdown; measures nothing")
     parser.add_argument("--into", metavar="PAGE", type=Path, help="put that Markdown into its place of a page")
@@ -94,7 +100,7 @@ def show(measured: dict[str, Any]) -> None:
     for line in figure_lines(measured["results"]):
         print(line)
     print()
-    for line in grid(verdict_head, [verdict_cells(each) for each in measured["verdicts"]]):
+    for line in grid(VERDICT_HEAD, [verdict_cells(each) for each in measured["verdicts"]]):
         print(line)
     for name, why in measured["missing"].items():
         print(f"\n{name} is missing: {why}")

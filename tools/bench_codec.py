@@ -1,276 +1,84 @@
-"""Nanoseconds per message: construct and encode, encode a held message, decode, decode and read all fields.
+"""The codec against what others would use: how many times as fast, and whether that is what it must be.
 
-    python tools/bench_codec.py                      # a table
-    python tools/bench_codec.py --json > codec.json  # the same figures for machines
+    python tools/bench_codec.py                      # the figures with their targets, then nanoseconds
+    python tools/bench_codec.py --json > codec.json  # the same for machines
+    python tools/bench_codec.py --fields             # time against the number of fields
     python tools/bench_codec.py --only mycelium msgspec --rounds 15
 
 Every contender does the same work on the same values in the way its users write it. Rounds alternate between
-contenders, so that whatever else the machine does hits all of them; the figure is the median of the rounds, with the
-fastest and the slowest. A peer that cannot be imported is said to be missing, and nothing else is.
+contenders, so that whatever else the machine does hits all of them. A ratio is that of two times of the same round;
+what is shown is the median of the rounds, with the smallest and the largest. A peer that cannot be imported is said to
+be missing, and nothing else is.
 """
 
 import argparse
-import dataclasses
 import importlib
 import json
 import platform
 import statistics
-import struct
-import sys
 import timeit
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from codec_contenders import CASES, CONTENDERS, Case, Contender
+from figures import Row, spread, table
 
-from mycelium.schema.parse import parse_text
-from mycelium.schema.registry import Registry
-from mycelium.wire.codec import compile_codec
+FIELD_COUNTS: Final = (1, 2, 4, 8, 16, 32, 64)
+FIELD_CONTENDERS: Final = ("mycelium", "protobuf", "protobuf, attributes", "msgspec")
+FIELD_OPERATIONS: Final = ("construct+encode", "decode+read")
 
-OPERATIONS: Final = ("construct+encode", "encode held", "decode", "decode+read")
+C: Final = "CounterUpdate"
+T: Final = "TextMessage"
+FOUR: Final = ((C, "construct+encode"), (C, "decode+read"), (T, "construct+encode"), (T, "decode+read"))
 
 
 @dataclass(frozen=True)
-class Case:
-    """A message that is measured."""
+class Target:
+    """How many times as fast as a peer an operation must be, and is meant to be."""
 
-    name: str
-    type_id: int
-    types: Mapping[str, str]
-    """Name of a field to its type, in file order."""
-    values: Mapping[str, Any]
-
-    @property
-    def contract(self) -> str:
-        """The contracts file that declares it."""
-        fields = {name: {"type": spelling} for name, spelling in self.types.items()}
-        return json.dumps({"messages": {self.name: {"tlv_type": self.type_id, "fields": fields}}})
-
-    def call(self, function: str) -> str:
-        """Source of a call by keyword with the values as variables."""
-        return f"{function}({', '.join(f'{name}={name}' for name in self.types)})"
-
-    def read(self, message: str) -> str:
-        """Source that reads every field of a message."""
-        return "; ".join(f"{message}.{name}" for name in self.types)
+    case: str
+    operation: str
+    against: str
+    must: float
+    aim: float
 
 
-CASES: Final = (
-    Case(
-        "CounterUpdate",
-        1002,
-        {"counter_id": "u64", "value": "i32", "delta": "i32"},
-        {"counter_id": 1_099_511_627_776, "value": -500_000, "delta": 7},
+def _four(against: str, must: Sequence[float], aim: Sequence[float]) -> Iterator[Target]:
+    for (case, operation), least, hoped in zip(FOUR, must, aim, strict=True):
+        yield Target(case, operation, against, least, hoped)
+
+
+def _times(*factors: float) -> list[float]:
+    """Within so many times the peer's time."""
+    return [1 / factor for factor in factors]
+
+
+TARGETS: Final = (
+    Target(C, "encode held", "protobuf", 1.2, 1.6),
+    *(
+        target
+        for peer in ("protobuf", "protobuf, attributes")
+        for target in _four(peer, [1.0, 1.0, *_times(1.6, 2.0)], [1.4, 1.4, *_times(1.0, 1.4)])
     ),
-    Case(
-        "TextMessage",
-        1001,
-        {"sender": "String", "text": "String", "timestamp": "u64"},
-        {"sender": "pricer-1", "text": "hello from python, how are you", "timestamp": 1_750_000_000_000_000_000},
+    *(
+        target
+        for peer in ("msgspec", "msgspec, tuned")
+        for target in _four(peer, _times(5.5, 4.0, 7.0, 7.0), _times(3.5, 3.0, 4.0, 5.0))
     ),
+    *(
+        target
+        for peer in ("construct", "construct, compiled")
+        for target in _four(peer, [10, 10, 10, 10], [20, 20, 20, 20])
+    ),
+    *_four("fastavro", [2.0, 2.0, 1.4, 1.5], [3.0, 3.0, 2.0, 2.0]),
+    *_four("struct loop", [1.6, 2.5, 1.2, 1.3], [2.5, 4.0, 1.6, 2.0]),
 )
-
-
-@dataclass(frozen=True)
-class Entry:
-    """How one contender handles one case: statements, and the names that they use."""
-
-    statements: Mapping[str, str]
-    """Source by operation; what a contender does not have is left out."""
-    names: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Contender:
-    """Somebody who encodes and decodes."""
-
-    name: str
-    module: str | None
-    """What has to be importable, None for what is here anyway."""
-    enter: Callable[[Case], Entry]
-
-
-def statements(case: Case, construct: str, encode: str, decode: str, read: str | None = None) -> dict[str, str]:
-    """The four operations.
-
-    Args:
-        case: The message.
-        construct: Source that makes a message of variables named like its fields.
-        encode: Source with `{}` for the message.
-        decode: Source that makes a message of `payload`.
-        read: Source that reads every field of `m`.
-    """
-    return {
-        "construct+encode": encode.format(construct),
-        "encode held": encode.format("held"),
-        "decode": decode,
-        "decode+read": f"m = {decode}; {read or case.read('m')}",
-    }
-
-
-# --- ours ------------------------------------------------------------------------------------------------------------
-
-
-def _no_pickle(*_: object) -> NoReturn:
-    raise NotImplementedError
-
-
-def _mycelium_names(case: Case) -> dict[str, Any]:
-    registry = Registry.first(parse_text(case.contract), compile_codec, _no_pickle)
-    cls, codec = registry.class_of(case.name), registry.codec_of(case.name)
-    held = cls(**case.values)
-    return {**case.values, "C": cls, "codec": codec, "held": held, "payload": codec.encode(held)}
-
-
-def mycelium_user(case: Case) -> Entry:
-    """What a user writes."""
-    sources = statements(case, case.call("C"), "{}.to_bytes()", "C.from_bytes(payload)")
-    return Entry(sources, _mycelium_names(case))
-
-
-def mycelium_codec(case: Case) -> Entry:
-    """What the bus calls."""
-    names = _mycelium_names(case)
-    codec = names["codec"]
-    names |= {name: getattr(codec, name) for name in ("encode", "decode", "check", "verify")}
-    sources = statements(case, case.call("C"), "encode({})", "decode(payload)")
-    return Entry({**sources, "check": "check(held)", "verify": "verify(payload)"}, names)
-
-
-def mycelium_walk(case: Case) -> Entry:
-    """The general walk, which is what the fast path saves."""
-    names = _mycelium_names(case)
-    names["walk"] = names["codec"].walk
-    decode = "walk.decode(payload, 0, len(payload), 1, None)"
-    return Entry(statements(case, case.call("C"), "walk.encode({}, 1)", decode), names)
-
-
-_CODES: Final = {"u64": "Q", "i32": "i"}
-
-
-def struct_loop(case: Case) -> Entry:
-    """What one writes by hand on the first day: a frozen dataclass, and a loop over its fields."""
-    cls = dataclasses.make_dataclass(case.name, list(case.types), frozen=True)
-    fields = [(tag, name, _CODES.get(kind)) for tag, (name, kind) in enumerate(case.types.items(), 1)]
-    by_tag = {tag: (name, code) for tag, name, code in fields}
-
-    def encode(message: Any) -> bytes:
-        parts = []
-        for tag, name, code in fields:
-            value = getattr(message, name)
-            data = value.encode() if code is None else struct.pack(f"<{code}", value)
-            parts.append(struct.pack("<HI", tag, len(data)) + data)
-        return b"".join(parts)
-
-    def decode(payload: bytes) -> Any:
-        values, offset = {}, 0
-        while offset < len(payload):
-            tag, length = struct.unpack_from("<HI", payload, offset)
-            name, code = by_tag[tag]
-            data = payload[offset + 6 : offset + 6 + length]
-            values[name] = data.decode() if code is None else struct.unpack(f"<{code}", data)[0]
-            offset += 6 + length
-        return cls(**values)
-
-    held = cls(**case.values)
-    names = {**case.values, "C": cls, "encode": encode, "decode": decode, "held": held, "payload": encode(held)}
-    return Entry(statements(case, case.call("C"), "encode({})", "decode(payload)"), names)
-
-
-# --- peers -----------------------------------------------------------------------------------------------------------
-
-
-def msgspec(case: Case) -> Entry:
-    """MessagePack through msgspec's Structs, in C."""
-    library = importlib.import_module("msgspec")
-    kinds = [(name, str if kind == "String" else int) for name, kind in case.types.items()]
-    cls = library.defstruct(case.name, kinds, frozen=True)
-    encoder, decoder = library.msgpack.Encoder(), library.msgpack.Decoder(cls)
-    held = cls(**case.values)
-    names = {**case.values, "C": cls, "encode": encoder.encode, "decode": decoder.decode, "held": held}
-    sources = statements(case, case.call("C"), "encode({})", "decode(payload)")
-    return Entry(sources, {**names, "payload": encoder.encode(held)})
-
-
-_PROTOBUF: Final = {"u64": "TYPE_UINT64", "i32": "TYPE_SINT32", "String": "TYPE_STRING"}
-
-
-def protobuf(case: Case) -> Entry:
-    """Protocol Buffers with whatever runtime is installed, upb as a rule."""
-    descriptors = importlib.import_module("google.protobuf.descriptor_pb2")
-    pools = importlib.import_module("google.protobuf.descriptor_pool")
-    factory = importlib.import_module("google.protobuf.message_factory")
-    file = descriptors.FileDescriptorProto(name=f"{case.name}.proto", syntax="proto3")
-    message = file.message_type.add(name=case.name)
-    for tag, (name, kind) in enumerate(case.types.items(), 1):
-        number = getattr(descriptors.FieldDescriptorProto, _PROTOBUF[kind])
-        message.field.add(name=name, number=tag, type=number, label=1)
-    pool = pools.DescriptorPool()
-    pool.Add(file)
-    cls = factory.GetMessageClass(pool.FindMessageTypeByName(case.name))
-    held = cls(**case.values)
-    names = {**case.values, "C": cls, "held": held, "payload": held.SerializeToString()}
-    return Entry(statements(case, case.call("C"), "{}.SerializeToString()", "C.FromString(payload)"), names)
-
-
-_AVRO: Final = {"u64": "long", "i32": "int", "String": "string"}
-
-
-def fastavro(case: Case) -> Entry:
-    """Avro without a container, dicts for messages."""
-    library = importlib.import_module("fastavro")
-    io = importlib.import_module("io")
-    fields = [{"name": name, "type": _AVRO[kind]} for name, kind in case.types.items()]
-    schema = library.parse_schema({"type": "record", "name": case.name, "fields": fields})
-
-    def encode(message: dict[str, Any]) -> bytes:
-        buffer = io.BytesIO()
-        library.schemaless_writer(buffer, schema, message)
-        data: bytes = buffer.getvalue()
-        return data
-
-    held = dict(case.values)
-    names = {**case.values, "encode": encode, "held": held, "payload": encode(held)}
-    names |= {"read": library.schemaless_reader, "BytesIO": io.BytesIO, "schema": schema}
-    reads = "; ".join(f"m[{name!r}]" for name in case.types)
-    decode = "read(BytesIO(payload), schema, None)"
-    return Entry(statements(case, case.call("dict"), "encode({})", decode, reads), names)
-
-
-_CONSTRUCT: Final = {"u64": "Int64ul", "i32": "Int32sl"}
-
-
-def construct(case: Case) -> Entry:
-    """A declarative struct library."""
-    library = importlib.import_module("construct")
-    text = library.PascalString(library.Int32ul, "utf8")
-    members = [name / getattr(library, _CONSTRUCT.get(kind, ""), text) for name, kind in case.types.items()]
-    layout = library.Struct(*members)
-    held = dict(case.values)
-    names = {**case.values, "build": layout.build, "parse": layout.parse, "held": held, "payload": layout.build(held)}
-    return Entry(statements(case, case.call("dict"), "build({})", "parse(payload)"), names)
-
-
-CONTENDERS: Final = (
-    Contender("mycelium", None, mycelium_user),
-    Contender("mycelium codec", None, mycelium_codec),
-    Contender("general walk", None, mycelium_walk),
-    Contender("struct loop", None, struct_loop),
-    Contender("protobuf", "google.protobuf", protobuf),
-    Contender("msgspec", "msgspec", msgspec),
-    Contender("fastavro", "fastavro", fastavro),
-    Contender("construct", "construct", construct),
-)
-
-
-# --- measuring -------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Series:
-    """One statement, and what it took in each round."""
+    """One statement, and what a message took in each round."""
 
     case: str
     operation: str
@@ -279,26 +87,26 @@ class Series:
     loops: int = 1
     rounds: list[float] = field(default_factory=list)
 
+    @property
+    def messages(self) -> int:
+        """Messages that one execution is about."""
+        return int(self.operation.rpartition(" of ")[2]) if " of " in self.operation else 1
+
     def calibrate(self, seconds: float) -> None:
         """Finds how many loops a round takes."""
-        self.timer.timeit(200)
-        took = max(self.timer.timeit(1000), 1e-9)
-        self.loops = max(200, int(1000 * seconds / took))
+        few = max(1, 200 // self.messages)
+        self.timer.timeit(few)
+        took = max(self.timer.timeit(few), 1e-9)
+        self.loops = max(few, int(few * seconds / took))
 
     def measure(self) -> None:
         """Runs a round."""
-        self.rounds.append(self.timer.timeit(self.loops) / self.loops * 1e9)
+        self.rounds.append(self.timer.timeit(self.loops) / self.loops / self.messages * 1e9)
 
     def as_json(self) -> dict[str, Any]:
-        """Its figures, in nanoseconds."""
-        return {
-            "case": self.case,
-            "operation": self.operation,
-            "contender": self.contender,
-            "median_ns": round(statistics.median(self.rounds), 1),
-            "min_ns": round(min(self.rounds), 1),
-            "max_ns": round(max(self.rounds), 1),
-        }
+        """Its figures."""
+        names = {"case": self.case, "operation": self.operation, "contender": self.contender}
+        return {**names, "unit": "ns", **spread(self.rounds, 1)}
 
 
 def available(contenders: Iterable[Contender]) -> tuple[list[Contender], list[str]]:
@@ -315,54 +123,113 @@ def available(contenders: Iterable[Contender]) -> tuple[list[Contender], list[st
     return present, missing
 
 
-def run(contenders: Sequence[Contender], rounds: int, seconds: float) -> list[Series]:
-    """Measures all contenders on all cases in alternating rounds."""
-    series = [
-        Series(case.name, operation, one.name, timeit.Timer(source, globals=dict(entry.names)))
-        for case in CASES
-        for one in contenders
-        for entry in [one.enter(case)]
-        for operation, source in entry.statements.items()
-    ]
+def run(series: Sequence[Series], rounds: int, seconds: float) -> None:
+    """Measures everything in alternating rounds."""
     for each in series:
         each.calibrate(seconds)
     for _ in range(rounds):
         for each in series:
             each.measure()
-    return series
 
 
-def table(results: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+def series_of(
+    cases: Iterable[Case], contenders: Sequence[Contender], operations: Sequence[str] | None = None
+) -> list[Series]:
+    """What is to be measured, side by side what is compared."""
+    series = [
+        Series(case.name, operation, one.name, timeit.Timer(source, globals=dict(entry.names)))
+        for case in cases
+        for one in contenders
+        for entry in [one.enter(case)]
+        for operation, source in entry.statements.items()
+        if operations is None or operation in operations
+    ]
+    return sorted(series, key=lambda one: (one.case, one.operation))
+
+
+def rows_of(series: Sequence[Series]) -> Iterator[Row]:
+    """The targets, as far as both sides took part."""
+    rounds = {(one.case, one.operation, one.contender): one.rounds for one in series}
+    for target in TARGETS:
+        ours = rounds.get((target.case, target.operation, "mycelium"))
+        theirs = rounds.get((target.case, target.operation, target.against))
+        if ours is not None and theirs is not None:
+            ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
+            name = f"{target.case} {target.operation}"
+            yield Row(name, target.against, "x", ratios, target.must, target.aim)
+
+
+def nanoseconds(series: Sequence[Series]) -> Iterator[str]:
     """Lines for people: each figure, and how many times the time of `mycelium` it is."""
-    ours = {(one["case"], one["operation"]): one["median_ns"] for one in results if one["contender"] == "mycelium"}
+    results = [one.as_json() for one in series]
+    ours = {(one["case"], one["operation"]): one["median"] for one in results if one["contender"] == "mycelium"}
     last = None
-    for one in sorted(results, key=lambda one: (one["case"], one["operation"])):
+    for one in results:
         key = one["case"], one["operation"]
         if key != last:
             yield f"\n{one['case']}, {one['operation']}"
             last = key
-        ratio = f"{one['median_ns'] / ours[key]:6.2f}x" if key in ours else ""
-        spread = f"{one['min_ns']:8.0f} to {one['max_ns']:<8.0f}"
-        yield f"  {one['contender']:<16}{one['median_ns']:9.0f} ns  {ratio:>8}  {spread}"
+        ratio = f"{one['median'] / ours[key]:6.2f}x" if key in ours else ""
+        yield f"  {one['contender']:<22}{one['median']:9.0f} ns  {ratio:>8}  {one['min']:8.0f} to {one['max']:<8.0f}"
+
+
+# --- number of fields ------------------------------------------------------------------------------------------------
+
+
+def cases_by_fields() -> Iterator[Case]:
+    """Messages of one to many fields."""
+    for kind, value in (("u32", 1_000_000), ("String", "hello from python")):
+        for count in FIELD_COUNTS:
+            names = [f"field_{number}" for number in range(count)]
+            yield Case(f"{kind}_{count}", 1000 + count, dict.fromkeys(names, kind), dict.fromkeys(names, value))
+
+
+def field_table(series: Sequence[Series]) -> Iterator[str]:
+    """Lines for people: a row for each number of fields, nanoseconds in columns."""
+    medians = {(one.case, one.operation, one.contender): statistics.median(one.rounds) for one in series}
+    contenders = list(dict.fromkeys(one.contender for one in series))
+    for operation in FIELD_OPERATIONS:
+        shown = [one for one in contenders if any(key[1:] == (operation, one) for key in medians)]
+        yield f"\n{operation:<20}" + "".join(f"{one:>22}" for one in shown)
+        for case in (one.name for one in cases_by_fields()):
+            figures = (f"{medians[case, operation, one]:.0f} ns" for one in shown)
+            yield f"{case:<20}" + "".join(f"{one:>22}" for one in figures)
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="figures for machines")
+    parser.add_argument("--fields", action="store_true", help="time against the number of fields")
+    parser.add_argument("--rounds", type=int, default=31, help="alternating rounds (default: 31)")
+    parser.add_argument("--seconds", type=float, default=0.005, help="of a round of one statement (default: 0.005)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these contenders alone")
+    return parser.parse_args()
+
+
+def as_json(options: argparse.Namespace, missing: Sequence[str], series: Sequence[Series]) -> Mapping[str, Any]:
+    """Everything for machines."""
+    where = {"python": platform.python_version(), "machine": platform.machine(), "rounds": options.rounds}
+    rows = [row.as_json() for row in rows_of(series)]
+    return {**where, "missing": missing, "rows": rows, "results": [one.as_json() for one in series]}
 
 
 def main() -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="figures for machines")
-    parser.add_argument("--rounds", type=int, default=9, help="alternating rounds (default: 9)")
-    parser.add_argument("--seconds", type=float, default=0.02, help="of a round of one statement (default: 0.02)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these contenders alone")
-    options = parser.parse_args()
-    wanted = [one for one in CONTENDERS if options.only is None or one.name in options.only]
-    present, missing = available(wanted)
-    results = [each.as_json() for each in run(present, options.rounds, options.seconds)]
+    options = parse()
+    names = options.only or (FIELD_CONTENDERS if options.fields else [one.name for one in CONTENDERS])
+    present, missing = available([one for one in CONTENDERS if one.name in names])
+    cases, operations = (cases_by_fields(), FIELD_OPERATIONS) if options.fields else (CASES, None)
+    series = series_of(cases, present, operations)
+    run(series, options.rounds, options.seconds)
     if options.json:
-        where = {"python": platform.python_version(), "machine": platform.machine(), "rounds": options.rounds}
-        print(json.dumps({**where, "missing": missing, "results": results}, indent=1))
+        print(json.dumps(as_json(options, missing, series), indent=1))
         return
-    print(f"Python {platform.python_version()}, median of {options.rounds} rounds, fastest to slowest")
-    for line in table(results):
+    print(f"Python {platform.python_version()}, median of {options.rounds} rounds\n")
+    for line in field_table(series) if options.fields else (*table(rows_of(series)), *nanoseconds(series)):
         print(line)
     for name in missing:
         print(f"\n{name} is missing: it cannot be imported, install the `bench` extra")

@@ -22,12 +22,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+import attrs
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from connection_wire import check_stream, generate_stream, prepare_streams
 from mycelium.wire.annotate import annotate
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError, Misfit
+from mycelium.wire.frames import encode_frame
 from mycelium.wire.metadata import KINDS, Metadata
 from random_wire import Values, World, chance, load, mutate, random_contract, seeded
 
@@ -94,6 +97,7 @@ def check_payload(codecs: Sequence[tuple[World, Codec]], data: bytes) -> str:
     if decoded[1:] != walked[1:]:
         raise Finding(f"{codec}: decode says {decoded[1:]}, the general walk {walked[1:]}")
     verified = _outcome(lambda: codec.verify(payload))
+    _run_of_one(codec, payload, decoded[1])
     if decoded[0] is None:
         if verified != decoded:
             raise Finding(f"{codec}: decode says {decoded[1:]}, verify {verified[1:]}")
@@ -102,6 +106,15 @@ def check_payload(codecs: Sequence[tuple[World, Codec]], data: bytes) -> str:
         raise Finding(f"{codec}: decode finds {found}, verify {verified[1:]}")
     _stable(codec, decoded[0])
     return f"{codec.message.name}: {len(payload).bit_length()} bits of length, {sorted(found)}"
+
+
+def _run_of_one(codec: Codec, payload: bytes, shown: str) -> None:
+    frame = encode_frame(codec.message.type_id, payload)
+    run = codec.decode_run(frame, [0, len(frame)])
+    if codec.verify_run(frame, [0, len(frame)]) is not (run is not None):
+        raise Finding(f"{codec}: verify_run and decode_run disagree")
+    if run is not None and _shown(run[0]) != shown:
+        raise Finding(f"{codec}: decode says {shown}, decode_run {_shown(run[0])}")
 
 
 def _explained(world: World, codec: Codec, payload: bytes) -> None:
@@ -128,7 +141,12 @@ def _outcome(call: Callable[[], Any]) -> Outcome:
         value = call()
     except DecodeError as error:
         return None, "", repr(error.args)
-    return value, repr(vars(value)) if hasattr(value, "__dict__") else repr(value), ""
+    return value, _shown(value), ""
+
+
+def _shown(value: Any) -> str:
+    """What a value holds, also where the contract keeps it out of sight."""
+    return repr(attrs.asdict(value, recurse=False) if attrs.has(type(value)) else value)
 
 
 def _walked(codec: Codec, payload: bytes) -> Outcome:
@@ -137,7 +155,7 @@ def _walked(codec: Codec, payload: bytes) -> Outcome:
     except Misfit as misfit:
         found = misfit.path, misfit.problem, misfit.offset, misfit.rule, misfit.value
         return None, "", repr((codec.message.name, *found))
-    return value, repr(vars(value)), ""
+    return value, _shown(value), ""
 
 
 TARGETS: Final[Mapping[str, Target]] = {

@@ -29,8 +29,8 @@ class Amounts:
     rate: int
 
 
-_ROUND_TRIPS: Final = 20
-"""Messages of throughput for each round trip, which takes that much longer."""
+_ROUND_TRIPS: Final = 1000
+"""At the most: each takes as long as hundreds of messages that are not waited for."""
 _LOCAL: Final = {"publish_nowait to a handler": "", "publish to an async handler": "handler", "async for": "iterator"}
 
 
@@ -39,7 +39,7 @@ def _through_a_bridge(scheme: str, amounts: Amounts, stack: ExitStack) -> Mappin
     running = evolve(MYCELIUM, serve=lambda _: nullcontext(server))  # one bridge for all rounds: it takes time to start
     scene = Scene(running, Spec("", messages=amounts.messages, rate=amounts.rate), scheme)
     stamped = evolve(scene.spec, workload="stamped", messages=min(amounts.rate, amounts.messages))
-    trips = evolve(scene.spec, messages=max(amounts.messages // _ROUND_TRIPS, 1))
+    trips = evolve(scene.spec, messages=min(amounts.messages, _ROUND_TRIPS))
     return {
         "throughput": partial(delivered, scene),
         f"latency at {amounts.rate:,}/s": partial(paced, evolve(scene, spec=stamped)),

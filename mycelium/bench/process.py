@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn, final
 
@@ -22,6 +22,7 @@ _SECONDS: Final = 120.0
 _ENDING_SECONDS: Final = 10.0
 _GRACE_SECONDS: Final = 2.0
 _CHUNK: Final = 65536
+_INTERRUPTS: Final = (signal.SIGINT, signal.SIGTERM)
 _KIBIBYTE: Final = 1024
 
 
@@ -109,6 +110,20 @@ class Process:
         self._talk.close()
 
 
+def _popen(command: Sequence[str], env: Mapping[str, str], talks_on_stderr: bool) -> subprocess.Popen[bytes]:
+    words = [sys.executable if word == "python" and not place else word for place, word in enumerate(command)]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MYCELIUM_")}
+    pipe, devnull = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.Popen(  # noqa: S603  the commands are ours
+        words,
+        stdin=pipe,
+        stdout=devnull if talks_on_stderr else pipe,
+        stderr=pipe if talks_on_stderr else None,
+        env={**kept, **env},
+        start_new_session=True,  # Ctrl-C is for the command, which ends its processes in order
+    )
+
+
 @contextlib.contextmanager
 def started(
     name: str,
@@ -127,21 +142,17 @@ def started(
         env: Additions to the environment.
         grace: Seconds that it has after its input ended, before a SIGTERM; 0 for those that do not read any.
     """
-    words = [sys.executable if word == "python" and not place else word for place, word in enumerate(command)]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MYCELIUM_")}
-    pipe, devnull = subprocess.PIPE, subprocess.DEVNULL
-    made = subprocess.Popen(  # noqa: S603  the commands are ours
-        words,
-        stdin=pipe,
-        stdout=devnull if talks_on_stderr else pipe,
-        stderr=pipe if talks_on_stderr else None,
-        env={**kept, **(env or {})},
-        start_new_session=True,  # Ctrl-C is for the command, which ends its processes in order
-    )
+    let_go = _hold_interrupts()
+    try:
+        made = _popen(command, env or {}, talks_on_stderr)
+    except BaseException:
+        let_go()
+        raise
     talk = made.stderr if talks_on_stderr else made.stdout
     assert talk is not None  # noqa: S101  it is a pipe
     process = Process(name, made, talk)
     try:
+        let_go()
         yield process
     finally:
         process.end(grace)
@@ -168,6 +179,22 @@ def memory_bytes(process: Process) -> int | None:
         return None
     (line,) = (line for line in text.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) * _KIBIBYTE
+
+
+def _hold_interrupts() -> Callable[[], None]:
+    """Have Ctrl-C wait until a function is called: it must not come between a process and whoever will end it."""
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    arrived: list[int] = []
+    usual = {each: signal.signal(each, lambda number, _: arrived.append(number)) for each in _INTERRUPTS}
+
+    def let_go() -> None:
+        for each, handler in usual.items():
+            signal.signal(each, handler)
+        for number in arrived:
+            signal.raise_signal(number)
+
+    return let_go
 
 
 def interrupt_on_sigterm() -> None:

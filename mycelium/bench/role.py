@@ -45,8 +45,8 @@ async def publish(spec: Spec) -> None:
         start = time.monotonic()
         if len(clients) == 1:
             client = clients[0]
-            for number in range(spec.messages):
-                await client.publish(make(number))
+            for message in map(make, range(spec.messages)):
+                await client.publish(message)
         else:
             for number in range(spec.messages):
                 await clients[number % len(clients)].publish(make(number))
@@ -73,7 +73,7 @@ async def pace(spec: Spec) -> None:
 async def subscribe(spec: Spec) -> None:
     """Take everything, with one handler a connection."""
     workload = WORKLOADS[spec.workload]
-    tally = Tally(spec.messages * spec.connections, stamped=spec.workload == "stamped")
+    tally = Tally(spec.messages * spec.connections)
     async with _connected(spec) as clients:
         for client in clients:
             types = [client.types[name] for name in workload.types]

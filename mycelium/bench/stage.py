@@ -9,16 +9,23 @@ import contextlib
 import gc
 import importlib
 import json
+import os
 import resource
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, Final
 
 from mycelium.bench.spec import Spec
 
 __all__ = ["Role", "await_end", "await_go", "perform", "report", "until_end", "until_go"]
 
+_GO: Final[Future[None]] = Future()
+_END: Final[Future[None]] = Future()
+_GRACE_SECONDS: Final = 0.3
+"""For an orderly end."""
 Role = Callable[[Spec], Awaitable[None] | None]
 """What a process does; a function without `async` for contenders that do not use asyncio."""
 
@@ -29,57 +36,43 @@ def report(**facts: Any) -> None:
 
 
 def until_go() -> None:
-    """Say that everything is set up, and wait for the word.
-
-    Raises:
-        SystemExit: It never came: whoever started this process is gone.
-    """
+    """Say that everything is set up, and wait for the word."""
     gc.collect()
     report(ready=True)
-    if not sys.stdin.readline():
-        raise SystemExit
+    _GO.result()
 
 
 def until_end() -> None:
     """Wait until this process may end."""
-    while sys.stdin.readline():
-        pass
+    _END.result()
 
 
 async def await_go() -> None:
-    """The same, while the event loop goes on."""
+    """What `until_go` does, while the event loop goes on."""
     gc.collect()
     report(ready=True)
-    await _next_line()
+    await asyncio.wrap_future(_GO)
 
 
 async def await_end() -> None:
-    """Wait until this process may end."""
-    while await _next_line():
-        pass
+    """What `until_end` does, while the event loop goes on."""
+    await asyncio.wrap_future(_END)
 
 
-async def _next_line() -> str:
-    """A line of standard input; a daemon thread reads it, which can be left behind when the process is interrupted."""
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[str] = loop.create_future()
-
-    def settle(line: str) -> None:
-        if not found.done():
-            found.set_result(line)
-
-    def read() -> None:
-        line = sys.stdin.readline()
-        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
-            loop.call_soon_threadsafe(settle, line)
-
-    threading.Thread(target=read, daemon=True).start()
-    return await found
+def _listen() -> None:
+    """Hear the word and the end; nobody outlives whoever started it by much, whatever it is doing."""
+    if sys.stdin.readline():
+        _GO.set_result(None)
+        sys.stdin.read()
+    _END.set_result(None)
+    time.sleep(_GRACE_SECONDS)
+    os._exit(1)
 
 
 def perform(roles: Mapping[str, Role]) -> None:
     """Do what the command line says."""
     spec = Spec.from_json(sys.argv[1])
+    threading.Thread(target=_listen, daemon=True).start()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     role = roles[spec.role]

@@ -6,9 +6,9 @@ from typing import Any, Final
 from mycelium.bench.claims import UNITS, Verdict, figure_of
 from mycelium.bench.figures import Figure, Results
 
-__all__ = ["figure_lines", "figure_objects", "grid", "number", "verdict_cells", "verdict_head"]
+__all__ = ["VERDICT_HEAD", "figure_lines", "figure_objects", "grid", "number", "verdict_cells"]
 
-verdict_head = ("row", "number", "mycelium", "peer", "its", "ratio", "min", "max", "must", "aim", "")
+VERDICT_HEAD = ("row", "number", "mycelium", "peer", "its", "ratio", "min", "max", "must", "aim", "")
 
 
 _WHOLE: Final = 100

@@ -33,19 +33,19 @@ class Tally:
         latencies: Of stamped messages, in nanoseconds.
     """
 
-    def __init__(self, expected: int, *, stamped: bool = False) -> None:
+    def __init__(self, expected: int) -> None:
         self.expected = expected
         self.latencies: list[int] = []
         self._last = 0.0
         self._all = asyncio.Event()
-        self.seen, self._count = self._counter()
-        self._readers = {} if stamped else readers()
+        self.seen, self._count, take_counter = self._closures()
+        self._takers = {"CounterUpdate": take_counter, "Stamped": self._stamped()}
 
     def take(self, name: str) -> Callable[[Any], None]:
         """A handler for messages of one name: reads all fields, and counts."""
-        read, count = self._readers.get(name), self._count
-        if read is None:
-            return self._stamped()
+        if name in self._takers:
+            return self._takers[name]
+        read, count = readers()[name], self._count
 
         def handle(message: Any) -> None:
             read(message)
@@ -62,18 +62,28 @@ class Tally:
 
         return handle
 
-    def _counter(self) -> tuple[Callable[[], int], Callable[[], None]]:
-        """Asks and advances one number; a closure, since every message pays for it."""
+    def _closures(self) -> tuple[Callable[[], int], Callable[[], None], Callable[[Any], None]]:
+        """Ask and advance one number, and do so as a user's handler would: each message pays for what is around it."""
         seen, expected = 0, self.expected
+
+        def finish() -> None:
+            self._last = time.monotonic()
+            self._all.set()
 
         def count() -> None:
             nonlocal seen
             seen += 1
             if seen == expected:
-                self._last = time.monotonic()
-                self._all.set()
+                finish()
 
-        return lambda: seen, count
+        def take_counter(message: Any) -> None:
+            nonlocal seen
+            _id, _value, _delta = message.counter_id, message.value, message.delta
+            seen += 1
+            if seen == expected:
+                finish()
+
+        return lambda: seen, count, take_counter
 
     async def until_all(self, **facts: float) -> None:
         """Wait for the last message, or until none came for a while, and report; what is given is passed on."""

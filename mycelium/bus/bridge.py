@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self, final
 
 from mycelium.bus.errors import UsageError
 from mycelium.bus.exchange import Exchange
+from mycelium.bus.flushes import Flushes
 from mycelium.bus.intake import Intake
 from mycelium.bus.limits import Limits, affordable
 from mycelium.bus.listeners import Listeners
@@ -95,6 +96,7 @@ class Bridge:
         exchange: Where messages are routed.
         closed: The last thousand connections that are gone.
         pressure: What is done about clients that do not read.
+        flushes: Sessions that have something to write.
         reloader: What reads the contracts file again when a client asks for it.
     """
 
@@ -104,6 +106,7 @@ class Bridge:
         self.core = core_protocol()
         self.exchange = hub.exchange
         self.pressure = Pressure(hub.exchange.ledger)
+        self.flushes = Flushes()
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
         self._hub = hub
         self._wanted = [parse_url(url) for url in urls]

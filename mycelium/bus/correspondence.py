@@ -1,18 +1,16 @@
 """Requests of a client and their replies, and replies that its handlers send."""
 
 import asyncio
-from typing import Final, final
+from functools import partial
+from typing import final
 
 from mycelium.bus.errors import ConnectionLost, NoResponders
 from mycelium.bus.outlet import Outlet
-from mycelium.bus.parcel import Parcel, Stamp
-from mycelium.bus.replies import Awaited
+from mycelium.bus.parcel import LETTER_BYTES, Parcel
+from mycelium.bus.replies import Awaited, late
 from mycelium.schema.classes import M, Message
 
 __all__ = ["Correspondence"]
-
-_REQUEST_BYTES: Final = Stamp(None, bytes(16), asks=True).size
-_REPLY_BYTES: Final = Stamp(None, bytes(16), deliver_to=0).size
 
 
 @final
@@ -39,38 +37,44 @@ class Correspondence:
 
     async def request(self, message: Message, reply: type[M], timeout: float) -> M:
         """Publish a request and wait for the first reply; see `MyceliumClient.request` for errors."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        outlet = self._outlet
+        frame = outlet.admit_at_once(message, LETTER_BYTES)
+        if frame is None:
+            frame = await self._admitted(message, reply, timeout)
         parcel: Parcel | None = None
-        asked = b""
 
         def send(correlation: bytes) -> None:
-            nonlocal parcel, asked
-            asked = correlation
-            name = message.__mycelium__.message.name
+            nonlocal parcel
             parcel = Parcel(
                 frame,
-                self._outlet.new_stamp(correlation, asks=True),
-                on_handed=lambda _: self._out.__setitem__(correlation, name),
-                on_dropped=lambda why: self._awaited.refuse(correlation, ConnectionLost(why)),
+                outlet.new_stamp(correlation, asks=True),
+                on_handed=partial(self._handed, correlation, message),
+                on_dropped=partial(self._dropped, correlation),
             )
-            self._outlet.post_parcel(parcel)
+            outlet.post_letter(parcel)
 
-        start = asyncio.get_running_loop().time()
-        frame = await self._admitted(message, reply, timeout)
         try:
-            return await self._awaited.ask(send, reply, timeout, start)
+            return await self._awaited.ask(send, reply, timeout, deadline, self._out)
         finally:
-            if self._out.pop(asked, None) is None and parcel is not None:
-                self._outlet.withdraw(parcel)
+            if parcel is not None:
+                outlet.withdraw(parcel)
 
     async def _admitted(self, message: Message, reply: type[Message], timeout: float) -> bytes:
         expired = asyncio.timeout(timeout)
         try:
             async with expired:
-                return await self._outlet.admit(message, _REQUEST_BYTES)
+                return await self._outlet.admit(message, LETTER_BYTES)
         except TimeoutError:
             if expired.expired():
-                raise _late(reply, timeout) from None
+                raise late(reply, timeout) from None
             raise
+
+    def _handed(self, correlation: bytes, message: Message, _: int) -> None:
+        self._out[correlation] = message.__mycelium__.message.name
+
+    def _dropped(self, correlation: bytes, why: str) -> None:
+        self._awaited.refuse(correlation, ConnectionLost(why))
 
     # --- what comes ---
 
@@ -95,9 +99,5 @@ class Correspondence:
 
     def send_reply(self, correlation: bytes, asker: int, message: Message) -> None:
         """Send a reply to the session that has asked; see `Outlet.admit_nowait` for errors."""
-        frame = self._outlet.admit_nowait(message, _REPLY_BYTES, is_reply=True)
-        self._outlet.post_parcel(Parcel(frame, self._outlet.new_stamp(correlation, deliver_to=asker)))
-
-
-def _late(reply: type[Message], timeout: float) -> TimeoutError:
-    return TimeoutError(f"no {reply.__name__} came within {timeout:g} s")
+        frame = self._outlet.admit_nowait(message, LETTER_BYTES, is_reply=True)
+        self._outlet.post_letter(Parcel(frame, self._outlet.new_stamp(correlation, deliver_to=asker)))

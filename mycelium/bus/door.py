@@ -9,6 +9,7 @@ from mycelium.bus.monotonic import MonotonicGuard
 from mycelium.schema.errors import RuleError
 from mycelium.schema.model import Message, Schema
 from mycelium.schema.registry import Entry
+from mycelium.wire.batches import verify_batch
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError, ErrorCode
@@ -81,7 +82,7 @@ class Door:
             batch: Frames of the client.
             entries: The newest generation by type id.
         """
-        if self._all_pass(batch, entries):
+        if len(batch) > 1 and self._all_pass(batch, entries):
             return
         guarded = self.guard.fields
         for index, type_id in enumerate(batch.type_ids):
@@ -106,14 +107,10 @@ class Door:
                     yield Letter(index, metadata)
 
     def _all_pass(self, batch: Batch, entries: Mapping[int, Entry[Codec]]) -> bool:
-        """Whether a look at all frames at once shows that nothing is to be said; it is for those of one type only."""
-        if len(batch.types) > 1:
+        """Whether a look at all frames at once shows that nothing is to be said."""
+        if not (batch.types.isdisjoint(self.unreadable) and batch.types.isdisjoint(self.guard.fields)):
             return False
-        type_id = batch.type_ids[0]
-        entry = entries.get(type_id)
-        if entry is None or type_id in self.unreadable or type_id in self.guard.fields:
-            return False
-        return entry.codec.verify_run(batch.data, batch.bounds)
+        return verify_batch(batch, entries)
 
     def _no_entry(self, index: int, type_id: int, *, known: bool) -> Objection:
         if known:

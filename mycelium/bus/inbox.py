@@ -25,6 +25,7 @@ from mycelium.lenient import Lenient
 from mycelium.schema.classes import Message
 from mycelium.schema.model import Message as Model
 from mycelium.schema.registry import Registry
+from mycelium.wire.batches import decode_batch
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.connection import Core
@@ -186,7 +187,7 @@ class Inbox:
 
     def receive(self, batch: Batch, registry: Registry[Codec]) -> None:
         """Hand frames to the handlers, in their order."""
-        if len(batch.types) == 1 and self._receive_run(batch, registry):
+        if len(batch) > 1 and self._receive_run(batch, registry):
             return
         for index, type_id in enumerate(batch.type_ids):
             number = self._carriage.carrier_of(type_id)
@@ -213,19 +214,19 @@ class Inbox:
                 self._deliver(type_id, message, delivery, credit.some)
 
     def _receive_run(self, batch: Batch, registry: Registry[Codec]) -> bool:
-        """Take frames of one type all at once; false where there is more to them than their fields."""
-        type_id = batch.type_ids[0]
-        entry, takers = registry.by_id.get(type_id), self.dispatcher.takers(type_id)
-        credit = self._carriage.credit_of(self._carriage.carrier_of(type_id))
-        if entry is None or credit is None or self.groups or self._retained or len(takers) != 1:
+        """Take all frames at once if one handler takes them; false where there is more to them than their fields."""
+        types = batch.types
+        takers = {self.dispatcher.takers(type_id) for type_id in types}
+        carriers = {self._carriage.carrier_of(type_id) for type_id in types}
+        if len(takers) > 1 or len(carriers) > 1 or self.groups or self._retained:
             return False
-        if entry.message.retain is not None:
+        only, credit = takers.pop(), self._carriage.credit_of(carriers.pop())
+        messages = decode_batch(batch, registry.by_id) if len(only) == 1 and credit is not None else None
+        if messages is None or any(registry.by_id[type_id].message.retain is not None for type_id in types):
             return False
-        messages = entry.codec.decode_run(batch.data, batch.bounds)
-        if messages is None:
-            return False
+        assert credit is not None  # noqa: S101  nothing is decoded without
         credit.out += len(messages)
-        takers[0].offer_run(messages, credit.some)
+        only[0].offer_run(messages, credit.some)
         return True
 
     def retained(self, notice: Any) -> None:

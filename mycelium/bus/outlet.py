@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, final
 
 from mycelium.bus.errors import (
     BackpressureTimeout,
     BufferFull,
-    ConfirmTimeout,
     ConnectionLost,
     NoSubscribers,
     QueueFull,
@@ -16,7 +16,7 @@ from mycelium.bus.errors import (
     WouldDeadlock,
 )
 from mycelium.bus.link import Link
-from mycelium.bus.parcel import Parcel, Stamp
+from mycelium.bus.parcel import PLAIN, STAMP_BYTES, Parcel, Stamp
 from mycelium.bus.publisher import Publisher
 from mycelium.bus.receipt import Receipt
 from mycelium.bus.sendbuffer import BUFFER_BYTES, Note, SendBuffer
@@ -198,6 +198,13 @@ class Outlet:
         self.buffer.put_parcel(parcel)
         self._posted(parcel.size)
 
+    def post_letter(self, parcel: Parcel) -> None:
+        """Publish a request or a reply, for which somebody waits: the first of a turn goes at once."""
+        is_first = not self._scheduled
+        self.post_parcel(parcel)
+        if is_first:
+            self.pump()
+
     async def publish(self, message: Message) -> None:
         """Publish when there is room; see `admit` for errors."""
         self._enter(await self.admit(message))
@@ -220,26 +227,22 @@ class Outlet:
             NoSubscribers: It is mandatory, and nobody has subscribed.
             BusError: As the Receipt says, or as `admit` does.
         """
-        name = message.__mycelium__.message.name
-        frame = await self.admit(message)
-        waiter = self.receipts.new_waiter()
+        frame = self._frame(message) if self.is_free else await self.admit(message)
+        receipts, name = self.receipts, message.__mycelium__.message.name
+        waiter = receipts.new_waiter(name, seconds)
         parcel = Parcel(
             frame,
             self.new_stamp(),
             is_confirmed=True,
-            on_handed=lambda number: self.receipts.expect(waiter, number),
+            on_handed=partial(receipts.expect, waiter),
             on_dropped=lambda why: fail(waiter, ConnectionLost(why)),
         )
         self.post_parcel(parcel)
         try:
-            await asyncio.wait([waiter], timeout=seconds)
-            if not waiter.done():
-                raise ConfirmTimeout(name, seconds)
+            receipt = await waiter
         finally:
-            if not waiter.done():
-                waiter.cancel()
-                self.withdraw(parcel)
-        receipt = waiter.result()
+            receipts.forget(waiter)
+            self.withdraw(parcel)
         if mandatory and receipt.matched == 0:
             raise NoSubscribers(name)
         return receipt
@@ -248,7 +251,9 @@ class Outlet:
         self, correlation: bytes | None = None, *, asks: bool = False, deliver_to: int | None = None
     ) -> Stamp:
         """What a message that is published now carries beside its fields."""
-        return Stamp(time.time_ns() if self._stamp else None, correlation, asks=asks, deliver_to=deliver_to)
+        if self._stamp:
+            return Stamp(time.time_ns(), correlation, asks=asks, deliver_to=deliver_to)
+        return PLAIN if correlation is None else Stamp(None, correlation, asks=asks, deliver_to=deliver_to)
 
     def withdraw(self, parcel: Parcel) -> None:
         """Nobody waits for what becomes of a message any more: if it was not handed to the socket, it does not go."""
@@ -288,6 +293,14 @@ class Outlet:
                 await self.change()
             self._check()
 
+    def admit_at_once(self, message: Message, metadata: int) -> bytes | None:
+        """The frame of a message if it need not wait; see `admit` for arguments and errors."""
+        if not self.is_free:
+            return None
+        frame, _ = self._encode(message, metadata)
+        self.publisher.guard.check(message)
+        return frame
+
     def admit_nowait(self, message: Message, metadata: int = 0, *, is_reply: bool = False) -> bytes:
         """The frame of a message that may be published now; see `admit` for arguments and further errors.
 
@@ -316,7 +329,7 @@ class Outlet:
         publisher = self.publisher
         entry = publisher.entry(message)
         frame = publisher.encode(message, entry)
-        payload = len(frame) - HEADER.size + metadata + (_STAMP_BYTES if self._stamp else 0)
+        payload = len(frame) - HEADER.size + metadata + (STAMP_BYTES if self._stamp else 0)
         if payload > publisher.max_payload:
             problem = f"a payload of {payload} bytes; the other side takes at most {publisher.max_payload}"
             raise EncodeError(entry.message.name, None, problem)
@@ -402,6 +415,3 @@ class Outlet:
         drop()
         if self.buffer.expired > before:
             self._on_expired(self.buffer.expired - before)
-
-
-_STAMP_BYTES: Final = Stamp(0).size

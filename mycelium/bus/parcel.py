@@ -4,18 +4,18 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final, final
 
-from attrs import evolve
-
 from mycelium.wire.frames import HEADER, TYPE_ID_SIZE
-from mycelium.wire.metadata import Metadata
 
-__all__ = ["Parcel", "Stamp"]
+__all__ = ["LETTER_BYTES", "PLAIN", "STAMP_BYTES", "Parcel", "Stamp"]
 
 _STAMP: Final = Struct("<HIQHIQQ")
-_PUBLISHED_AT: Final = 0xFF02
-_ORIGIN: Final = 0xFF03
-_NUMBERED: Final = (1 << 64) - 1
-"""Stands for numbers that are not known yet; all have the same length."""
+_LETTER: Final = Struct("<HI16sHIQ")
+_PUBLISHED_AT, _ORIGIN, _CORRELATION, _REPLY_TO, _DELIVER_TO = range(0xFF02, 0xFF07)
+"""Tags of metadata, in the order on the wire (wire protocol, "Envelope metadata")."""
+STAMP_BYTES: Final = _STAMP.size
+"""What a stamped message carries more: time of publication, session and sequence."""
+LETTER_BYTES: Final = _LETTER.size
+"""What a request or a reply carries more: what ties them, and the session that asks."""
 
 
 @final
@@ -28,11 +28,11 @@ class Stamp:
     Args:
         published_at: Nanoseconds since the Unix epoch, for a client that stamps its messages; None for others.
         correlation: Of a request or a reply.
-        asks: Whether it is a request.
+        asks: Whether it is a request; else it is a reply, if there is a correlation id.
         deliver_to: The session that has asked, for a reply.
     """
 
-    __slots__ = ("_metadata", "_published_at", "asks", "deliver_to", "size")
+    __slots__ = ("_asks", "_correlation", "_published_at", "deliver_to", "size")
 
     def __init__(
         self,
@@ -42,24 +42,25 @@ class Stamp:
         asks: bool = False,
         deliver_to: int | None = None,
     ) -> None:
-        self.asks = asks
         self.deliver_to = deliver_to
+        self._asks = asks
         self._published_at = published_at
-        self._metadata = (
-            None
-            if correlation is None
-            else Metadata(published_at=published_at, correlation=correlation, deliver_to=deliver_to)
-        )
-        self.size = len(self.encode(_NUMBERED, _NUMBERED))
+        self._correlation = correlation
+        self.size = (0 if published_at is None else STAMP_BYTES) + (0 if correlation is None else LETTER_BYTES)
 
     def encode(self, session: int, sequence: int) -> bytes:
         """The metadata of a frame that is the connection's `sequence`-th."""
-        if self._metadata is None:
-            if self._published_at is None:
-                return b""
-            return _STAMP.pack(_PUBLISHED_AT, 8, self._published_at, _ORIGIN, 16, session, sequence)
-        origin = None if self._published_at is None else (session, sequence)
-        return evolve(self._metadata, origin=origin, reply_to=session if self.asks else None).encode()
+        metadata, at = b"", self._published_at
+        if at is not None:
+            metadata = _STAMP.pack(_PUBLISHED_AT, 8, at, _ORIGIN, 16, session, sequence)
+        if self._correlation is not None:
+            whose = (_REPLY_TO, 8, session) if self._asks else (_DELIVER_TO, 8, self.deliver_to)
+            metadata += _LETTER.pack(_CORRELATION, 16, self._correlation, *whose)
+        return metadata
+
+
+PLAIN: Final = Stamp()
+"""Of a message that carries nothing beside its fields."""
 
 
 @final
@@ -80,9 +81,10 @@ class Parcel:
         is_confirmed: See above.
         on_handed: See above.
         on_dropped: See above.
+        is_handed: Whether it has been handed to the socket, and is none of the client's business any more.
     """
 
-    __slots__ = ("frame", "is_confirmed", "on_dropped", "on_handed", "since", "size", "stamp")
+    __slots__ = ("frame", "is_confirmed", "is_handed", "on_dropped", "on_handed", "since", "size", "stamp")
 
     def __init__(
         self,
@@ -97,6 +99,7 @@ class Parcel:
         self.stamp = stamp
         self.size = len(frame) + stamp.size
         self.since = 0.0
+        self.is_handed = False
         self.is_confirmed = is_confirmed
         self.on_handed = on_handed
         self.on_dropped = on_dropped
@@ -111,9 +114,9 @@ class Parcel:
 
     def seal(self, session: int, sequence: int) -> bytes:
         """The whole frame, for the connection that it goes through."""
-        metadata = self.stamp.encode(session, sequence)
-        if not metadata:
+        if not self.stamp.size:
             return self.frame
+        metadata = self.stamp.encode(session, sequence)
         _, type_id = HEADER.unpack_from(self.frame)
         length = TYPE_ID_SIZE + self.size - HEADER.size
         return b"".join((HEADER.pack(length, type_id), self.frame[HEADER.size :], metadata))

@@ -120,16 +120,18 @@ class Publisher:
     def _framer(self, entry: Entry[Codec]) -> Callable[[Message], bytes]:
         """What makes the frames of a type, with the checks that its contract asks for."""
         codec = entry.codec
-        if codec.check_rules is None and entry.message.type_id not in self.guard.fields:
+        guarded = entry.message.type_id in self.guard.fields
+        if codec.check_rules is None and not guarded:
             return codec.encode_frame
-        return partial(self._checked, codec)
+        return partial(self._checked, codec, guarded)
 
-    def _checked(self, codec: Codec, message: Message) -> bytes:
+    def _checked(self, codec: Codec, guarded: bool, message: Message) -> bytes:
         frame = codec.encode_frame(message)
         if codec.check_rules is not None:
             codec.check_rules(message)
-        self._refuse_large(frame, codec.message.name)
-        self.guard.check(message)
+        if guarded:
+            self._refuse_large(frame, codec.message.name)
+            self.guard.check(message)
         return frame
 
     def _refuse_large(self, frame: bytes, name: str) -> None:

@@ -11,10 +11,9 @@ from typing import Any, Final, final
 from mycelium.bus.delivery import Delivery
 from mycelium.bus.errors import UsageError
 from mycelium.bus.handlers import Handler, HandlerFunction, describe
-from mycelium.bus.outcome import new_outcome
 from mycelium.schema.classes import M, Message
 
-__all__ = ["Awaited", "answering"]
+__all__ = ["Awaited", "answering", "late"]
 
 _COUNTER: Final = Struct("<Q")
 _RANDOM_BYTES: Final = 8
@@ -40,14 +39,22 @@ class Awaited:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def ask(self, send: Callable[[bytes], None], reply: type[M], timeout: float, start: float | None = None) -> M:
+    async def ask(
+        self,
+        send: Callable[[bytes], None],
+        reply: type[M],
+        timeout: float,
+        deadline: float | None = None,
+        noted: dict[bytes, str] | None = None,
+    ) -> M:
         """Send a request, and wait for the first reply.
 
         Args:
             send: Sends it with its correlation id, 16 bytes.
             reply: The type that is expected.
             timeout: Seconds.
-            start: Since when they count, by the loop's clock; None for now.
+            deadline: When they are over, by the loop's clock; None where they begin now.
+            noted: Where the correlation id is forgotten in the end.
 
         Raises:
             TimeoutError: No reply came in time.
@@ -56,15 +63,17 @@ class Awaited:
         _check_reply(reply, timeout)
         correlation = self._prefix + _COUNTER.pack(next(self._numbers))
         loop = asyncio.get_running_loop()
-        future = self._waiting[correlation] = new_outcome()
+        future = self._waiting[correlation] = loop.create_future()
+        end = loop.time() + timeout if deadline is None else deadline
+        timer = loop.call_at(end, lambda: self.refuse(correlation, late(reply, timeout)))
         try:
             send(correlation)
-            async with asyncio.timeout_at((loop.time() if start is None else start) + timeout):
-                message: Message = await future
-        except TimeoutError:
-            raise TimeoutError(f"no {reply.__name__} came within {timeout:g} s") from None
+            message = await future
         finally:
+            timer.cancel()
             del self._waiting[correlation]
+            if noted is not None:
+                noted.pop(correlation, None)
         if not isinstance(message, reply):
             raise UsageError(f"{type(message).__name__} came as the reply, not {reply.__name__}")
         return message
@@ -83,11 +92,17 @@ class Awaited:
         future = self._waiting.get(correlation)
         if future is not None and not future.done():
             future.set_exception(error)
+            future.exception()  # whoever waited may have gone
 
     def refuse_all(self, error: Exception) -> None:
         """No reply will come to anybody."""
         for correlation in list(self._waiting):
             self.refuse(correlation, error)
+
+
+def late(reply: type[Message], timeout: float) -> TimeoutError:
+    """What is raised where no reply came in time."""
+    return TimeoutError(f"no {reply.__name__} came within {timeout:g} s")
 
 
 def _check_reply(reply: object, timeout: float) -> None:
@@ -105,13 +120,22 @@ def answering(function: HandlerFunction) -> Handler:
     """
     inner = describe(function)
 
-    async def answer(message: Message, delivery: Delivery) -> None:
-        result: Any = inner.call(message, delivery)
-        if inspect.isawaitable(result):
-            result = await result
-        if delivery.is_request:
+    def send(result: object, delivery: Delivery) -> None:
+        if delivery.send_reply is not None:
             if not isinstance(result, Message):
                 raise UsageError(f"{inner.name} answers requests, so it has to return a message, not {result!r}")
-            await delivery.reply(result)
+            delivery.send_reply(result)
 
-    return Handler(answer, takes_delivery=True, is_async=True, name=inner.name)
+    async def answer_later(message: Message, delivery: Delivery) -> None:
+        result: Any = inner.call(message, delivery)
+        send(await result if inspect.isawaitable(result) else result, delivery)
+
+    def answer(message: Message, delivery: Delivery) -> object:
+        result = inner.call(message, delivery)
+        if inspect.iscoroutine(result):
+            return result  # which is refused
+        send(result, delivery)
+        return None
+
+    function = answer_later if inner.is_async else answer
+    return Handler(function, takes_delivery=True, is_async=inner.is_async, name=inner.name)

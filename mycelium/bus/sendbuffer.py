@@ -153,6 +153,8 @@ class SendBuffer:
 
     def withdraw(self, parcel: Parcel) -> bool:
         """Take a message back; false where it has been handed to the socket, or was dropped."""
+        if parcel.is_handed:
+            return False
         try:
             self._segments.remove(parcel)
         except ValueError:
@@ -326,6 +328,7 @@ class SendBuffer:
             self._confirmed = 0
         assert self._session is not None  # noqa: S101  there is a connection to take for
         pieces.append(parcel.seal(self._session, self._sent + 1))
+        parcel.is_handed = True
         self._count(1, parcel.size, pieces)
         if parcel.on_handed is not None:
             parcel.on_handed(self._confirmed or 0)
@@ -338,9 +341,10 @@ class SendBuffer:
     def _may_go(self, frame: bytes, size: int, pieces: list[bytes], *, is_reply: bool = False) -> bool:
         if self.is_corked:
             return False
-        type_id = int.from_bytes(frame[LENGTH_SIZE : LENGTH_SIZE + TYPE_ID_SIZE], "little")
-        if not is_reply and self.flow.holds(type_id):
-            return False
+        if self.flow and not is_reply:
+            type_id = int.from_bytes(frame[LENGTH_SIZE : LENGTH_SIZE + TYPE_ID_SIZE], "little")
+            if self.flow.holds(type_id):
+                return False
         if self._window.allows(size):
             return True
         if self._window.is_unasked:

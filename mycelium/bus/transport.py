@@ -23,6 +23,8 @@ _FLUSH_SECONDS: Final = 5.0
 """How long a peer may take to read the last bytes."""
 _LINGER_SECONDS: Final = 1.0
 """How long it may take to close once it has them."""
+_SMALL: Final = 4096
+"""Bytes that came at once after which somebody may well wait for an answer."""
 _CREDENTIALS: Final = Struct("3i")
 """What Linux says of a peer: pid, uid, gid (unix(7), SO_PEERCRED)."""
 
@@ -84,6 +86,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
         self.session.receive_data(bytes(self._read_buffer[:nbytes]), self._loop.time())
+        if nbytes <= _SMALL:
+            self._bridge.flushes.hurry()
 
     def eof_received(self) -> bool:
         """The client sends no more; it is gone, but may still be reading."""
@@ -119,7 +123,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Write once this turn of the loop is over, however many messages come in it."""
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._flush)
+            self._bridge.flushes.add(self._flush)
 
     def abort(self, reason: str) -> None:
         """Close now, whatever is unsent."""

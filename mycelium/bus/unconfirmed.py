@@ -3,8 +3,7 @@
 import asyncio
 from typing import Any, Final, TypeAlias, final
 
-from mycelium.bus.errors import BackpressureTimeout, QueueFull, refusal
-from mycelium.bus.outcome import new_outcome
+from mycelium.bus.errors import BackpressureTimeout, ConfirmTimeout, QueueFull, refusal
 from mycelium.bus.receipt import Receipt
 from mycelium.wire.errors import ErrorCode
 
@@ -18,16 +17,20 @@ _MOST_TEXTS: Final = 256
 class Unconfirmed:
     """Number -> who waits for the Receipt of the message.
 
+    One timer looks after all who wait, since they wait equally long.
+
     Args:
         block_seconds: How long a publisher waits under `block`, for errors.
     """
 
     def __init__(self, block_seconds: float) -> None:
         self._block_seconds = block_seconds
-        self._waiters: dict[Waiter, None] = {}
-        """All of them, those of messages included that have not been sent yet."""
+        self._waiters: dict[Waiter, tuple[float, float, str]] = {}
+        """All of them, those of messages included that have not been sent yet, with the end of their time by the loop's
+        clock, how long it was, and the name of the message."""
         self._waiting: dict[int, Waiter] = {}
         self._texts: dict[int, str] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         return f"<Unconfirmed, {len(self)} to come>"
@@ -35,22 +38,36 @@ class Unconfirmed:
     def __len__(self) -> int:
         return sum(not waiter.done() for waiter in self._waiting.values())
 
-    def new_waiter(self) -> Waiter:
-        """Somebody is about to publish a message, and to wait for its Receipt."""
-        waiter = new_outcome()
-        self._waiters[waiter] = None
-        waiter.add_done_callback(lambda done: self._waiters.pop(done, None))
+    def new_waiter(self, name: str, seconds: float) -> Waiter:
+        """Somebody is about to publish a message, and to wait for its Receipt; whoever gets it has to `forget` it.
+
+        Args:
+            name: The message's.
+            seconds: How long to wait; the same in every call.
+        """
+        loop = asyncio.get_running_loop()
+        waiter: Waiter = loop.create_future()
+        end = loop.time() + seconds
+        self._waiters[waiter] = end, seconds, name
+        if self._timer is None:
+            self._timer = loop.call_at(end, self._expire)
         return waiter
 
     def expect(self, waiter: Waiter, number: int) -> None:
         """A message has been handed to the socket under this number."""
         if not waiter.done():
             self._waiting[number] = waiter
-            waiter.add_done_callback(lambda _: self._waiting.pop(number, None))
+
+    def forget(self, waiter: Waiter) -> None:
+        """Nobody waits any more."""
+        self._waiters.pop(waiter, None)
+        if not self._waiters and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def explain(self, number: int, text: str) -> bool:
         """Why a message is refused, ahead of its Receipt; false where nobody waits for that."""
-        if number not in self._waiting:
+        if number not in self._waiting or self._waiting[number].done():
             return False
         while len(self._texts) >= _MOST_TEXTS:
             self._texts.pop(next(iter(self._texts)))
@@ -64,9 +81,8 @@ class Unconfirmed:
             numbers = [one for one in range(notice.first, notice.last + 1) if one in self._waiting]
         else:
             numbers = [one for one in self._waiting if notice.first <= one <= notice.last]
-        for number in numbers:
-            self._answer(number, notice)
-        return int(max(covered, 0)) - len(numbers)
+        waited = sum([self._answer(number, notice) for number in numbers])
+        return int(max(covered, 0)) - waited
 
     def lose(self, error: Exception) -> None:
         """The connection is gone: no Receipt will come, and what became of the messages is unknown."""
@@ -82,21 +98,33 @@ class Unconfirmed:
 
     async def settled(self) -> None:
         """Wait until everybody has an answer."""
-        while self._waiting:
-            await asyncio.wait(list(self._waiting.values()))
-            await asyncio.sleep(0)  # the callbacks that take them out come after this one
+        while waiting := [one for one in self._waiting.values() if not one.done()]:
+            await asyncio.wait(waiting)
 
-    def _answer(self, number: int, notice: Any) -> None:
+    def _expire(self) -> None:
+        """Tell those whose time is over, and look again when the next one's is."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for waiter, (end, seconds, name) in self._waiters.items():
+            if end > now:
+                self._timer = loop.call_at(end, self._expire)
+                return
+            fail(waiter, ConfirmTimeout(name, seconds))
+
+    def _answer(self, number: int, notice: Any) -> bool:
+        """Give the Receipt to whoever waits; whether somebody does."""
         waiter = self._waiting.pop(number)
-        text = self._texts.pop(number, "")
+        text = self._texts.pop(number, "") if self._texts else ""
         if waiter.done():
-            return
+            return False
         receipt = Receipt(number, notice.matched, notice.enqueued, notice.dropped, notice.code)
         error = self._error_of(receipt, text)
         if error is None:
             waiter.set_result(receipt)
         else:
-            waiter.set_exception(error)
+            fail(waiter, error)
+        return True
 
     def _error_of(self, receipt: Receipt, text: str) -> Exception | None:
         match receipt.code:
@@ -112,6 +140,7 @@ class Unconfirmed:
 
 
 def fail(waiter: Waiter, error: Exception) -> None:
-    """Tell whoever waits that no Receipt will come, unless there was one."""
+    """Tell whoever waits that no Receipt will come, unless there was one; who waited may have gone."""
     if not waiter.done():
         waiter.set_exception(error)
+        waiter.exception()

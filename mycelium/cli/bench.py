@@ -30,7 +30,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("places", metavar="PLACE", nargs="*", help=f"of {', '.join(_PLACES)} (default all)")
     parser.add_argument("--rounds", type=positive, default=3, metavar="N", help="alternating rounds (default 3)")
     parser.add_argument(
-        "--messages", type=positive, default=20_000, metavar="N", help="messages of a round (default 20,000)"
+        "--messages", type=positive, default=50_000, metavar="N", help="messages of a round (default 50,000)"
     )
     parser.add_argument(
         "--rate", type=positive, default=10_000, metavar="N", help="messages a second for latency (default 10,000)"

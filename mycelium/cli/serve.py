@@ -1,12 +1,12 @@
 """`mycelium serve`: a bridge."""
 
 import argparse
-import asyncio
 import logging
 import os
 from pathlib import Path
 from typing import Any, Final
 
+from mycelium.cli.eventloop import event_loop, run_on
 from mycelium.cli.options import Commands, duration, new_command, on_or_off, positive, reload_policy, size
 from mycelium.cli.settings import Resolved, Setting, add_settings, resolve
 
@@ -41,6 +41,13 @@ _SETTINGS: Final = (
     Setting("block-timeout", duration, 5.0, "how long a message waits for room under the lag policy block", "S"),
     Setting("grace", duration, 10.0, "time for clients to finish publishing when the bridge stops", "S"),
     Setting("flush-timeout", duration, 30.0, "time to send what is queued after that", "S"),
+    Setting(
+        "loop",
+        event_loop,
+        "auto",
+        "event loop: asyncio, uvloop, or auto: uvloop where it is installed",
+        "LOOP",
+    ),
 )
 
 
@@ -79,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
     if args.print_config:
         return _print_config(args, settings)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    return asyncio.run(_serve(args, {name: each.value for name, each in settings.items()}))
+    values = {name: each.value for name, each in settings.items()}
+    return run_on(values["loop"], lambda: _serve(args, values))
 
 
 def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> int:

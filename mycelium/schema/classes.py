@@ -2,7 +2,10 @@
 
 Methods are compiled in memory from names that the loader has checked: a field name is an identifier and never a
 dunder, so every helper that generated code refers to is one. attrs provides fields, evolve, asdict and everything that
-builds on them; `__init__` is written here because attrs' own frozen one is the slowest part of a message's life.
+builds on them.
+
+A class has a base of its own, its draft: the same slots, but its instances can be changed. A message is made as a
+draft, whose attributes are set as fast as any, and becomes a message when it is given the class, which is frozen.
 """
 
 import copy
@@ -36,6 +39,8 @@ _SCALARS: Final[Mapping[str, type]] = {"bool": bool, "f32": float, "f64": float}
 M = TypeVar("M", bound="Message")
 _ATOMS: Final = (int, float, bool, str, bytes, type(None))
 """Types whose values nobody can change, so that a default may be shared."""
+SPARE: Final = tuple(f"__spare{number}__" for number in range(4))
+"""Slots for fields that an edit adds: a class that is there cannot get any."""
 
 
 class Types(Protocol):
@@ -68,6 +73,9 @@ class Entry(Protocol):
     def reduce(self, message: "Message") -> tuple[Any, ...]:
         """What pickle stores of a message."""
 
+    def equip(self) -> None:
+        """Give the class the functions of its codec for `to_bytes` and `from_bytes`."""
+
 
 class Message:
     """The base of every message. Instances are immutable; classes are made from a contract and never written by hand.
@@ -76,7 +84,13 @@ class Message:
     as tuples and dicts as frozensets of items. Nobody mutates a list inside a message.
     """
 
-    __slots__ = ()
+    __slots__ = (*SPARE, "__later__", "__weakref__")
+    __later__: dict[str, Any]
+    """Fields that an edit gave to the class when no spare slot was left."""
+    __draft__: ClassVar["type[Message]"]
+    """The base whose instances can be changed: `draft()`, then the fields, and last of all `__class__`."""
+    __absent__: ClassVar[Mapping[str, Callable[[], object] | None]] = {}
+    """Fields that an instance may not have since the class was edited, and what makes their value; None for None."""
     __mycelium__: ClassVar[Entry]
     __hashed__: ClassVar[tuple[str, ...]]
     __match_args__: ClassVar[tuple[str, ...]]
@@ -93,7 +107,9 @@ class Message:
         Raises:
             EncodeError: A value does not fit its type. Rules are checked when a message is published.
         """
-        return self.__mycelium__.encode(self)
+        entry = self.__mycelium__
+        entry.equip()
+        return entry.encode(self)
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Self:
@@ -102,7 +118,9 @@ class Message:
         Raises:
             DecodeError: The payload is no such message, or a value breaks a rule.
         """
-        return cls.__mycelium__.decode(payload)  # type: ignore[return-value]  # the entry of this very class
+        entry = cls.__mycelium__
+        entry.equip()
+        return entry.decode(payload)  # type: ignore[return-value]  # the entry of this very class
 
     if not TYPE_CHECKING:  # to a type checker they would mean that any attribute may be set
 
@@ -149,7 +167,11 @@ def build_enum(enum: EnumDef, module: str) -> type[IntEnum]:
 
 
 def build_class(
-    message: MessageModel, types: Types, default_of: Callable[[Field], Callable[[], object]], module: str
+    message: MessageModel,
+    types: Types,
+    default_of: Callable[[Field], Callable[[], object]],
+    module: str,
+    draft: type[Message] | None = None,
 ) -> type[Message]:
     """An attrs class for the message, without its `__mycelium__` entry.
 
@@ -158,7 +180,9 @@ def build_class(
         types: Where classes of nested messages and enums come from, for annotations.
         default_of: For a field with `default:`, a function that makes its value, a fresh one where it could be mutated.
         module: The module that the class says it is from.
+        draft: The draft of a class that is to be brought up to date; without it the class gets one.
     """
+    base = draft or _draft(message, module)
     defaults = {one.name: _default(one, default_of) for one in message.fields}
     annotations = {one.name: annotation(one, types) for one in message.fields}
     names = tuple(defaults)
@@ -169,18 +193,31 @@ def build_class(
         "__annotations__": annotations,
         "__match_args__": names,
         "__hashed__": names,
+        "__slots__": (),
         "__hash__": Message.__hash__,
+        "__setattr__": Message.__setattr__,
+        "__delattr__": Message.__delattr__,
         "TYPE_ID": message.type_id,
         "TOPIC": message.topic,
-        **_compiled(message, defaults),
+        **_compiled(message, defaults, base),
     }
-    bare = type(message.name, (Message,), namespace)
+    bare = type(message.name, (base,), namespace)
     these = {name: _attribute(message.by_name[name], default) for name, default in _padded(defaults)}
     made = attrs.define(
         bare, these=these, init=False, repr=False, eq=False, order=False, slots=False, match_args=False, on_setattr=None
     )
     del made.__attrs_init__  # type: ignore[attr-defined]  # would set what must not be set
     return made
+
+
+def _draft(message: MessageModel, module: str) -> type[Message]:
+    names = tuple(one.name for one in message.fields)
+    thawed = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
+    # In a class of that name Python leaves a slot called `__x` as it is.
+    draft: Any = type("_", (Message,), {"__module__": module, "__slots__": names, **thawed})
+    draft.__name__ = draft.__qualname__ = f"{message.name}Draft"
+    draft.__draft__ = draft
+    return draft  # type: ignore[no-any-return]  # a class, made at run time
 
 
 def _padded(defaults: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -212,9 +249,9 @@ def _attribute(one: Field, default: Any) -> Any:
     return attrs.field(default=default, alias=one.name, metadata=metadata)
 
 
-def _compiled(message: MessageModel, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """`__init__` and `__eq__`, which run once per message and are worth being written out."""
-    scope: dict[str, Any] = {"__unset__": _UNSET, "__missing__": _missing}
+def _compiled(message: MessageModel, defaults: Mapping[str, Any], draft: type[Message]) -> dict[str, Any]:
+    """`__new__` and `__eq__`, which run once per message and are worth being written out."""
+    scope: dict[str, Any] = {"__unset__": _UNSET, "__missing__": _missing, "__draft__": draft, "__other__": _other}
     parameters, prologue = [], []
     optional_seen = False
     for number, one in enumerate(message.fields):
@@ -236,10 +273,13 @@ def _compiled(message: MessageModel, defaults: Mapping[str, Any]) -> dict[str, A
     names = list(defaults)
     source = "\n".join(
         [
-            f"def __init__({', '.join(['self', *parameters])}):",
+            f"def __new__({', '.join(['__cls__', '/', *parameters])}):",
             *prologue,
-            "    __fields__ = self.__dict__",
-            *(f"    __fields__[{name!r}] = {name}" for name in names),
+            "    __message__ = __draft__()",
+            *(f"    __message__.{name} = {name}" for name in names),
+            "    try: __message__.__class__ = __cls__",
+            "    except TypeError: return __other__(__cls__, __message__)",
+            "    return __message__",
             "def __eq__(self, __other__):",
             "    if __other__.__class__ is not self.__class__: return NotImplemented",
             f"    return {' and '.join(f'self.{name} == __other__.{name}' for name in names) or 'True'}",
@@ -247,10 +287,18 @@ def _compiled(message: MessageModel, defaults: Mapping[str, Any]) -> dict[str, A
     )
     # Only checked identifiers and literals made by repr() are in this text (contracts.md, "Names").
     exec(compile(source, f"<mycelium class {message.name}>", "exec"), scope)  # noqa: S102
-    methods = {name: scope[name] for name in ("__init__", "__eq__")}
+    methods = {name: scope[name] for name in ("__new__", "__eq__")}
     for name, method in methods.items():
         method.__qualname__ = f"{message.name}.{name}"
     return methods
+
+
+def _other(cls: type[Message], draft: Message) -> Message:
+    """The message of a class that somebody derived from a message's: its instances have another layout."""
+    message: Message = object.__new__(cls)
+    for name in cls.__match_args__:
+        object.__setattr__(message, name, getattr(draft, name))
+    return message
 
 
 _UNSET: Final = type("_Unset", (), {"__repr__": lambda _: "<required>"})()

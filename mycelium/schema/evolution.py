@@ -5,23 +5,25 @@ field that was renamed under either name; messages that are made after it read a
 default that it had.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from functools import wraps
 from typing import Any, Final, final
 
-from mycelium.schema.classes import Message
+from mycelium.schema.classes import SPARE, Message
 from mycelium.schema.model import MISSING, EnumDef, Field, Schema, messages_in
 from mycelium.schema.model import Message as MessageModel
 
 __all__ = [
-    "Reader",
+    "Later",
+    "absent_fields",
     "changed_messages",
     "extend_enum",
     "former_names",
     "ordered_fields",
-    "readers_of",
     "refit",
+    "settle",
     "synonyms_of",
     "with_former_names",
 ]
@@ -33,14 +35,16 @@ _REPLACED: Final = (
     "__attrs_props__",
     "__doc__",
     "__eq__",
-    "__init__",
     "__match_args__",
     "__name__",
+    "__new__",
     "__qualname__",
     "TYPE_ID",
     "TOPIC",
 )
 """What a class of a new contract says differently; its hash is still over the fields that it had first."""
+_FROM_CODEC: Final = ("to_bytes", "from_bytes")
+"""What `Entry.equip` put there; without it the class asks the entry in force."""
 
 
 def changed_messages(previous: Schema, current: Schema) -> set[str]:
@@ -82,75 +86,112 @@ def former_names(synonyms: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     return {old: new for new, names in synonyms.items() for old in names if old != new}
 
 
-def with_former_names(init: Callable[..., None], former: Mapping[str, str]) -> Callable[..., None]:
+def with_former_names(make: Callable[..., Message], former: Mapping[str, str]) -> Callable[..., Any]:
     """A constructor that takes renamed fields by the names that running code knows, too."""
 
-    @wraps(init)
-    def __init__(self: Message, *args: Any, **kwargs: Any) -> None:  # noqa: N807  it is to be that method
-        init(self, *args, **{former.get(name, name): value for name, value in kwargs.items()})
+    @wraps(make)
+    def __new__(cls: type[Message], /, *args: Any, **kwargs: Any) -> Message:  # noqa: N807  it is to be that method
+        return make(cls, *args, **{former.get(name, name): value for name, value in kwargs.items()})
 
-    return __init__
+    return __new__
 
 
-def refit(cls: type[Message], made: type[Message], readers: Mapping[str, "Reader"]) -> None:
+def settle(draft: type[Message], previous: MessageModel, current: MessageModel) -> None:
+    """Give every field a place of its own in the instances of a class that is there.
+
+    A known field keeps its place, and a renamed one has it under its new name as well, so that instances made before
+    and after the edit read the same. A new field gets a spare slot.
+
+    Args:
+        draft: The draft of the class.
+        previous: What the class was made for, or last brought to.
+        current: What it is to be.
+    """
+    places = vars(draft)
+    for one in current.fields:
+        old = one.renamed_from or ""
+        if old in previous.by_name and old not in current.by_name and one.name not in previous.by_name:
+            setattr(draft, one.name, places[old])
+    taken: set[int] = set()
+    for one in sorted(current.fields, key=lambda one: one.name not in previous.by_name):
+        if one.name not in places or id(places[one.name]) in taken:
+            setattr(draft, one.name, _free_place(draft, one.name))
+        taken.add(id(places[one.name]))
+
+
+def _free_place(draft: type[Message], name: str) -> Any:
+    in_use = set(map(id, vars(draft).values()))
+    spare = (vars(Message)[each] for each in SPARE)
+    return next((place for place in spare if id(place) not in in_use), None) or Later(name)
+
+
+def refit(cls: type[Message], made: type[Message], absent: Mapping[str, Callable[[], object] | None]) -> None:
     """Bring a class up to date in place.
 
     Args:
         cls: The class that user code has.
         made: A fresh class for the new contract, to take things from.
-        readers: What `readers_of` says.
+        absent: What `absent_fields` says.
     """
-    for name, reader in readers.items():
-        setattr(cls, name, reader)
+    for name in _FROM_CODEC:
+        if name in vars(cls):
+            delattr(cls, name)
     for name in _REPLACED:
         if hasattr(made, name):
             setattr(cls, name, getattr(made, name))
+    cls.__absent__ = {**cls.__absent__, **absent}
+    cls.__getattr__ = _read_absent  # type: ignore[attr-defined]  # called for what is not there
 
 
-def readers_of(
-    previous: MessageModel, current: MessageModel, synonyms: Mapping[str, tuple[str, ...]], default_of: DefaultOf
-) -> dict[str, "Reader"]:
-    """For each field that some instances do not have, what they read in its place.
+def absent_fields(
+    previous: MessageModel, current: MessageModel, default_of: DefaultOf
+) -> dict[str, Callable[[], object] | None]:
+    """The fields that some instances do not have and need not have, and what makes the value that they read.
 
     Args:
         previous: What the class was made for, or last brought to.
         current: What it is to be.
-        synonyms: What `synonyms_of` says.
         default_of: Makes the default of a field.
     """
-    readers = {name: Reader(name, names, None) for names in synonyms.values() for name in names}
-    for one in (*previous.fields, *current.fields):
-        both = one.name in previous.by_name and one.name in current.by_name
-        if not both and one.name not in readers and not one.required:
-            readers[one.name] = Reader(one.name, (), default_of(one) if one.default is not MISSING else None)
-    return readers
+    return {
+        one.name: default_of(one) if one.default is not MISSING else None
+        for one in (*previous.fields, *current.fields)
+        if not one.required and not (one.name in previous.by_name and one.name in current.by_name)
+    }
+
+
+def _read_absent(self: Message, name: str) -> Any:
+    """The value of a field that an instance does not have."""
+    cls = type(self)
+    if name not in cls.__absent__:
+        raise AttributeError(f"{cls.__name__!r} object has no attribute {name!r}")
+    make = cls.__absent__[name]
+    value = None if make is None else make()
+    vars(cls.__draft__)[name].__set__(self, value)  # so that a list that was read once is the same list the next time
+    return value
 
 
 @final
-class Reader:
-    """What an instance without a field reads in its place; an instance that has the field never gets here.
+class Later:
+    """The place of a field that was added when all spare slots were taken: slower, but there is always room.
 
     Attributes:
         name: The field.
-        synonyms: Other names under which the instance may have it.
-        make: Makes the default; None for None.
     """
 
-    def __init__(self, name: str, synonyms: tuple[str, ...], make: Callable[[], object] | None) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.synonyms = synonyms
-        self.make = make
 
     def __get__(self, instance: Message | None, owner: type[Message]) -> Any:
-        if instance is None:
-            raise AttributeError(f"type object {owner.__name__!r} has no attribute {self.name!r}")
-        values: dict[str, Any] = instance.__dict__
-        for name in self.synonyms:
-            if name in values:
-                return values[name]
-        # Kept, so that a list that was read once is the same list the next time.
-        value = values[self.name] = None if self.make is None else self.make()
-        return value
+        if instance is not None:
+            with contextlib.suppress(AttributeError, KeyError):
+                return instance.__later__[self.name]
+        raise AttributeError(f"{owner.__name__!r} object has no attribute {self.name!r}")
+
+    def __set__(self, instance: Message, value: object) -> None:
+        if not hasattr(instance, "__later__"):
+            object.__setattr__(instance, "__later__", {})
+        instance.__later__[self.name] = value
 
 
 def extend_enum(cls: type[IntEnum], enum: EnumDef) -> None:

@@ -16,12 +16,13 @@ from attrs import evolve
 from mycelium.schema.classes import Message, build_class, build_enum
 from mycelium.schema.errors import UnknownTypeError
 from mycelium.schema.evolution import (
+    absent_fields,
     changed_messages,
     extend_enum,
     former_names,
     ordered_fields,
-    readers_of,
     refit,
+    settle,
     synonyms_of,
     with_former_names,
 )
@@ -142,8 +143,22 @@ class Entry(Generic[C]):
         former, self.former = self.former, None
         if former is not None and "cls" in former.__dict__:
             cls = self.__dict__["cls"] = former.cls
-            refit(cls, self._made(), readers_of(former.message, self.message, self.synonyms, self._default_of))
+            made = self._made(cls.__draft__)
+            settle(cls.__draft__, former.message, self.message)
+            refit(cls, made, absent_fields(former.message, self.message, self._default_of))
             cls.__mycelium__ = self
+
+    def equip(self) -> None:
+        """Give the class the codec's own functions, as long as this entry is the one in force.
+
+        Whoever calls `to_bytes` from then on calls the compiled function, with nothing in between.
+        """
+        encode, decode = self.codec.encode, self.codec.decode
+        encode.__doc__, decode.__doc__ = Message.to_bytes.__doc__, Message.from_bytes.__doc__
+        with self.lineage.lock:
+            if self.cls.__mycelium__ is self:
+                self.cls.to_bytes = encode  # type: ignore[method-assign]
+                self.cls.from_bytes = staticmethod(decode)  # type: ignore[method-assign]
 
     def encode(self, message: Message) -> bytes:
         """The payload of a message of this class."""
@@ -159,17 +174,17 @@ class Entry(Generic[C]):
         lineage = self.lineage
         return lineage.restore, (lineage.current.schema.id, self.message.name, self.encode(message))
 
-    def _made(self) -> type[Message]:
+    def _made(self, draft: type[Message] | None = None) -> type[Message]:
         building = self.lineage.building
         building.add(self.message.name)
         try:
-            cls = build_class(self.message, self.lineage, self._default_of, _MODULE)
+            cls = build_class(self.message, self.lineage, self._default_of, _MODULE, draft)
         finally:
             building.discard(self.message.name)
         cls.__hashed__ = self.hashed
         former = former_names(self.synonyms)
         if former:
-            cls.__init__ = with_former_names(cls.__init__, former)  # type: ignore[method-assign]
+            cls.__new__ = with_former_names(cls.__new__, former)  # type: ignore[method-assign]
         cls.__mycelium__ = self
         return cls
 

@@ -146,11 +146,11 @@ class FrameBuffer:
             self._few = min(4 * most, _ALL)
         type_ids: list[int] = []
         bounds = [position]
-        largest = self.max_payload + TYPE_ID_SIZE
-        unpack = HEADER.unpack_from
+        largest, last = self.max_payload + TYPE_ID_SIZE, end - HEADER.size
+        unpack, add_type, add_bound = HEADER.unpack_from, type_ids.append, bounds.append
         self._missing = 0
-        while len(type_ids) < most:
-            if end - position < HEADER.size:
+        for _ in range(most):
+            if position > last:
                 self._look_at_start(data[position:], after_others=bool(type_ids))
                 break
             length, type_id = unpack(data, position)
@@ -162,8 +162,8 @@ class FrameBuffer:
             if position > end:
                 self._missing = position - end
                 break
-            type_ids.append(type_id)
-            bounds.append(position)
+            add_type(type_id)
+            add_bound(position)
         if not type_ids:
             return None
         self._position = bounds[-1]

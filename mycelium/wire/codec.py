@@ -73,7 +73,11 @@ class Codec:
         Raises:
             RuleError: A value breaks a rule.
         """
-        return None if self.walk.rules is None else self._check_rules
+        if self.walk.rules is None:
+            return None
+        if any(any(messages_in(one.type)) for one in self.message.fields):
+            return self._check_rules
+        return self._fast.check_rules(self._check_rules)
 
     @cached_property
     def decode(self) -> Callable[..., Any]:

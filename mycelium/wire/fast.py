@@ -8,7 +8,7 @@ from mycelium.schema.model import MAX_NESTING
 from mycelium.wire.bulk import Surprise
 from mycelium.wire.composite import value_codec
 from mycelium.wire.metadata import check_shape
-from mycelium.wire.reading import decode_function, verify_function
+from mycelium.wire.reading import decode_function, rules_function, verify_function
 from mycelium.wire.runs import decode_run_function, verify_run_function
 from mycelium.wire.shapes import Slot, shape
 from mycelium.wire.source import Function, Scope
@@ -58,10 +58,14 @@ class FastPath:
         """`check(message, depth=1)`."""
         return check_function(self._name, self._slots(scope := Scope()), scope, fallback)
 
+    def check_rules(self, fallback: Function) -> Function:
+        """`check_rules(message)`, for a message without others inside."""
+        return rules_function(self._name, self._slots(scope := Scope()), scope, fallback)
+
     def decode(self, fallback: Function) -> Function:
         """`decode(payload, metadata=None, depth=1)`."""
         slots = self._slots(scope := Scope())
-        return decode_function(self._name, slots, scope, fallback, tail=self._tail, make=self._walk)
+        return decode_function(self._name, slots, scope, fallback, tail=self._tail, cls=self._walk.cls)
 
     def verify(self, fallback: Function) -> Function:
         """`verify(payload, depth=1)`."""

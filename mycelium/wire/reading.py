@@ -9,16 +9,18 @@ field, unknown fields and metadata, is walked by a function that is given.
 from collections.abc import Iterator, Sequence
 from struct import Struct
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
+from mycelium.schema.model import Rule
 from mycelium.wire.frames import HEADER as FRAME_HEADER
 from mycelium.wire.frames import LENGTH_SIZE
 from mycelium.wire.shapes import Slot
 from mycelium.wire.source import Function, Scope, Writer
+from mycelium.wire.sure import sure_test
 from mycelium.wire.tlv import HEADER, HEADER_SIZE
-from mycelium.wire.walk import ATOMS, MessageWalk
+from mycelium.wire.walk import ATOMS
 
-__all__ = ["NO_METADATA", "Reading", "construction", "decode_function", "item_value", "rules", "verify_function"]
+__all__ = ["NO_METADATA", "Reading", "decode_function", "item_value", "rules", "rules_function", "verify_function"]
 
 NO_METADATA: Final = MappingProxyType[int, bytes]({})
 """What `verify` returns for nearly every payload."""
@@ -28,18 +30,18 @@ _END: Final = (0, 0)
 
 
 def decode_function(
-    owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function, *, tail: Function, make: MessageWalk
+    owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function, *, tail: Function, cls: Any
 ) -> Function:
     """`decode(payload, metadata=None, depth=1)` for slots in ascending order of tags.
 
-    Instances of the class are filled without their `__init__`, whose call costs as much as all the rest: every
-    attribute that it sets is set here, and in the same order, so that instances share the keys of their dicts.
+    No constructor is called, which would cost as much as all the rest: values go straight into a draft of the class.
     """
+    slots = [slot.of("message") for slot in slots]
     writer = Writer("decode(payload, metadata=None, depth=1)", fallback, scope)
-    reading = Reading(slots, writer, keep=True)
-    reading.read(f"{scope.add('tail', tail)}(payload, {{at}}, metadata, depth)")
+    writer.add(f"message = {scope.add('draft', cls.__draft__)}()")
+    Reading(slots, writer, keep=True).read(f"{scope.add('tail', tail)}(payload, {{at}}, metadata, depth)")
     writer.require(*rules(slots, scope))
-    writer.add(*construction(slots, scope, make), "return message")
+    writer.add(f"message.__class__ = {scope.add('class', cls)}", "return message")
     return writer.compile(owner)
 
 
@@ -54,20 +56,26 @@ def verify_function(owner: str, slots: Sequence[Slot], scope: Scope, fallback: F
     return writer.compile(owner)
 
 
-def construction(slots: Sequence[Slot], scope: Scope, make: MessageWalk) -> Iterator[str]:
-    """Makes `message` of the values."""
-    yield f"message = {scope.add('new', object.__new__)}({scope.add('class', make.cls)})"
-    yield "fields = message.__dict__"
-    values = {slot.field.name: slot.value for slot in slots}
-    yield from (f"fields[{one.name!r}] = {values[one.name]}" for one in make.message.fields)
-
-
 def rules(slots: Sequence[Slot], scope: Scope) -> Iterator[str]:
     """Tests whether the values obey their rules."""
     for slot in slots:
         if slot.codec.checks:
-            holds = " and ".join(f"{scope.add('rule', check)}({slot.value})" for _, check in slot.codec.checks)
+            holds = " and ".join(_holds(slot, rule, scope.add("rule", check)) for rule, check in slot.codec.checks)
             yield f"({slot.value} is None or {holds})" if slot.field.optional else holds
+
+
+def _holds(slot: Slot, rule: Rule, check: str) -> str:
+    sure, call = sure_test(slot.field.type, rule).format(v=slot.value), f"{check}({slot.value})"
+    return f"({sure} or {call})" if sure else call
+
+
+def rules_function(owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function) -> Function:
+    """`check_rules(message)`: returns if every value obeys the rules of its own field."""
+    writer = Writer("check_rules(message)", fallback, scope)
+    writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots if slot.codec.checks))
+    writer.require(*rules(slots, scope))
+    writer.add("return None")
+    return writer.compile(owner)
 
 
 class Reading:

@@ -8,7 +8,7 @@ items of a struct; the other fixed-size types are made to bytes first.
 
 from enum import IntEnum
 
-from attrs import frozen
+from attrs import Factory, evolve, frozen
 
 from mycelium.schema.model import (
     INTEGERS,
@@ -64,16 +64,13 @@ class Slot:
     shape: Shape
     number: int
     """Its place in the order of tags; distinguishes its variables."""
+    value: str = Factory(lambda self: f"f{self.number}", takes_self=True)
+    """What holds its value: a variable, or an attribute."""
 
     @property
     def field(self) -> Field:
         """Its model."""
         return self.codec.field
-
-    @property
-    def value(self) -> str:
-        """The variable that holds its value."""
-        return f"f{self.number}"
 
     @property
     def data(self) -> str:
@@ -89,6 +86,10 @@ class Slot:
     def header(self) -> bytes:
         """Its header, if it is of fixed size."""
         return HEADER.pack(self.field.tag, self.size)
+
+    def of(self, message: str) -> "Slot":
+        """The same with its value as an attribute of what is in a variable."""
+        return evolve(self, value=f"{message}.{self.field.name}")
 
 
 def shape(type_: Type, codec: ValueCodec, enums: Enums, scope: Scope) -> Shape:

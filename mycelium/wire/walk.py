@@ -74,7 +74,7 @@ class MessageWalk:
 
     def __init__(self, message: Message, cls: type, types: Types) -> None:
         self.message = message
-        self.cls = cls
+        self.cls: Any = cls
         self.types = types
         self.codec_of: Final = cache(types.codec_of)
         """Codecs of nested messages; the same ones for as long as this one lives."""
@@ -155,8 +155,10 @@ class MessageWalk:
             Misfit: There is no such message, or a value breaks a rule.
         """
         values = self._read(payload, start, stop, depth, metadata, keep=True)
-        message: Any = object.__new__(self.cls)
-        message.__dict__.update((one.name, values[one.tag]) for one in self.message.fields)
+        message: Any = self.cls.__draft__()
+        for tag, one in self.fields.items():
+            setattr(message, one.field.name, values[tag])
+        message.__class__ = self.cls
         return message
 
     def scan(self, payload: bytes, start: int, stop: int, depth: int, metadata: dict[int, bytes] | None) -> None:

@@ -1,10 +1,11 @@
 """Source text of the fast path that writes: `encode` and `check`.
 
 A payload in canonical order is a sequence of runs. Fixed-size fields that are always written, headers and all, are one
-struct, and the header of a field of variable size ends it. A field that may be absent stands by itself.
+struct. A field of variable size, or one that may be absent, stands by itself.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -15,9 +16,9 @@ from mycelium.wire.tlv import HEADER, HEADER_SIZE, LENGTH
 
 __all__ = ["check_function", "encode_function"]
 
-_SHORT_LENGTHS: Final = tuple(LENGTH.pack(length) for length in range(256))
+_SHORT: Final = 128
+"""Bytes of a value from which on its header is not made beforehand."""
 _TAG: Final = Struct("<H")
-_PACK_LENGTH: Final = LENGTH.pack
 _PACK_HEADER: Final = HEADER.pack
 
 
@@ -53,7 +54,7 @@ def encode_function(
             run.add(slot.shape.code, slot.shape.write.format(v=slot.value))
         else:
             writer.add(f"{slot.data} = {slot.shape.write.format(v=slot.value)}")
-            parts += [*run.end_with_header(slot), slot.data]
+            parts += [*run.end(), _header(slot, scope), slot.data]
     parts += run.end()
     whole = f"{scope.add('join', b''.join)}(({', '.join(parts)}))" if len(parts) > 1 else "".join(parts)
     writer.add(f"return {whole or repr(b'')}")
@@ -94,7 +95,7 @@ def _class_tests(slots: Iterable[Slot]) -> Iterator[str]:
 
 
 class _Run:
-    """Struct items that are written in one go: fields of fixed size, and the header of the next one that has none."""
+    """Struct items that are written in one go: a frame header, and fields of fixed size."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -130,15 +131,17 @@ class _Run:
         self._codes, self._items = "", []
         return [call]
 
-    def end_with_header(self, slot: Slot) -> list[str]:
-        """The same, with the header of a field of variable size at the end."""
-        length = f"len({slot.data})"
-        self.add_constant(_TAG.pack(slot.field.tag))
-        if self._items:
-            self.add("I", length)
-            return self.end()
-        short, long = self._scope.add("short", _SHORT_LENGTHS), self._scope.add("long", _PACK_LENGTH)
-        return [*self.end(), f"{short}[n] if (n := {length}) < {len(_SHORT_LENGTHS)} else {long}(n)"]
+
+def _header(slot: Slot, scope: Scope) -> str:
+    """The header of a value that is not of fixed size."""
+    made, pack = scope.add("headers", _headers(slot.field.tag)), scope.add("header", _PACK_HEADER)
+    return f"({made}[n] if (n := len({slot.data})) < {_SHORT} else {pack}({slot.field.tag}, n))"
+
+
+@lru_cache(maxsize=256)
+def _headers(tag: int) -> tuple[bytes, ...]:
+    """Headers of short values; many messages share them."""
+    return tuple(_PACK_HEADER(tag, length) for length in range(_SHORT))
 
 
 def _write_optional(slot: Slot, writer: Writer) -> None:
@@ -150,8 +153,7 @@ def _write_optional(slot: Slot, writer: Writer) -> None:
         pack = scope.add("pack", Struct(f"<{HEADER_SIZE}s{shape.code}").pack)
         writer.add(f"    {value} = {pack}({slot.header!r}, {item})")
     else:
-        header = f"{scope.add('pack', _PACK_HEADER)}({slot.field.tag}, len({value}))"
-        writer.add(f"    {value} = {item}", f"    {value} = {header} + {value}")
+        writer.add(f"    {value} = {item}", f"    {value} = {_header(slot, scope)} + {value}")
 
 
 # --- check -----------------------------------------------------------------------------------------------------------

@@ -225,3 +225,38 @@ def test_a_schema_cannot_be_changed(types):
     for mapping in (types.schema.messages, types.schema.enums, types.schema.enums["Side"].members):
         with pytest.raises(TypeError, match="does not support item assignment"):
             mapping["zz"] = 1
+
+
+def test_a_draft_is_of_no_use_and_what_it_became_cannot_be_changed(types):
+    draft = types.Leg.__draft__()
+    draft.price = 1.0
+    assert not isinstance(draft, types.Leg)
+    draft.__class__ = types.Leg
+    assert draft == types.Leg(1.0)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        draft.price = 2.0
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        draft.__class__ = types.Leg.__draft__
+
+
+def test_a_class_may_be_derived_from_a_messages_class(types):
+    class Priced(types.Leg):
+        def double(self):
+            return self.price * 2
+
+    leg = Priced(price=1.5)
+    assert (type(leg), leg.double()) == (Priced, 3.0)
+    assert leg.to_bytes() == types.Leg(1.5).to_bytes()
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        leg.price = 2.0
+
+
+def test_a_constructors_signature_is_that_of_the_contract(types):
+    assert str(inspect.signature(types.Leg)) == "(price)"
+
+
+def test_a_private_field_name_is_not_mangled():
+    types = mycelium.load("messages:\n  _Odd: {tlv_type: 1000, fields: {__x: {type: u8}}}\n")
+    odd = types._Odd(__x=3)
+    assert getattr(odd, "__x") == 3
+    assert types._Odd.from_bytes(odd.to_bytes()) == odd

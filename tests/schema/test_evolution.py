@@ -295,3 +295,79 @@ def test_a_thousand_edits_of_a_hundred_messages_leave_no_class_codec_or_cache_en
     before = held()
     cycle(1000)
     assert held() == before
+
+
+MANY = (
+    "messages:\n  Wide: {tlv_type: 1000, fields: {a: {type: u8, tag: 1}, __x: {type: u8, tag: 2, optional: true}%s}}\n"
+)
+
+
+def test_an_edit_may_add_any_number_of_fields():
+    types = mycelium.load(MANY % "")
+    Wide = types.Wide  # noqa: N806
+    before = Wide(1, 2)
+    for count in (3, 9):
+        names = [f"n{number}" for number in range(count)]
+        edited(types, MANY % "".join(f", {name}: {{type: 'Vec<u8>', default: '0x01'}}" for name in names))
+        after = Wide(1, 2, **{name: bytes([number]) for number, name in enumerate(names)})
+        assert [getattr(after, name) for name in names] == [bytes([number]) for number in range(count)]
+        assert [getattr(before, name) for name in names] == [b"\1"] * count
+        assert Wide.from_bytes(after.to_bytes()) == after != before
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            after.n0 = b""
+        with pytest.raises(AttributeError, match="'Wide' object has no attribute 'n99'"):
+            after.n99  # noqa: B018
+    with pytest.raises(AttributeError, match="n8"):
+        Wide.n8  # noqa: B018
+    assert [type(vars(Wide.__draft__)[f"n{number}"]).__name__ for number in (0, 3, 4, 8)] == [
+        "member_descriptor",
+        "member_descriptor",
+        "Later",
+        "Later",
+    ]
+
+
+def test_a_new_required_field_is_missed_on_instances_made_before():
+    types = mycelium.load(MANY % "")
+    before = types.Wide(1)
+    edited(types, MANY % "".join(f", n{number}: {{type: u8}}" for number in range(5)))
+    for name in ("n0", "n4"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(before, name)
+
+
+def test_a_field_that_takes_the_former_name_of_another_has_a_place_of_its_own():
+    text = "messages:\n  A: {tlv_type: 1000, fields: {%s}}\n"
+    types = mycelium.load(text % "old: {type: u8, tag: 1}")
+    first = types.A(1)
+    edited(types, text % "new: {type: u8, tag: 1, renamed_from: old}")
+    second = types.A(2)
+    edited(types, text % "new: {type: u8, tag: 1}, old: {type: u8, tag: 2, default: 9}")
+    third = types.A(3, 4)
+    assert [(one.new, one.old) for one in (first, second, third)] == [(1, 9), (2, 9), (3, 4)]
+    assert types.A.from_bytes(third.to_bytes()) == third
+
+
+def test_bytes_go_through_the_codec_of_the_contract_in_force():
+    text = "messages:\n  A: {tlv_type: 1000, fields: {a: {type: u8, tag: 1}%s}}\n"
+    types = mycelium.load(text % "")
+    A = types.A  # noqa: N806
+    to_bytes, from_bytes = A(1).to_bytes, A.from_bytes
+    assert from_bytes(to_bytes()) == A(1)
+    assert A.to_bytes is types.registry.codec_of("A").encode
+    before = A(1)
+    edited(types, text % ", b: {type: u8, tag: 2, default: 5}")
+    assert before.to_bytes() == A(1).to_bytes() == bytes.fromhex("0100 01000000 01  0200 01000000 05")
+    assert A.from_bytes(A(1, 6).to_bytes()).b == 6
+    assert A.to_bytes is types.registry.codec_of("A").encode
+    assert "payload: a sequence of TLV fields" in A.to_bytes.__doc__
+
+
+def test_an_entry_that_is_not_in_force_leaves_the_class_alone():
+    text = "messages:\n  A: {tlv_type: 1000, fields: {a: {type: u8, tag: 1}%s}}\n"
+    types = mycelium.load(text % "")
+    former = types.registry.entry("A")
+    assert types.A.__mycelium__ is former
+    edited(types, text % ", b: {type: u8, tag: 2, default: 5}")
+    former.equip()
+    assert types.A(1).to_bytes() == bytes.fromhex("0100 01000000 01  0200 01000000 05")

@@ -69,7 +69,6 @@ def test_p13_any_message_survives_and_canonical_bytes_stay_as_they_are(data):
         payload = codec.encode(message)
         decoded = codec.decode(payload)
         assert decoded == message
-        assert list(vars(decoded)) == list(vars(message))
         assert codec.encode(decoded) == payload == codec.walk.encode(message, 1)
         assert codec.verify(payload) == {}
         codec.check(message)
@@ -134,7 +133,8 @@ def test_fast_path_check_and_general_walk_agree_on_any_values(data):
     name = data.draw(message_names(drawn))
     codec, message = drawn.codec(name), data.draw(messages(drawn, name))
     for each in codec.message.fields:
-        vars(message)[each.name] = data.draw(st.sampled_from([vars(message)[each.name], *WRONG]))
+        value = data.draw(st.sampled_from([getattr(message, each.name), *WRONG]))
+        object.__setattr__(message, each.name, value)
     try:
         expected = codec.walk.encode(message, 1)
     except Misfit as error:

@@ -75,19 +75,22 @@ async def listen(client: Any, subject: str, callback: Callable[[Any], Awaitable[
 async def publish(spec: Spec) -> None:
     """Publish as fast as the client takes it, over each connection in turn."""
     packing = Packing()
-    make, encode = WORKLOADS[spec.workload].maker(packing.classes, spec.size), packing.encode
+    workload, encode = WORKLOADS[spec.workload], packing.encode
+    make, subject = workload.maker(packing.classes, spec.size), workload.types[0]
     async with connected(spec) as clients:
         await await_go()
         start = time.monotonic()
-        if len(clients) == 1:
-            client = clients[0]
-            for number in range(spec.messages):
-                message = make(number)
+        if len(workload.types) > 1:
+            (client,) = clients
+            for message in map(make, range(spec.messages)):
                 await client.publish(type(message).__name__, encode(message))
+        elif len(clients) == 1:
+            client = clients[0]
+            for message in map(make, range(spec.messages)):
+                await client.publish(subject, encode(message))
         else:
             for number in range(spec.messages):
-                message = make(number)
-                await clients[number % len(clients)].publish(type(message).__name__, encode(message))
+                await clients[number % len(clients)].publish(subject, encode(make(number)))
         for client in clients:
             await client.flush(timeout=60)
         report(start=start)
@@ -145,7 +148,7 @@ async def pace(spec: Spec) -> None:
 async def subscribe(spec: Spec) -> None:
     """Take everything, with one callback a connection and type."""
     packing = Packing()
-    tally = Tally(spec.messages * spec.connections, stamped=spec.workload == "stamped")
+    tally = Tally(spec.messages * spec.connections)
     async with connected(spec) as clients:
         for client in clients:
             for name in WORKLOADS[spec.workload].types:

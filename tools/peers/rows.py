@@ -81,10 +81,7 @@ def runs_of(row: Row, amounts: Amounts, only: Collection[str] | None, missing: d
     return runs
 
 
-def _spec(**changes: object) -> Spec:
-    return Spec("", **changes)  # type: ignore[arg-type]  # of whatever attribute it is
-
-
+_spec: Final = partial(Spec, "")
 _HANDLER: Final = evolve(MYCELIUM, name="handler", way="handler")
 _ITERATOR: Final = evolve(MYCELIUM, way="iterator")
 _WITH_NATS: Final = (MYCELIUM, nats.CONTENDER)
@@ -96,9 +93,7 @@ def _by_receiver(contender: Contender, spec: Spec) -> Scene:
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "tcp-counter": Row(
-        "C, process to process over TCP", delivered, (*_BROKERS, nats.BATCHED, relay.CONTENDER), share=1.0
-    ),
+    "tcp-counter": Row("C, process to process over TCP", delivered, (*_BROKERS, nats.BATCHED, relay.CONTENDER)),
     "unix-counter": Row(
         "C over Unix sockets; nats-server has TCP only", delivered, _BROKERS, partial(Scene, scheme="unix")
     ),

@@ -14,7 +14,7 @@ from mycelium.bench.contender import LOOPBACK, Contender, Server, free_port
 from mycelium.bench.spec import Spec
 from mycelium.bench.stage import Role, perform, report, until_end, until_go
 from mycelium.bench.tally import PATIENCE_SECONDS
-from mycelium.bench.workload import WORKLOADS, readers
+from mycelium.bench.workload import WORKLOADS
 from peers.here import ENVIRONMENT, MODULE_COMMAND
 from peers.packing import Packing
 
@@ -41,23 +41,27 @@ def publish(spec: Spec) -> None:
         socket.recv()  # the subscription
         until_go()
         start = time.monotonic()
-        for number in range(spec.messages):
-            socket.send(encode(make(number)))
+        for message in map(make, range(spec.messages)):
+            socket.send(encode(message))
         report(start=start)
         until_end()
 
 
 def subscribe(spec: Spec) -> None:
-    """Take everything."""
+    """Take all CounterUpdates."""
     library, packing = importlib.import_module("zmq"), Packing()
-    (name,) = WORKLOADS[spec.workload].types
-    decode, read = packing.decoders[name], readers()[name]
+    decode = packing.decoders["CounterUpdate"]
+
+    def take(data: bytes) -> None:
+        message = decode(data)
+        _id, _value, _delta = message.counter_id, message.value, message.delta
+
     with library.Context() as context, context.socket(library.SUB) as socket:
         socket.set_hwm(0)
         socket.subscribe(b"")
         socket.connect(spec.url)
         report(ready=True)
-        report(**_take_all(socket, spec.messages, lambda data: read(decode(data)), library.Again))
+        report(**_take_all(socket, spec.messages, take, library.Again))
         until_end()
 
 
