@@ -89,13 +89,9 @@ class Publisher:
             EncodeError: A value does not fit its type, or the payload is too large.
             RuleError: A value breaks a rule.
         """
-        codec = entry.codec
-        if extra is None:
-            frame = codec.encode_frame(message)
-        else:
-            frame = encode_frame(entry.message.type_id, codec.encode(message) + extra.encode())
-        if codec.check_rules is not None:
-            codec.check_rules(message)
+        frame: bytes = entry.codec.publish_frame(message)
+        if extra is not None:
+            frame = encode_frame(entry.message.type_id, frame[HEADER.size :] + extra.encode())
         self._refuse_large(frame, entry.message.name)
         return frame
 
@@ -120,18 +116,12 @@ class Publisher:
     def _framer(self, entry: Entry[Codec]) -> Callable[[Message], bytes]:
         """What makes the frames of a type, with the checks that its contract asks for."""
         codec = entry.codec
-        guarded = entry.message.type_id in self.guard.fields
-        if codec.check_rules is None and not guarded:
-            return codec.encode_frame
-        return partial(self._checked, codec, guarded)
+        return partial(self._guarded, codec) if entry.message.type_id in self.guard.fields else codec.publish_frame
 
-    def _checked(self, codec: Codec, guarded: bool, message: Message) -> bytes:
-        frame = codec.encode_frame(message)
-        if codec.check_rules is not None:
-            codec.check_rules(message)
-        if guarded:
-            self._refuse_large(frame, codec.message.name)
-            self.guard.check(message)
+    def _guarded(self, codec: Codec, message: Message) -> bytes:
+        frame = codec.publish_frame(message)
+        self._refuse_large(frame, codec.message.name)
+        self.guard.check(message)
         return frame
 
     def _refuse_large(self, frame: bytes, name: str) -> None:

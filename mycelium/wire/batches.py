@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from mycelium.schema.registry import Entry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError
@@ -15,16 +14,13 @@ _RUN: Final = 4
 """Frames of one type from which on looking at them together is worth it."""
 
 
-def decode_batch(batch: Batch, entries: Mapping[int, Entry[Codec]]) -> list[Any] | None:
-    """The messages of all frames; None where one cannot be read, or has metadata, or is of no known type.
+def decode_batch(batch: Batch, codecs: Mapping[int, Codec]) -> list[Any] | None:
+    """The messages of all frames; None where one cannot be read, or has metadata.
 
     Args:
         batch: The frames.
-        entries: The types by id.
+        codecs: Of each of their types.
     """
-    codecs = _codecs(batch, entries)
-    if codecs is None:
-        return None
     if len(codecs) == 1 and len(batch) >= _RUN:
         return codecs[batch.type_ids[0]].decode_run(batch.data, batch.bounds)
     decoders = {type_id: codec.decode for type_id, codec in codecs.items()}
@@ -36,11 +32,8 @@ def decode_batch(batch: Batch, entries: Mapping[int, Entry[Codec]]) -> list[Any]
     return None if metadata else messages
 
 
-def verify_batch(batch: Batch, entries: Mapping[int, Entry[Codec]]) -> bool:
+def verify_batch(batch: Batch, codecs: Mapping[int, Codec]) -> bool:
     """Whether `decode_batch` would give messages, without making any."""
-    codecs = _codecs(batch, entries)
-    if codecs is None:
-        return False
     if len(codecs) == 1 and len(batch) >= _RUN:
         return codecs[batch.type_ids[0]].verify_run(batch.data, batch.bounds)
     verifiers = {type_id: codec.verify for type_id, codec in codecs.items()}
@@ -48,11 +41,6 @@ def verify_batch(batch: Batch, entries: Mapping[int, Entry[Codec]]) -> bool:
         return not any(verify(payload) for verify, payload in _payloads(batch, verifiers))
     except DecodeError:
         return False
-
-
-def _codecs(batch: Batch, entries: Mapping[int, Entry[Codec]]) -> dict[int, Codec] | None:
-    found = {type_id: entries[type_id].codec for type_id in batch.types if type_id in entries}
-    return found if len(found) == len(batch.types) else None
 
 
 def _payloads(batch: Batch, functions: Mapping[int, Callable[..., Any]]) -> Iterator[tuple[Callable[..., Any], bytes]]:
