@@ -16,6 +16,7 @@ from mycelium.wire.metadata import Metadata
 
 __all__ = ["Publisher"]
 
+_HEADER_SIZE: Final = HEADER.size
 _REMEDY: Final = "take the type from the contracts that the bus or client was made with"
 
 
@@ -109,7 +110,7 @@ class Publisher:
         if make is None:
             make = self._frames[message.__class__] = self._framer(self.entry(message))
         frame = make(message)
-        if len(frame) - HEADER.size > self.max_payload:
+        if len(frame) - _HEADER_SIZE > self.max_payload:
             self._refuse_large(frame, message.__class__.__name__)
         return frame
 

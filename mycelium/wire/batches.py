@@ -1,6 +1,6 @@
 """All frames of a batch at once, for whoever need not know more of them than their fields."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mycelium.wire.buffer import Batch
@@ -10,6 +10,7 @@ from mycelium.wire.frames import HEADER
 
 __all__ = ["decode_batch", "verify_batch"]
 
+_HEADER: Final = HEADER.size
 _RUN: Final = 4
 """Frames of one type from which on looking at them together is worth it."""
 
@@ -23,10 +24,11 @@ def decode_batch(batch: Batch, codecs: Mapping[int, Codec]) -> list[Any] | None:
     """
     if len(codecs) == 1 and len(batch) >= _RUN:
         return codecs[batch.type_ids[0]].decode_run(batch.data, batch.bounds)
-    decoders = {type_id: codec.decode for type_id, codec in codecs.items()}
+    decode = {type_id: codec.decode for type_id, codec in codecs.items()}
+    data, frames = batch.data, zip(batch.type_ids, batch.bounds, batch.bounds[1:], strict=False)
     metadata: dict[int, bytes] = {}
     try:
-        messages = [decode(payload, metadata) for decode, payload in _payloads(batch, decoders)]
+        messages = [decode[type_id](data[start + _HEADER : stop], metadata) for type_id, start, stop in frames]
     except DecodeError:
         return None
     return None if metadata else messages
@@ -36,15 +38,9 @@ def verify_batch(batch: Batch, codecs: Mapping[int, Codec]) -> bool:
     """Whether `decode_batch` would give messages, without making any."""
     if len(codecs) == 1 and len(batch) >= _RUN:
         return codecs[batch.type_ids[0]].verify_run(batch.data, batch.bounds)
-    verifiers = {type_id: codec.verify for type_id, codec in codecs.items()}
+    verify = {type_id: codec.verify for type_id, codec in codecs.items()}
+    data, frames = batch.data, zip(batch.type_ids, batch.bounds, batch.bounds[1:], strict=False)
     try:
-        return not any(verify(payload) for verify, payload in _payloads(batch, verifiers))
+        return not any(verify[type_id](data[start + _HEADER : stop]) for type_id, start, stop in frames)
     except DecodeError:
         return False
-
-
-def _payloads(batch: Batch, functions: Mapping[int, Callable[..., Any]]) -> Iterator[tuple[Callable[..., Any], bytes]]:
-    """For each frame the function of its type, and its payload."""
-    data, bounds, header = batch.data, batch.bounds, HEADER.size
-    for type_id, start, stop in zip(batch.type_ids, bounds, bounds[1:], strict=False):
-        yield functions[type_id], data[start + header : stop]
