@@ -129,7 +129,7 @@ def _connected(world, **given):
 @pytest.mark.parametrize("down", [True, False])
 def test_p31_both_sides_of_a_half_open_connection_know_within_33_seconds(world, up, down):
     client = _connected(world, heartbeat=10)
-    wire, conversation = world.network.wire_of(client.name), client.client._conversation
+    wire, conversation = world.network.wire_of(client.name), client.client._life.conversation
     (session,) = world.server.bridge.sessions
     wire.cut(up=up, down=down)
     world.pass_time(29)
@@ -144,7 +144,7 @@ def test_p31_both_sides_of_a_half_open_connection_know_within_33_seconds(world, 
 def test_p34_an_hour_of_nothing_but_heartbeats_ends_no_connection(world):
     clients = [_connected(world) for _ in range(3)]
     world.pass_time(3600)
-    assert all(one.client._conversation.is_open for one in clients)
+    assert all(one.client._life.conversation.is_open for one in clients)
     assert len(world.server.bridge.sessions) == 3
     world.finish()
 
@@ -167,7 +167,7 @@ def test_p79_a_handler_that_never_returns_holds_up_nobody_else(world):
 
 def test_p31_a_bridge_that_is_lost_after_its_goodbye_is_noticed(world):
     client = _connected(world, heartbeat=10)
-    conversation = client.client._conversation
+    conversation = client.client._life.conversation
     stopped = world.lose_server()
     stopped.bridge.sessions[0].say_goodbye("shutdown")
     world.pass_time(0.1)
