@@ -22,12 +22,12 @@ class Flushes:
     def __repr__(self) -> str:
         return f"<Flushes, {len(self._waiting)} waiting>"
 
-    def add(self, flush: Callable[[], None]) -> None:
-        """Have a function called; it must not raise."""
+    def add(self, flush: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        """Have a function called on the loop; it must not raise."""
         self._waiting.append(flush)
         if not self._is_scheduled:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._end_turn)
+            loop.call_soon(self._end_turn)
 
     def hurry(self) -> None:
         """Call them now, but not twice in a turn."""

@@ -123,7 +123,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Write once this turn of the loop is over, however many messages come in it."""
         if not self._scheduled:
             self._scheduled = True
-            self._bridge.flushes.add(self._flush)
+            self._bridge.flushes.add(self._flush, self._loop)
 
     def abort(self, reason: str) -> None:
         """Close now, whatever is unsent."""
