@@ -104,6 +104,8 @@ class LocalSubscription:
             if handler is None
             else Worker(handler, options, self._counts, take=self._take, tell=tell, context=context)
         )
+        self._advance = self._waiters.wake if self._worker is None else self._worker.advance
+        """Called when so many more messages wait for the iterator, or for a handler that may be free."""
         self.hand = None if handler is None or handler.is_async else self._worker
         self.offer: Offer = self._put if self.hand is None else self.hand.offer
 
@@ -145,7 +147,7 @@ class LocalSubscription:
             self.hand.offer(message, delivery)
         else:
             self._retained.append((message, delivery, None, None))
-            self._advance()
+            self._advance(1)
 
     def missed(self, type_id: int, reason: DropReason, count: int) -> None:
         """Count messages that were dropped before they came here."""
@@ -346,15 +348,8 @@ class LocalSubscription:
             self._gaps.schedule()
         if outcome is DropReason.DISCONNECTED:
             self.close(Refused(ErrorCode.SLOW_CONSUMER, "the queue is full, and the lag policy is disconnect"))
-        self._advance()
+        self._advance(1)
         return outcome
-
-    def _advance(self, messages: int = 1) -> None:
-        """Something waits: for the iterator, or for a handler that may be free."""
-        if self._worker is not None:
-            self._worker.advance()
-        elif self._waiters.waiting:
-            self._waiters.wake(messages)
 
     def _take(self, busy: Mapping[Hashable, int]) -> Entry | None:
         """The next message for the handler, which is told of gaps before it."""
