@@ -127,7 +127,7 @@ class LocalQueue:
         if not self.entries:
             return None
         entry = self.entries.popleft()
-        if entry[3] is None and not self.is_slow and not self._holds.listeners:  # as nearly always
+        if entry[3] is None and not self.is_slow:  # as nearly always; where somebody waits for room it is slow
             return entry
         return self._taken(entry)
 
@@ -138,6 +138,11 @@ class LocalQueue:
                 del self.entries[index]
                 return self._taken(entry)
         return None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but entries has to be looked at: no slot, no drop to be told, nobody who waits for room."""
+        return not (self.is_slow or self._slots or self.losses.pending)
 
     @property
     def holding(self) -> bool:

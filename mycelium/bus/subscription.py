@@ -12,7 +12,7 @@ from mycelium.bus.errors import BusError, ClosedError, Refused
 from mycelium.bus.gaps import Gaps
 from mycelium.bus.handlers import Handler
 from mycelium.bus.keys import conflates, lag_of
-from mycelium.bus.lag import DropReason
+from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.localqueue import Done, Entry, LocalQueue, Offer, Outcome
 from mycelium.bus.notices import Notices, Tell
 from mycelium.bus.options import DEFAULT_QUEUE, Options
@@ -33,8 +33,6 @@ _FINISH_SECONDS: Final = 5.0
 
 OnClose: TypeAlias = Callable[["LocalSubscription"], Sequence["asyncio.Future[Any]"] | None]
 """Called once when a subscription ends; `unsubscribe` waits for what it gives back."""
-_NOBODY: Final[Mapping[Hashable, int]] = {}
-"""No key that a handler is busy with."""
 
 _calling: "ContextVar[LocalSubscription | None]" = ContextVar("mycelium_subscription", default=None)
 
@@ -97,6 +95,8 @@ class LocalSubscription:
         self._gaps = Gaps(self._queue.losses, self._notices.losses, self._report_gap, in_line=options.gaps)
         self._waiters = Waiters()
         self._until_turn = _YIELD_AFTER
+        self._is_plain = False
+        """Whether `next` has found nothing but messages, with nothing to be told or looked after between them."""
         context = copy_context()
         context.run(_calling.set, self)
         self._worker = (
@@ -104,6 +104,8 @@ class LocalSubscription:
             if handler is None
             else Worker(handler, options, self._counts, take=self._take, tell=tell, context=context)
         )
+        self._advance = self._waiters.wake if self._worker is None else self._worker.advance
+        """Called when so many more messages wait for the iterator, or for a handler that may be free."""
         self.hand = None if handler is None or handler.is_async else self._worker
         self.offer: Offer = self._put if self.hand is None else self.hand.offer
 
@@ -144,11 +146,13 @@ class LocalSubscription:
         if self.hand is not None:
             self.hand.offer(message, delivery)
         else:
+            self._is_plain = False
             self._retained.append((message, delivery, None, None))
-            self._advance()
+            self._advance(1)
 
     def missed(self, type_id: int, reason: DropReason, count: int) -> None:
         """Count messages that were dropped before they came here."""
+        self._is_plain = False
         self._counts.matched += count
         self._queue.losses.count(type_id, reason, count)
         self._notices.missed(reason, count)
@@ -162,6 +166,7 @@ class LocalSubscription:
 
         A handler that stands still is told within a second all the same.
         """
+        self._is_plain = False
         waiting = len(self._retained) + len(self._queue)
         self._gaps.put(self._notices.interruption("reconnect"), waiting)
         if not waiting and not self.busy:
@@ -169,13 +174,11 @@ class LocalSubscription:
 
     def take(self) -> Message | None:
         """One message, as `next` gives it, if one waits and nothing else is due before; None: ask `next`."""
+        entries = self._queue.entries
+        if not entries or not self._is_plain or not self._until_turn or get_ident() != self._thread:
+            return None
         self._until_turn -= 1
-        gaps, queue = self._gaps, self._queue
-        if self._until_turn <= 0 or gaps.ahead or gaps.inline or queue.losses.pending or self._retained:
-            return None
-        if get_ident() != self._thread or (entry := queue.pop()) is None:
-            return None
-        message, _, done, _ = entry
+        message, _, done, _ = entries.popleft()
         self._counts.delivered += 1
         if done is not None:
             done(1)
@@ -194,19 +197,22 @@ class LocalSubscription:
         check_thread(self._thread, "subscription")
         if (taken := self.take()) is not None:
             return taken
-        if self._until_turn <= 0:
+        if not self._until_turn:
             self._until_turn = _YIELD_AFTER
             await asyncio.sleep(0)
+        self._until_turn -= 1
         if self._gaps.ahead:
             self._gaps.reach()
         if not self._ready:
-            await (self._readiness() if timeout is None else self._readiness_within(timeout))
+            await self._readiness(timeout)
             self._until_turn = _YIELD_AFTER
+        self._is_plain = not (self._gaps.ahead or self._retained) and self._queue.is_plain
         if self._queue.losses.pending or self._gaps.inline:
             self._gaps.tell()
             if self._gaps.inline:
+                self._is_plain = False
                 return self._gaps.inline.popleft()
-        entry = self._pop(_NOBODY)
+        entry = self._pop({})
         assert entry is not None  # noqa: S101  it is ready, and nothing was awaited since
         message, _, done, _ = entry
         self._counts.delivered += 1
@@ -277,7 +283,7 @@ class LocalSubscription:
         """
         if self.closed:
             return
-        self.closed = True
+        self.closed, self._is_plain = True, False
         if self._worker is not None:
             self._worker.takes_more = False
         self._ended_by = reason
@@ -342,19 +348,14 @@ class LocalSubscription:
         if lag is None:
             lag = lag_of(message.__mycelium__.message)
         outcome = queue.put(message, delivery, done, lag, deadline)
-        if queue.losses.pending:
-            self._gaps.schedule()
+        if queue.is_slow or lag is Lag.LATEST:
+            self._is_plain = False
+            if queue.losses.pending:
+                self._gaps.schedule()
         if outcome is DropReason.DISCONNECTED:
             self.close(Refused(ErrorCode.SLOW_CONSUMER, "the queue is full, and the lag policy is disconnect"))
-        self._advance()
+        self._advance(1)
         return outcome
-
-    def _advance(self, messages: int = 1) -> None:
-        """Something waits: for the iterator, or for a handler that may be free."""
-        if self._worker is not None:
-            self._worker.advance()
-        elif self._waiters.waiting:
-            self._waiters.wake(messages)
 
     def _take(self, busy: Mapping[Hashable, int]) -> Entry | None:
         """The next message for the handler, which is told of gaps before it."""
@@ -377,23 +378,23 @@ class LocalSubscription:
             self._gaps.step()
         return entry
 
-    async def _readiness(self) -> None:
+    async def _readiness(self, timeout: float | None) -> None:
         """Wait until there is something to give out."""
+        if timeout is not None:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._readiness(None)
+            except TimeoutError:
+                raise TimeoutError(f"no message came within {timeout:g} s") from None
         while not self._ready:
             if self.closed:
                 raise self._ended_by or ClosedError("the subscription has ended; nothing more comes")
             await self._waiters.wait()
 
-    async def _readiness_within(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._readiness()
-        except TimeoutError:
-            raise TimeoutError(f"no message came within {seconds:g} s") from None
-
     def _report_gap(self, gap: Gap) -> None:
         inline = self._gaps.inline
         if self.options.gaps and not (gap.count is None and inline and inline[-1] == gap):
+            self._is_plain = False
             inline.append(gap)
             self._waiters.wake()
         self._notices.gap(gap)

@@ -37,7 +37,7 @@ class Waiters:
                 self.waiting.remove(waiter)
 
     def wake(self, most: int = 1) -> None:
-        """Wake one, or some."""
+        """Wake one, or some; there may be nobody."""
         while most and self.waiting:
             waiter = self.waiting.popleft()
             if not waiter.done():

@@ -120,8 +120,8 @@ class Worker:
             if done is not None:
                 done(len(messages))
 
-    def advance(self) -> None:
-        """A message waits: have it handled as soon as there is a hand free."""
+    def advance(self, _messages: int = 1) -> None:
+        """Messages wait: have them handled as soon as there is a hand free."""
         if len(self._tasks) < self._options.concurrency:
             name = f"mycelium {self._handler.name}"
             work = watched(self._work, self.held_loop)
