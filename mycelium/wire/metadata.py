@@ -10,7 +10,7 @@ from attrs import frozen
 from mycelium.wire.errors import DecodeError, Misfit
 from mycelium.wire.tlv import field
 
-__all__ = ["KINDS", "Kind", "Metadata", "check_shape"]
+__all__ = ["KINDS", "METADATA_SIZES", "Kind", "Metadata", "check_shape"]
 
 
 @frozen
@@ -53,6 +53,8 @@ KINDS: Final[Mapping[int, Kind]] = MappingProxyType(
     }
 )
 """By tag, ascending: the order on the wire. Other tags from 0xF000 on are skipped."""
+METADATA_SIZES: Final = {tag: kind.size for tag, kind in KINDS.items()}
+"""Bytes of the value, by tag."""
 
 
 def check_shape(tag: int, size: int, offset: int | None = None) -> None:
