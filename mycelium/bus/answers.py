@@ -20,6 +20,7 @@ __all__ = ["BRIDGE", "Answers"]
 
 BRIDGE: Final = 0
 """The session number of the bridge's own process."""
+_OPEN, _ANSWERED = Asked.OPEN, Asked.ANSWERED
 
 
 @final
@@ -67,18 +68,16 @@ class Answers:
 
     # --- replies of clients ---
 
-    def take(self, frame: Batch, metadata: Metadata) -> Asked:
+    def take(self, frame: Batch, correlation: bytes, asker: int) -> Asked:
         """Hand a client's reply to the only one who waits for it; what is known of the request.
 
         Args:
             frame: A batch of one.
-            metadata: Of the frame, with `deliver_to` and a correlation id.
+            correlation: The id of the request.
+            asker: The session that has asked.
         """
-        correlation, number = metadata.correlation, metadata.deliver_to
-        if correlation is None or number is None:
-            return Asked.NEVER
-        if number != BRIDGE:
-            return self._hand_over(number, correlation, frame.to_bytes())
+        if asker != BRIDGE:
+            return self._hand_over(asker, correlation, frame.to_bytes())
         entry = self._publisher.contracts.registry.by_id[frame.type_ids[0]]
         return self._take_own(correlation, entry.codec.decode(frame.payload(0)))
 
@@ -98,9 +97,9 @@ class Answers:
             self.dropped[DropReason.DISCONNECTED.reason] += 1
             return Asked.OPEN
         asked = session.asks.close(correlation)
-        if asked is Asked.OPEN:
+        if asked is _OPEN:
             self.taken += 1
             session.send_frame(frame)
-        elif asked is Asked.ANSWERED:
+        elif asked is _ANSWERED:
             self.dropped["late"] += 1
         return asked

@@ -45,7 +45,8 @@ class Asks:
 
     def open(self, correlation: bytes) -> None:
         """A request was published."""
-        self._answered.pop(correlation, None)
+        if correlation in self._answered:
+            del self._answered[correlation]
         _remember(self._open, correlation, self._most)
 
     def close(self, correlation: bytes) -> Asked:
@@ -53,12 +54,17 @@ class Asks:
         if correlation in self._open:
             del self._open[correlation]
             _remember(self._answered, correlation, self._most_answered)
-            return Asked.OPEN
+            return _OPEN
         return Asked.ANSWERED if correlation in self._answered else Asked.NEVER
 
 
 def _remember(known: "OrderedDict[bytes, None]", correlation: bytes, most: int) -> None:
+    if correlation in known:
+        known.move_to_end(correlation)
+        return
     known[correlation] = None
-    known.move_to_end(correlation)
     if len(known) > most:
         known.popitem(last=False)
+
+
+_OPEN: Final = Asked.OPEN

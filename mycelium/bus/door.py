@@ -1,7 +1,7 @@
 """The bridge's door: what a client's application frames have to pass before anybody gets them."""
 
-from collections.abc import Iterator, Mapping
-from typing import final
+from collections.abc import Mapping
+from typing import Final, final
 
 from attrs import frozen
 
@@ -13,9 +13,11 @@ from mycelium.wire.batches import verify_batch
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError, ErrorCode
-from mycelium.wire.metadata import Metadata
+from mycelium.wire.metadata import CORRELATION, DELIVER_TO, KINDS, ORIGIN, REPLY_TO
 
 __all__ = ["Door", "Letter", "Objection"]
+
+_NUMBER_SIZE: Final = KINDS[REPLY_TO].size
 
 
 @frozen
@@ -37,17 +39,22 @@ class Objection:
     excused: bool = False
 
 
-@frozen
+@final
 class Letter:
     """A frame for one session alone, or one that asks for such: a reply, or a request.
 
     Attributes:
         index: Its place in the batch.
-        metadata: Of the frame.
+        correlation: What ties the two.
+        deliver_to: The session that a reply is for; None for a request.
     """
 
-    index: int
-    metadata: Metadata
+    __slots__ = ("correlation", "deliver_to", "index")
+
+    def __init__(self, index: int, correlation: bytes, deliver_to: int | None) -> None:
+        self.index = index
+        self.correlation = correlation
+        self.deliver_to = deliver_to
 
 
 @final
@@ -69,42 +76,50 @@ class Door:
         self.contracts: Schema | None = None
         self.unreadable: frozenset[int] = frozenset()
         self._session = session
+        self._own = session.to_bytes(_NUMBER_SIZE, "little")
+        """The same as metadata has it."""
 
     def __repr__(self) -> str:
         return f"<Door of session {self._session}>"
 
-    def notes(self, batch: Batch, entries: Mapping[int, Entry[Codec]]) -> Iterator[Objection | Letter]:
-        """What is to be said of the frames of a batch, in their order; nothing of those that may just pass.
+    def look(self, batch: Batch, entries: Mapping[int, Entry[Codec]], start: int = 0) -> Objection | Letter | None:
+        """What is to be said of the next frame that may not just pass; None if all of them may, from `start` on.
 
-        It looks no further than it is asked to: who stops asking has not had the rest checked.
+        It looks no further than that: who does not ask again has not had the rest checked.
 
         Args:
             batch: Frames of the client.
             entries: The newest generation by type id.
+            start: Index of the first frame that has not been looked at.
         """
-        if len(batch) > 1 and self._all_pass(batch, entries):
-            return
-        guarded = self.guard.fields
-        for index, type_id in enumerate(batch.type_ids):
-            entry = entries.get(type_id)
-            if entry is None or type_id in self.unreadable:
-                yield self._no_entry(index, type_id, known=entry is not None)
-                continue
-            payload = batch.payload(index)
-            try:
-                tags = entry.codec.verify(payload)
-                metadata = Metadata.from_tags(tags) if tags else None
-                lie = None if metadata is None else self._lie_in(metadata)
-                if lie is None and type_id in guarded:
-                    self.guard.check(entry.codec.decode(payload))
-            except (DecodeError, RuleError) as error:
-                excused = error.rule is not None and self._rules_differ(entry.message)
-                yield Objection(index, type_id, ErrorCode.INVALID_PAYLOAD, str(error), excused)
-            else:
-                if lie is not None:
-                    yield Objection(index, type_id, ErrorCode.DENIED, lie)
-                elif metadata is not None and (metadata.reply_to is not None or metadata.deliver_to is not None):
-                    yield Letter(index, metadata)
+        type_ids = batch.type_ids
+        if start == 0 and len(type_ids) > 1 and self._all_pass(batch, entries):
+            return None
+        for index in range(start, len(type_ids)):
+            note = self._look_at(index, type_ids[index], batch.payload(index), entries)
+            if note is not None:
+                return note
+        return None
+
+    def _look_at(
+        self, index: int, type_id: int, payload: bytes, entries: Mapping[int, Entry[Codec]]
+    ) -> Objection | Letter | None:
+        entry = entries.get(type_id)
+        if entry is None or type_id in self.unreadable:
+            return self._no_entry(index, type_id, known=entry is not None)
+        try:
+            tags = entry.codec.verify(payload)
+            if tags and (lie := self._lie_in(tags)) is not None:
+                return Objection(index, type_id, ErrorCode.DENIED, lie)
+            if type_id in self.guard.fields:
+                self.guard.check(entry.codec.decode(payload))
+        except (DecodeError, RuleError) as error:
+            excused = error.rule is not None and self._rules_differ(entry.message)
+            return Objection(index, type_id, ErrorCode.INVALID_PAYLOAD, str(error), excused)
+        if tags and (REPLY_TO in tags or DELIVER_TO in tags):
+            whose = tags.get(DELIVER_TO)
+            return Letter(index, tags[CORRELATION], None if whose is None else int.from_bytes(whose, "little"))
+        return None
 
     def _all_pass(self, batch: Batch, entries: Mapping[int, Entry[Codec]]) -> bool:
         """Whether a look at all frames at once shows that nothing is to be said."""
@@ -129,12 +144,11 @@ class Door:
             return False
         return {one.tag: one.rules for one in own.fields} != {one.tag: one.rules for one in message.fields}
 
-    def _lie_in(self, metadata: Metadata) -> str | None:
+    def _lie_in(self, tags: Mapping[int, bytes]) -> str | None:
         """What a client says of itself must be true, and a request or reply needs the id that ties them."""
-        origin = self._session if metadata.origin is None else metadata.origin[0]
-        reply_to = self._session if metadata.reply_to is None else metadata.reply_to
-        if origin != self._session or reply_to != self._session:
+        own = self._own
+        if tags.get(REPLY_TO, own) != own or not tags.get(ORIGIN, own).startswith(own):
             return f"the metadata names another session than this one, {self._session}"
-        if metadata.correlation is None and (metadata.reply_to is not None or metadata.deliver_to is not None):
+        if CORRELATION not in tags and (REPLY_TO in tags or DELIVER_TO in tags):
             return "a request or reply without a correlation id"
         return None

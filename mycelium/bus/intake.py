@@ -15,10 +15,10 @@ from mycelium.bus.remote import RemoteSubscriptions
 from mycelium.bus.terms import Terms
 from mycelium.wire.buffer import Batch
 from mycelium.wire.errors import ErrorCode
-from mycelium.wire.metadata import Metadata
 
 __all__ = ["Intake", "Publishing"]
 
+_NEVER, _ANSWERED = Asked.NEVER, Asked.ANSWERED
 _FULL: Final = {
     ErrorCode.QUEUE_FULL: "a subscriber's queue is full, and its lag policy refuses more",
     ErrorCode.BACKPRESSURE_TIMEOUT: "a subscriber had no room in time",
@@ -33,8 +33,8 @@ class Publishing(Protocol):
     subscriptions: RemoteSubscriptions
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing more is taken."""
+    def reason(self) -> str | None:
+        """Why nothing more is taken; None while something is."""
 
     @property
     def now(self) -> float:
@@ -86,18 +86,24 @@ class Intake:
 
     def receive(self, batch: Batch) -> None:
         """Check each frame; hand on the good ones, in runs as long as they come."""
-        start = 0
-        for note in self._door.notes(batch, self._host.registry.by_id):
-            self._publish(batch, start, note.index)
+        start, end = 0, len(batch.type_ids)
+        look, entries, session = self._door.look, self._host.registry.by_id, self._session
+        while start < end and (note := look(batch, entries, start)) is not None:
+            if start < note.index:
+                self._route(batch.part(start, note.index))
+                if session.reason is not None:
+                    return
             start = note.index + 1
             if isinstance(note, Objection):
-                self._object(note)
+                self._refuse(note, self.receipts.number(1))
             else:
-                self._pass_on(batch.part(note.index, start), note)
-            if self._session.is_over:
+                self._pass_on(batch if end == 1 else batch.part(note.index, start), note)
+            if session.reason is not None:
                 return
-        self._publish(batch, start, len(batch))
-        self.say_receipts()
+        if start < end:
+            self._route(batch if start == 0 else batch.part(start, end))
+        if self.receipts.decided:
+            self.say_receipts()
 
     def expire(self, now: float) -> bool:
         """Give up what has waited for room for too long; whether more waits."""
@@ -120,21 +126,19 @@ class Intake:
 
     # --- good frames ---
 
-    def _publish(self, batch: Batch, start: int, stop: int) -> None:
-        if start < stop and not self._session.is_over:
-            self._route(batch if stop - start == len(batch) else batch.part(start, stop))
-
     def _route(self, batch: Batch) -> list[Fate]:
-        self.received += len(batch)
+        count = len(batch.type_ids)
+        self.received += count
         patient = self.flow.held_bytes < HELD_BYTES
         deadline = self._session.now + self._host.limits.block_seconds if patient else None
-        first = self.receipts.number(len(batch))
+        receipts = self.receipts
+        first = receipts.number(count) if receipts.enabled else 0
         fates = self._host.exchange.publish_batch(batch, self._session, deadline, exactly=first > 0)
         for fate in fates:
             if fate.troubles:
                 self._settle(batch, fate, first)
             elif first:
-                self.receipts.decide(Decision(first + fate.start, first + fate.stop - 1, fate.matched))
+                receipts.decide(Decision(first + fate.start, first + fate.stop - 1, fate.matched))
         return fates
 
     def _settle(self, batch: Batch, fate: Fate, first: int) -> None:
@@ -161,39 +165,34 @@ class Intake:
     # --- letters ---
 
     def _pass_on(self, frame: Batch, letter: Letter) -> None:
-        if letter.metadata.deliver_to is not None:
-            self._reply(frame, letter.metadata)
+        if letter.deliver_to is not None:
+            self._reply(frame, letter.correlation, letter.deliver_to)
         else:
-            self._ask(frame, letter.metadata)
+            self._ask(frame, letter.correlation)
 
-    def _reply(self, frame: Batch, metadata: Metadata) -> None:
+    def _reply(self, frame: Batch, correlation: bytes, asker: int) -> None:
         number, type_id = self.receipts.number(1), frame.type_ids[0]
-        match self._host.exchange.answers.take(frame, metadata):
-            case Asked.NEVER:
-                problem = "nobody has asked for this reply"
-                self._refuse(Objection(0, type_id, ErrorCode.DENIED, problem), number)
-                return
-            case Asked.ANSWERED:
-                self._say_error(ErrorCode.DENIED, "somebody has replied to this already", type_id, number)
-                decision = Decision(number, number, code=ErrorCode.DENIED)
-            case Asked.OPEN:
-                decision = Decision(number, number, 1)
+        asked = self._host.exchange.answers.take(frame, correlation, asker)
+        if asked is _NEVER:
+            self._refuse(Objection(0, type_id, ErrorCode.DENIED, "nobody has asked for this reply"), number)
+            return
+        if asked is _ANSWERED:
+            self._say_error(ErrorCode.DENIED, "somebody has replied to this already", type_id, number)
         self.received += 1
         if number:
-            self.receipts.decide(decision)
+            code = ErrorCode.DENIED if asked is _ANSWERED else None
+            self.receipts.decide(Decision(number, number, 1 if code is None else 0, code=code))
 
-    def _ask(self, frame: Batch, metadata: Metadata) -> None:
-        assert metadata.correlation is not None  # noqa: S101  the door has seen to it
-        self._session.asks.open(metadata.correlation)
-        fates = self._route(frame)
-        if not any(fate.matched for fate in fates):
-            self._session.asks.close(metadata.correlation)
-            self._session.say(self._host.core.NoResponders(correlation=metadata.correlation))
+    def _ask(self, frame: Batch, correlation: bytes) -> None:
+        asks = self._session.asks
+        asks.open(correlation)
+        for fate in self._route(frame):
+            if fate.matched:
+                return
+        asks.close(correlation)
+        self._session.say(self._host.core.NoResponders(correlation=correlation))
 
     # --- bad frames ---
-
-    def _object(self, objection: Objection) -> None:
-        self._refuse(objection, self.receipts.number(1))
 
     def _refuse(self, objection: Objection, number: int) -> None:
         """A frame is not let in: the client is told, and sent away if it goes on so."""

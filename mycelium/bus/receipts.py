@@ -53,12 +53,13 @@ class Receipts:
 
     Attributes:
         enabled: Whether the client wants receipts. Frames that come while it does not are not counted.
+        decided: What has not been said yet.
     """
 
     def __init__(self) -> None:
         self.enabled = False
         self._count = 0
-        self._decided: list[Decision] = []
+        self.decided: list[Decision] = []
 
     def __repr__(self) -> str:
         return f"<Receipts {'on' if self.enabled else 'off'}, {self._count} frames>"
@@ -73,12 +74,12 @@ class Receipts:
 
     def decide(self, decision: Decision) -> None:
         """These frames are decided; neighbours with the same outcome share one receipt."""
-        if self._decided and decision.follows(self._decided[-1]):
-            self._decided[-1] = evolve(self._decided[-1], last=decision.last)
+        if self.decided and decision.follows(self.decided[-1]):
+            self.decided[-1] = evolve(self.decided[-1], last=decision.last)
         else:
-            self._decided.append(decision)
+            self.decided.append(decision)
 
     def take(self) -> list[Decision]:
         """What has not been said yet."""
-        decided, self._decided = self._decided, []
+        decided, self.decided = self.decided, []
         return decided

@@ -8,6 +8,7 @@ from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HEADER, LENGTH_SIZE, TYPE_
 
 __all__ = ["Batch", "FrameBuffer"]
 
+_HEADER_AT: Final = HEADER.unpack_from
 _ALL: Final = 1 << 62
 _SLACK: Final = 4
 """How many times its own size a batch that waits may keep alive."""
@@ -113,7 +114,7 @@ class FrameBuffer:
 
     def feed(self, data: bytes) -> None:
         """Add bytes to the end."""
-        if not self:
+        if self._position == len(self._data) and not self._pending:
             self._data, self._position = data, 0
             return
         if not self._pending:
@@ -135,61 +136,76 @@ class FrameBuffer:
             ProtocolError: A length under 2 (code protocol) or over `max_payload` (code limit); whole frames before it
                 are given first.
         """
-        if self._pending:
+        data, position = self._data, self._position
+        left = len(data) - position
+        if not left:
             return None
-        data, position, end = self._data, self._position, len(self._data)
+        if left < HEADER.size:
+            self._look_at_start(data[position:], after_others=False)
+            return None
+        length, type_id = _HEADER_AT(data, position)
+        if not TYPE_ID_SIZE <= length <= self.max_payload + TYPE_ID_SIZE:
+            raise _bad_length(length, self.max_payload)
+        size = LENGTH_SIZE + length
+        if left > size:
+            return self._several(type_id, size, most)
+        if left < size:
+            self._missing = size - left
+            return None
+        self._missing = 0
+        self._position = end = position + size
+        return Batch(data, [type_id], [position, end])
+
+    def _several(self, type_id: int, size: int, most: int) -> Batch:
+        """A whole frame of this type and size, and those behind it."""
+        data, position = self._data, self._position
         if most == _ALL:
-            if (even := self._even()) is not None:
+            count = (len(data) - position) // size
+            if count >= _GLANCE and (even := self._even(type_id, size, count)) is not None:
                 self._few = _FEW
                 return even
             most = self._few
             self._few = min(4 * most, _ALL)
-        type_ids: list[int] = []
-        bounds = [position]
-        largest, last = self.max_payload + TYPE_ID_SIZE, end - HEADER.size
-        unpack, add_type, add_bound = HEADER.unpack_from, type_ids.append, bounds.append
+        position += size
+        type_ids, bounds = [type_id], [self._position, position]
+        end, largest = len(data), self.max_payload + TYPE_ID_SIZE
+        last = end - HEADER.size
+        unpack, add_type, add_bound = _HEADER_AT, type_ids.append, bounds.append
         self._missing = 0
-        for _ in range(most):
+        for _ in range(most - 1):
             if position > last:
-                self._look_at_start(data[position:], after_others=bool(type_ids))
+                self._look_at_start(data[position:], after_others=True)
                 break
             length, type_id = unpack(data, position)
             if not TYPE_ID_SIZE <= length <= largest:
-                if type_ids:
-                    break
-                raise _bad_length(length, self.max_payload)
+                break
             position += LENGTH_SIZE + length
             if position > end:
                 self._missing = position - end
                 break
             add_type(type_id)
             add_bound(position)
-        if not type_ids:
-            return None
         self._position = bounds[-1]
         return Batch(data, type_ids, bounds)
 
-    def _even(self) -> Batch | None:
+    def _even(self, type_id: int, size: int, count: int) -> Batch | None:
         """The frames up to the first one with another header than the next one's; None where that is soon.
 
         One strided slice per byte of the header compares all of them.
+
+        Args:
+            type_id: Of the first one.
+            size: Of the first one.
+            count: How many of that size there could be, at least as many as are glanced at.
         """
         data, position = self._data, self._position
         header = data[position : position + HEADER.size]
-        if len(header) < HEADER.size:
-            return None
-        length, type_id = HEADER.unpack(header)
-        size = LENGTH_SIZE + length
-        count = (len(data) - position) // size
-        glance = min(count, _GLANCE)
-        if glance < _GLANCE or not TYPE_ID_SIZE <= length <= self.max_payload + TYPE_ID_SIZE:
-            return None
-        for most in (glance, count):
+        for most in (_GLANCE, count):
             count = most
             for column in range(HEADER.size):
                 found = data[position + column : position + count * size : size]
                 count -= len(found.lstrip(header[column : column + 1]))
-            if count < glance:
+            if count < _GLANCE:
                 return None
         self._position = position + count * size
         self._missing = 0

@@ -9,7 +9,7 @@ The same class serves the client, the bridge and the tests:
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 from mycelium.schema.classes import Message
 from mycelium.schema.registry import Registry
@@ -22,6 +22,9 @@ from mycelium.wire.state import HANDSHAKE, HANDSHAKE_ONLY, PAYLOAD_LIMITS, Role,
 __all__ = ["Connection", "Core", "Event"]
 
 Event: TypeAlias = Message | Batch
+_OPEN: Final = State.OPEN
+_CLOSED: Final = State.CLOSED
+"""Looked up once: with each chunk they are asked for several times, and a member of an Enum costs a call."""
 
 
 @final
@@ -80,7 +83,7 @@ class Connection:
         """Take what the socket gave; empty for the end of the stream. Once CLOSED it is thrown away."""
         if not data:
             self._ended = True
-        elif self.state is not State.CLOSED:
+        elif self.state is not _CLOSED:
             self._buffer.feed(data)
 
     def next_event(self) -> Event | None:
@@ -89,18 +92,23 @@ class Connection:
         Raises:
             ProtocolError: The peer broke the protocol. Tell it with `fail`, then close: the stream cannot be trusted.
         """
-        while self.state is not State.CLOSED:
+        while (state := self.state) is not _CLOSED:
             if self._waiting:
-                event = self._receive(self._waiting.pop())
-                if event is not None:
-                    return event
-                continue
-            # Limits follow the state, so before OPEN one frame is looked at a time.
-            batch = self._buffer.take() if self.state is State.OPEN else self._buffer.take(1)
-            if batch is None:
-                self._at_end()
-                return None
-            self._waiting = _split(batch)
+                batch = self._waiting.pop()
+            else:
+                # Limits follow the state, so before OPEN one frame is looked at a time.
+                taken = self._buffer.take() if state is _OPEN else self._buffer.take(1)
+                if taken is None:
+                    if self._ended:
+                        self._at_end()
+                    return None
+                batch = taken
+                if len(batch.type_ids) > 1:
+                    self._waiting = _split(batch)
+                    batch = self._waiting.pop()
+            event = self._receive(batch)
+            if event is not None:
+                return event
         return None
 
     def send(self, message: Message) -> bytes:
@@ -129,16 +137,17 @@ class Connection:
         self._buffer.clear()
 
     def _at_end(self) -> None:
+        """The stream has ended, and everything before was looked at."""
         torn = len(self._buffer)
-        if not self._ended:
-            return
         if torn:
             raise ProtocolError(ErrorCode.PROTOCOL, f"the stream ended inside a frame, after {torn} bytes of it")
         self.close()
 
     def _receive(self, batch: Batch) -> Event | None:
         if batch.type_ids[0] >= FIRST_APPLICATION_ID:
-            return self._receive_application(batch)
+            if self.state is not _OPEN or self.peer_said_goodbye:
+                self._refuse_untimely(batch)
+            return batch
         message = self._decode(batch)
         if message is None:
             return None
@@ -150,12 +159,11 @@ class Connection:
             raise ProtocolError(ErrorCode.PROTOCOL, f"{name} in state {self.state.value}")
         return message
 
-    def _receive_application(self, batch: Batch) -> Batch:
-        if self.state is not State.OPEN:
+    def _refuse_untimely(self, batch: Batch) -> None:
+        if self.state is not _OPEN:
             raise ProtocolError(ErrorCode.PROTOCOL, f"a message (type id {batch.type_ids[0]}) before Welcome")
-        if self.peer_said_goodbye and self.role is Role.BRIDGE:
+        if self.role is Role.BRIDGE:
             raise ProtocolError(ErrorCode.PROTOCOL, "a message after Goodbye")
-        return batch
 
     def _decode(self, batch: Batch) -> Message | None:
         """The core message of a single frame; None for one that this version does not know."""

@@ -7,18 +7,20 @@ from typing import Any, Final, final
 from mycelium.schema.model import MAX_NESTING
 from mycelium.wire.bulk import Surprise
 from mycelium.wire.composite import value_codec
-from mycelium.wire.metadata import check_shape
+from mycelium.wire.metadata import METADATA_SIZES
 from mycelium.wire.reading import decode_function, verify_function
 from mycelium.wire.ruling import rules_function
 from mycelium.wire.runs import decode_run_function, verify_run_function
 from mycelium.wire.shapes import Slot, shape
 from mycelium.wire.source import Function, Scope
-from mycelium.wire.tlv import FIRST_METADATA_TAG, walk
+from mycelium.wire.tlv import FIRST_METADATA_TAG, HEADER, HEADER_SIZE
 from mycelium.wire.value import Nested, ValueCodec
 from mycelium.wire.walk import MessageWalk
 from mycelium.wire.writing import check_function, encode_function
 
 __all__ = ["FastPath"]
+
+_HEADER_AT: Final = HEADER.unpack_from
 
 
 @final
@@ -107,17 +109,21 @@ def _nested(codec_of: Callable[[str], Any]) -> Nested:
 
 
 def _tail(known: frozenset[int]) -> Function:
-    """What walks unknown fields and metadata behind the last field."""
+    """What walks unknown fields and metadata behind the last field, in ascending order and so without duplicates."""
 
     def tail(payload: bytes, start: int, metadata: dict[int, bytes] | None, depth: int) -> None:
-        if start > len(payload):
-            raise Surprise
-        for tag, first, last in walk(payload, start, len(payload)):
-            if tag in known:
+        last, size = 0, len(payload)
+        while start != size:
+            tag, length = _HEADER_AT(payload, start)  # where it cannot, the general walk says why
+            value = start + HEADER_SIZE
+            start = value + length
+            if tag <= last or tag in known or start > size:
                 raise Surprise
             if tag >= FIRST_METADATA_TAG and depth == 1:
-                check_shape(tag, last - first)
+                if METADATA_SIZES.get(tag, length) != length:
+                    raise Surprise
                 if metadata is not None:
-                    metadata[tag] = payload[first:last]
+                    metadata[tag] = payload[value:start]
+            last = tag
 
     return tail

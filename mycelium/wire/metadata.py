@@ -10,7 +10,20 @@ from attrs import frozen
 from mycelium.wire.errors import DecodeError, Misfit
 from mycelium.wire.tlv import field
 
-__all__ = ["KINDS", "Kind", "Metadata", "check_shape"]
+__all__ = [
+    "CORRELATION",
+    "DELIVER_TO",
+    "KINDS",
+    "METADATA_SIZES",
+    "ORIGIN",
+    "REPLY_TO",
+    "Kind",
+    "Metadata",
+    "check_shape",
+]
+
+ORIGIN, CORRELATION, REPLY_TO, DELIVER_TO = range(0xFF03, 0xFF07)
+"""Tags that decide where a message goes, and who may say so."""
 
 
 @frozen
@@ -46,13 +59,15 @@ KINDS: Final[Mapping[int, Kind]] = MappingProxyType(
     {
         0xFF01: _raw("trace", "trace context", 26),
         0xFF02: _number("published_at", "published at"),
-        0xFF03: Kind("origin", "origin", _ORIGIN.size, lambda value: _ORIGIN.pack(*value), _ORIGIN.unpack),
-        0xFF04: _raw("correlation", "correlation id", 16),
-        0xFF05: _number("reply_to", "reply to"),
-        0xFF06: _number("deliver_to", "deliver to"),
+        ORIGIN: Kind("origin", "origin", _ORIGIN.size, lambda value: _ORIGIN.pack(*value), _ORIGIN.unpack),
+        CORRELATION: _raw("correlation", "correlation id", 16),
+        REPLY_TO: _number("reply_to", "reply to"),
+        DELIVER_TO: _number("deliver_to", "deliver to"),
     }
 )
 """By tag, ascending: the order on the wire. Other tags from 0xF000 on are skipped."""
+METADATA_SIZES: Final = {tag: kind.size for tag, kind in KINDS.items()}
+"""Bytes of the value, by tag."""
 
 
 def check_shape(tag: int, size: int, offset: int | None = None) -> None:
@@ -63,7 +78,11 @@ def check_shape(tag: int, size: int, offset: int | None = None) -> None:
     """
     kind = KINDS.get(tag)
     if kind is not None and size != kind.size:
-        raise Misfit(f"metadata {kind.title!r} (tag {tag:#06x}) takes {kind.size} bytes, not {size}", offset=offset)
+        raise Misfit(_misshapen(kind, tag, size), offset=offset)
+
+
+def _misshapen(kind: Kind, tag: int, size: int) -> str:
+    return f"metadata {kind.title!r} (tag {tag:#06x}) takes {kind.size} bytes, not {size}"
 
 
 @frozen
@@ -102,10 +121,9 @@ class Metadata:
         """
         found = {}
         for tag, value in tags.items():
-            if tag in KINDS:
-                try:
-                    check_shape(tag, len(value))
-                except Misfit as misfit:
-                    raise DecodeError("metadata", KINDS[tag].name, misfit.problem, None) from None
-                found[KINDS[tag].name] = KINDS[tag].decode(value)
+            kind = KINDS.get(tag)
+            if kind is not None:
+                if len(value) != kind.size:
+                    raise DecodeError("metadata", kind.name, _misshapen(kind, tag, len(value)), None)
+                found[kind.name] = kind.decode(value)
         return cls(**found)
