@@ -244,7 +244,8 @@ class Turnstile:
             return step(*args)
         finally:
             try:
-                self._run_waiting()
+                if self._waiting:
+                    self._run_waiting()
             finally:
                 self._inside = False
 
