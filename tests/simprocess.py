@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from contextvars import copy_context
+from functools import partial
 
 import attrs
 from simnet import OWNER
@@ -141,11 +142,12 @@ class Server(Actor):
         self.home = self
         self.wire_options = self._wire_options
         self.matched = self.published = self.answered = 0
-        self._count(self.bus.exchange)
+        self._count(self.bus.exchange, self.bus._plans)
 
-    def _count(self, exchange):
+    def _count(self, exchange, plans):
         deliver, here, deliver_batch = exchange._deliver, exchange._deliver_here, exchange._deliver_batch
-        inside = []
+        make, otherwise = plans._made, plans._otherwise
+        inside, as_planned = [], []
 
         def counted(*args):
             inside.append(True)
@@ -168,7 +170,29 @@ class Server(Actor):
             self.published += len(batch)
             return fates
 
+        def counted_plan(plan, *args):
+            as_planned.append(True)
+            try:
+                result = plan(*args)
+            finally:
+                counts = as_planned.pop()
+            if counts:
+                self.published += 1
+                self.matched += result[0]
+            return result
+
+        def not_as_planned(*args):
+            as_planned[-1] = False
+            return otherwise(*args)
+
+        def made(cls):
+            plans._otherwise = not_as_planned
+            plan = make(cls)
+            plans._otherwise = otherwise
+            return plan and partial(counted_plan, plan)
+
         exchange._deliver, exchange._deliver_here, exchange._deliver_batch = counted, counted_here, counted_batch
+        plans._made = made
 
     async def open(self):
         await self.bridge.start()

@@ -12,10 +12,11 @@ from attrs import asdict
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.errors import ClosedError, DrainingError, DrainTimeout, UsageError
 from mycelium.bus.eventstream import Events, EventStream
-from mycelium.bus.exchange import Exchange
+from mycelium.bus.exchange import Exchange, Published
 from mycelium.bus.handlers import Handler, HandlerFunction, describe
 from mycelium.bus.limits import Limits
 from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, Options, SubscribeOptions, options_of
+from mycelium.bus.plan import Plans
 from mycelium.bus.receipt import Receipt
 from mycelium.bus.reload import Change
 from mycelium.bus.replies import answering
@@ -74,6 +75,7 @@ class MessageBus:
         self._block_timeout = block_timeout
         self._forget_changes: Callable[[], None] | None = None
         self._dispatcher = self.exchange.dispatcher
+        self._plans = Plans(self.exchange, self._publish)
         self._session_numbers = itertools.count(1)
         self._thread: int | None = None
         """Of the event loop, known from the first subscription or listener on."""
@@ -192,10 +194,8 @@ class MessageBus:
             UsageError: The message is not of this bus's contracts, or this is not the bus's thread.
             ClosedError: The bus is closed.
         """
-        self._admit()
         refuse_deadlock(self._dispatcher, message)
-        deadline = asyncio.get_running_loop().time() + self._block_timeout
-        matched, troubles = self.exchange.publish(message, deadline)
+        matched, troubles = self._plans[type(message)](message, self._block_timeout)
         if troubles:
             await settled(self.exchange, troubles, self._block_timeout)
             raise_for(matched, troubles, self._block_timeout)
@@ -217,8 +217,7 @@ class MessageBus:
         Raises:
             QueueFull: A subscriber with the lag policy `reject` or `block` has no room. Others have the message.
         """
-        self._admit()
-        matched, troubles = self.exchange.publish(message)
+        matched, troubles = self._plans[type(message)](message, None)
         if troubles:
             raise_for(matched, troubles, 0.0)
 
@@ -358,6 +357,12 @@ class MessageBus:
         if change.event is not None:
             self._events.tell(change.event)
 
+    def _publish(self, message: Message, seconds: float | None) -> Published:
+        """The general way of a message, where no plan holds."""
+        self._admit()
+        deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        return self.exchange.publish(message, deadline)
+
     def _admit(self) -> None:
         """Whether somebody may publish now. While the bus closes its own handlers still may."""
         if self._closing is not None and (self._closed or not self._dispatcher.is_calling):
@@ -369,11 +374,14 @@ class MessageBus:
         if self._thread not in (None, get_ident()):
             raise UsageError("a bus belongs to one thread; use loop.call_soon_threadsafe(bus.publish_nowait, message)")
         self._thread = get_ident()
+        if self._closing is None:
+            self._plans.owner = self._thread
 
     async def _end(self, timeout: float) -> DrainTimeout | None:
         check_thread(self._thread, "bus")
         self._dispatcher.excuse_caller()
         if self._closing is None:
+            self._plans.close()
             self._events.tell(Draining())
             self._closing = asyncio.create_task(self._drain(timeout), name="mycelium bus closing")
         return await asyncio.shield(self._closing)

@@ -16,6 +16,7 @@ from mycelium.bus.accord import Accord, own_contracts
 from mycelium.bus.clientparts import Parts, Settings
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.clientstats import ClientStats
+from mycelium.bus.confirming import confirmed
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.correspondence import Correspondence
 from mycelium.bus.ending import Ending
@@ -350,7 +351,7 @@ class MyceliumClient:
         if not self._life.is_steady or get_ident() != self._thread:
             self._refuse_publishing()
         if confirm or mandatory:
-            return await outlet.confirm(message, self._confirm_seconds, mandatory=mandatory)
+            return await confirmed(outlet, message, self._confirm_seconds, mandatory=mandatory)
         if outlet.is_free:
             outlet.post(message)
             if outlet.turn_bytes >= TURN_BYTES:
@@ -442,10 +443,6 @@ class MyceliumClient:
         )
 
     # --- inside ---
-
-    @property
-    def _conversation(self) -> Conversation | None:
-        return self._life.conversation
 
     def _refuse_if_ending(self) -> None:
         """Refuse what begins something new."""

@@ -11,7 +11,7 @@ from mycelium.bus.link import Link, open_link
 from mycelium.bus.outcome import new_outcome
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.requests import Answer, Requests
-from mycelium.bus.sendbuffer import Note
+from mycelium.bus.segment import Note
 from mycelium.bus.urls import Address
 from mycelium.schema.classes import Message
 from mycelium.wire.buffer import Batch

@@ -57,10 +57,6 @@ class Credit:
         self.window = window
         self._batch = max(1, window // 4)
 
-    def one(self) -> None:
-        """A message is done with."""
-        self.some(1)
-
     def some(self, messages: int) -> None:
         """Messages are done with."""
         self.out -= messages

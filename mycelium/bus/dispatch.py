@@ -28,14 +28,16 @@ class Dispatcher:
 
     Args:
         groups: Where those that share their messages are entered; whoever routes asks there whose turn it is.
+        on_change: Called when somebody may be offered other messages than before.
 
     Attributes:
         subscriptions: Those that have not ended, in the order in which they began.
     """
 
-    def __init__(self, groups: Groups[Any]) -> None:
+    def __init__(self, groups: Groups[Any], on_change: Callable[[], object] = lambda: None) -> None:
         self.subscriptions: dict[LocalSubscription, None] = {}
         self._groups = groups
+        self._on_change = on_change
         self._routes: _Routes = {}
         self._curious: set[int] = set()
         """Types with a handler that takes a Delivery."""
@@ -61,6 +63,7 @@ class Dispatcher:
 
     def remove(self, subscription: LocalSubscription) -> None:
         """From now on it gets none."""
+        self._on_change()
         self.subscriptions.pop(subscription, None)
         self._let_finish(subscription)
         if subscription.group is not None:
@@ -119,9 +122,7 @@ class Dispatcher:
         self, type_id: int, message: Message, delivery: Delivery, deadline: float | None
     ) -> tuple[int, list[DropReason | Hold]]:
         """Offer a message that is published here; how many it fits, and what became of it where it was not taken."""
-        takers = self._routes.get(type_id, _NOBODY)
-        if self._echoless:
-            takers = self._echoed(takers)
+        takers = self.offered(type_id)
         troubles = []
         for taker in takers:
             outcome = taker.offer(message, delivery, None, deadline)
@@ -129,10 +130,10 @@ class Dispatcher:
                 troubles.append(outcome)
         return len(takers), troubles
 
-    def count(self, type_id: int) -> int:
-        """How many would be offered a message that is published here, but for those of groups."""
+    def offered(self, type_id: int) -> tuple[LocalSubscription, ...]:
+        """Who is offered a message that is published here, but for those of groups."""
         takers = self._routes.get(type_id, _NOBODY)
-        return len(self._echoed(takers) if self._echoless else takers)
+        return tuple(one for one in takers if not one.options.no_echo) if self._echoless else takers
 
     @property
     def unhandled(self) -> int:
@@ -155,11 +156,8 @@ class Dispatcher:
                 self._finishing.pop(one, None)
                 self._ended.add(one.stats())
 
-    @staticmethod
-    def _echoed(takers: tuple[LocalSubscription, ...]) -> tuple[LocalSubscription, ...]:
-        return tuple(one for one in takers if not one.options.no_echo)
-
     def _enter(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
+        self._on_change()
         if subscription.handler is not None and subscription.handler.takes_delivery:
             self._curious |= type_ids
         self._echoless |= subscription.options.no_echo
@@ -203,56 +201,56 @@ class Dispatcher:
 
 
 def after(count: int, done: Done) -> Done | None:
-    """A function to be called `count` times; the last call is passed on."""
+    """A function for so many subscriptions that share a message; when all are done with it, `done` is told."""
     if count == 0:
-        done()
+        done(1)
         return None
     left = count
 
-    def one_more() -> None:
+    def one_more(messages: int) -> None:
         nonlocal left
-        left -= 1
+        left -= messages
         if left == 0:
-            done()
+            done(1)
 
     return one_more
 
 
 @final
 class Turnstile:
-    """Lets one delivery through at a time: what is published from inside one is queued behind it."""
+    """Lets one delivery through at a time: what is published from inside one is queued behind it.
+
+    Attributes:
+        is_busy: Whether one is going on. Who finds it free may set it, and calls `leave` in the end.
+        waiting: What is queued behind it.
+    """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._inside = False
+        self.is_busy = False
+        self.waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
 
     def __repr__(self) -> str:
-        return f"<Turnstile {'busy' if self._inside else 'free'}, {len(self._waiting)} waiting>"
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether `run` would queue."""
-        return self._inside
+        return f"<Turnstile {'busy' if self.is_busy else 'free'}, {len(self.waiting)} waiting>"
 
     def run(self, step: Callable[..., Any], *args: Any) -> Any:
         """Run a step now, and give what it gives; or after the one that is running and those that wait."""
-        if self._inside:
-            self._waiting.append((step, args))
+        if self.is_busy:
+            self.waiting.append((step, args))
             return None
-        self._inside = True
+        self.is_busy = True
         try:
             return step(*args)
         finally:
-            try:
-                if self._waiting:
-                    self._run_waiting()
-            finally:
-                self._inside = False
+            self.leave()
 
-    def _run_waiting(self) -> None:
-        while self._waiting:
-            step, args = self._waiting.popleft()
-            try:
-                step(*args)
-            except Exception:  # noqa: BLE001  whoever published it has gone on, and the others must not suffer
-                _log.exception("what was published from inside a delivery could not be delivered")
+    def leave(self) -> None:
+        """Run the steps that wait; then the turnstile is free."""
+        try:
+            while self.waiting:
+                step, args = self.waiting.popleft()
+                try:
+                    step(*args)
+                except Exception:  # noqa: BLE001  whoever published it has gone on, and the others must not suffer
+                    _log.exception("what was published from inside a delivery could not be delivered")
+        finally:
+            self.is_busy = False

@@ -125,7 +125,9 @@ class Door:
         """Whether a look at all frames at once shows that nothing is to be said."""
         if not (batch.types.isdisjoint(self.unreadable) and batch.types.isdisjoint(self.guard.fields)):
             return False
-        return verify_batch(batch, entries)
+        if not batch.types <= entries.keys():
+            return False
+        return verify_batch(batch, {type_id: entries[type_id].codec for type_id in batch.types})
 
     def _no_entry(self, index: int, type_id: int, *, known: bool) -> Objection:
         if known:

@@ -1,6 +1,6 @@
 """Where messages are routed: from publishers here and behind sockets to every subscription that they fit."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, final
 
@@ -8,10 +8,9 @@ from mycelium.bus.answers import BRIDGE, Answers
 from mycelium.bus.catalog import Catalog
 from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.dispatch import Dispatcher, Turnstile
+from mycelium.bus.fate import Fate, Trouble
 from mycelium.bus.groups import Groups
-from mycelium.bus.holds import Hold
 from mycelium.bus.keys import key_of
-from mycelium.bus.lag import DropReason
 from mycelium.bus.ledger import Ledger, available_memory
 from mycelium.bus.publisher import Publisher
 from mycelium.bus.relief import relieve
@@ -32,28 +31,11 @@ if TYPE_CHECKING:
     from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
     from mycelium.bus.session import Session
 
-__all__ = ["Exchange", "Fate", "Trouble"]
+__all__ = ["Exchange", "Fate", "Published", "Trouble"]
 
-Trouble: TypeAlias = DropReason | Hold
-Published: TypeAlias = tuple[int, list[Trouble]]
+Published: TypeAlias = tuple[int, Sequence[Trouble]]
 """How many subscriptions a message fits, and what became of it where it was not taken at once."""
-_QUEUED: Final[Published] = (0, [])
-
-
-class Fate(NamedTuple):
-    """What became of consecutive frames of a batch, all alike.
-
-    Attributes:
-        start: Index of the first one.
-        stop: Index behind the last one.
-        matched: Subscriptions that each of them fitted.
-        troubles: Of those that have not taken it, what became of it.
-    """
-
-    start: int
-    stop: int
-    matched: int
-    troubles: tuple[Trouble, ...] = ()
+_QUEUED: Final[Published] = (0, ())
 
 
 class Origin(Protocol):
@@ -89,10 +71,12 @@ class Exchange:
         retained: Last values.
         ledger: The memory that all this holds.
         answers: Replies to requests.
+        turnstile: What all messages pass, one after the other.
         sessions: Socket clients by number.
         totals: Of subscriptions of clients that have ended.
         published: Messages so far.
         blocked_seconds: How long publishers have waited for room.
+        on_change: Called when messages may have to be routed another way than before.
     """
 
     def __init__(
@@ -100,11 +84,10 @@ class Exchange:
     ) -> None:
         self.contracts = contracts
         self.tell = tell
-        self._needs: dict[int, bool] = {}
-        """What `_needs_frame` has found out."""
-        self.groups: Groups[Any] = Groups(on_change=self._needs.clear)
+        self.on_change: Callable[[], object] = lambda: None
+        self.groups: Groups[Any] = Groups(on_change=self._changed)
         self.router = Router(self.groups)
-        self.dispatcher = Dispatcher(self.groups)
+        self.dispatcher = Dispatcher(self.groups, on_change=self._changed)
         self.publisher = Publisher(contracts)
         self.ledger = Ledger(available_memory() // 2 if max_memory is None else max_memory)
         self.retained = Retained(self.ledger)
@@ -114,7 +97,7 @@ class Exchange:
         self.published = 0
         self.blocked_seconds = 0.0
         self._catalog = Catalog(contracts.registry)
-        self._turnstile = Turnstile()
+        self.turnstile = Turnstile()
 
     def __repr__(self) -> str:
         return f"<Exchange on {self.contracts!r}>"
@@ -129,7 +112,7 @@ class Exchange:
         """What the newest generation says of each message."""
         if self._catalog.registry is not self.contracts.registry:
             self._catalog = Catalog(self.contracts.registry)
-            self._needs.clear()
+            self._changed()
         return self._catalog
 
     def name_of(self, type_id: int) -> str:
@@ -140,7 +123,7 @@ class Exchange:
         """Subscriptions that a message of this process fits now; a group counts as one."""
         turns = self.groups.of(type_id) if self.groups else ()
         grouped = sum(one.any(_is_echoless) for one in turns)
-        return self.dispatcher.count(type_id) + len(self.router.takers(type_id)) + grouped
+        return len(self.dispatcher.offered(type_id)) + len(self.router.takers(type_id)) + grouped
 
     # --- messages of this process ---
 
@@ -163,25 +146,22 @@ class Exchange:
         """
         publisher = self.publisher
         entry = publisher.entry(message)
-        frame = self._frame(message, entry, ask) if self._needs_frame(entry.message.type_id) else None
+        frame = self._frame(message, entry, ask) if self._is_wanted(entry.message.type_id) else None
         if frame is None:
             entry.codec.check(message)
         if publisher.guard.fields:
             publisher.guard.check(message)
-        published: Published | None
-        if frame is None and not self._turnstile.is_busy:
-            published = self._turnstile.run(self._deliver_here, entry.message.type_id, message, deadline, ask)
-        else:
-            published = self._turnstile.run(self._deliver, message, entry, frame, deadline, ask)
+        published: Published | None = self.turnstile.run(self._deliver, message, entry, frame, deadline, ask)
         return published or _QUEUED
 
-    def _needs_frame(self, type_id: int) -> bool:
-        """Whether somebody but handlers of this process cares for a type; remembered until somebody comes or goes."""
-        needs = self._needs.get(type_id)
-        if needs is None or self._catalog.registry is not self.contracts.registry:
-            wanted = bool(self.router.takers(type_id)) or bool(self.groups.of(type_id))
-            needs = self._needs[type_id] = wanted or type_id in self.catalog.retained
-        return needs
+    def asks_more(self, type_id: int) -> bool:
+        """Whether there is more to do for messages of a type than to check them and to offer them to this process."""
+        guarded = type_id in self.publisher.monotonic
+        return guarded or self._is_wanted(type_id) or self.dispatcher.is_curious(type_id)
+
+    def _is_wanted(self, type_id: int) -> bool:
+        """Whether somebody cares for the frames of a type: a socket client, a group, or who comes later."""
+        return bool(type_id in self.catalog.retained or self.router.takers(type_id) or self.groups.of(type_id))
 
     def _frame(self, message: Message, entry: Entry[Codec], ask: bytes | None) -> bytes:
         extra = None if ask is None else Metadata(correlation=ask, reply_to=BRIDGE)
@@ -197,7 +177,7 @@ class Exchange:
     ) -> Published:
         """Hand a message on; it has a frame if somebody wanted that when it was published."""
         type_id = entry.message.type_id
-        if frame is None and self._needs_frame(type_id):  # they came while it waited
+        if frame is None and self._is_wanted(type_id):  # they came while it waited
             frame = self._frame(message, entry, ask)
         if frame is None:
             return self._deliver_here(type_id, message, deadline, ask)
@@ -210,7 +190,7 @@ class Exchange:
         matched += self._offer_to_groups(parcel, _is_echoless, troubles)
         self._relieve()
         here, more = self._deliver_here(type_id, message, deadline, ask)
-        return matched + here, troubles + more
+        return matched + here, [*troubles, *more]
 
     def _delivery(self, type_id: int, ask: bytes | None) -> Delivery:
         if ask is None and not self.dispatcher.is_curious(type_id):
@@ -235,7 +215,7 @@ class Exchange:
             deadline: Until when they may wait for room under `block`; None where too much waits already.
             exactly: Whether somebody wants to know of each frame what became of it.
         """
-        fates: list[Fate] = self._turnstile.run(self._deliver_batch, batch, origin, deadline, exactly) or []
+        fates: list[Fate] = self.turnstile.run(self._deliver_batch, batch, origin, deadline, exactly) or []
         if self.ledger.is_over:
             self._relieve()
         return fates
@@ -341,6 +321,10 @@ class Exchange:
             codec = self.registry.by_id[value.type_id].codec
             message = codec.decode(value.frame.payload(0), tags) if value.message is None else value.message
             subscription.offer_retained(message, Delivery.of(Metadata.from_tags(tags)).as_retained())
+
+    def _changed(self) -> None:
+        """Somebody has come or gone, or the contracts have changed."""
+        self.on_change()
 
     def _relieve(self) -> None:
         """If too much memory is held, have it given up."""

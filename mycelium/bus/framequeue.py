@@ -1,15 +1,16 @@
 """Frames that wait in order: runs of them as they came, counted in messages and bytes, and in the ledger."""
 
+import math
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import final
 
 from mycelium.bus.ledger import Ledger
 from mycelium.wire.buffer import Batch
 
-__all__ = ["Cell", "FrameQueue", "fitting"]
+__all__ = ["Cell", "FrameQueue", "fitting", "leading_bytes"]
 
 
 @final
@@ -132,6 +133,18 @@ class FrameQueue:
         if over_bytes > 0:
             over = max(over, bisect_left(oldest.bounds, oldest.bounds[0] + over_bytes))
         return min(over, len(oldest), self.messages - 1)
+
+
+def leading_bytes(batches: Iterable[Batch], count: int | None) -> int:
+    """Bytes of the first so many messages, or of all."""
+    left = math.inf if count is None else count
+    total = 0
+    for batch in batches:
+        if left < len(batch):
+            return total + batch.bounds[int(left)] - batch.bounds[0]
+        left -= len(batch)
+        total += batch.size
+    return total
 
 
 def fitting(batch: Batch, fits: Callable[[int], bool]) -> Batch:

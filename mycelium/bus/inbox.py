@@ -77,7 +77,9 @@ class Inbox:
         self._severed: set[LocalSubscription] = set()
         """Those that had a connection, and have not been told yet that there was a time without."""
         self._lines = LogLimit()
-        self._lenient: tuple[Registry[Codec], Lenient] | None = None
+        self._readers: tuple[Registry[Codec], Lenient] | None = None
+        self._codecs: dict[int, Codec] = {}
+        """Of that generation, without rules."""
 
     def __repr__(self) -> str:
         return f"<Inbox of {len(self.dispatcher.subscriptions)} subscriptions>"
@@ -202,7 +204,7 @@ class Inbox:
                 if credit is not None and number is not None and not _is_reply(payload):
                     self._take_retained(number)
                     credit.out += 1
-                    credit.one()
+                    credit.some(1)
                 continue
             if metadata.deliver_to is not None and metadata.correlation is not None:
                 self._on_reply(metadata.correlation, message)
@@ -211,7 +213,7 @@ class Inbox:
                 if message.__mycelium__.message.retain is not None:
                     self._last.put(message, delivery, len(payload))
                 credit.out += 1
-                self._deliver(type_id, message, delivery, credit.one)
+                self._deliver(type_id, message, delivery, credit.some)
 
     def _receive_run(self, batch: Batch, registry: Registry[Codec]) -> bool:
         """Take all frames at once if one handler takes them; false where there is more to them than their fields."""
@@ -221,10 +223,14 @@ class Inbox:
         if len(takers) > 1 or len(carriers) > 1 or self.groups or self._retained:
             return False
         only, credit = takers.pop(), self._carriage.credit_of(carriers.pop())
-        messages = decode_batch(batch, registry.by_id) if len(only) == 1 and credit is not None else None
-        if messages is None or any(registry.by_id[type_id].message.retain is not None for type_id in types):
+        codecs = {type_id: codec for type_id in types if (codec := self._codec(type_id, registry)) is not None}
+        if len(only) != 1 or credit is None or len(codecs) < len(types):
             return False
-        assert credit is not None  # noqa: S101  nothing is decoded without
+        if any(codec.message.retain is not None for codec in codecs.values()):
+            return False
+        messages = decode_batch(batch, codecs)
+        if messages is None:
+            return False
         credit.out += len(messages)
         only[0].offer_run(messages, credit.some)
         return True
@@ -282,20 +288,22 @@ class Inbox:
             self._retained[number] = left - 1
         return left > 0
 
+    def _codec(self, type_id: int, registry: Registry[Codec]) -> Codec | None:
+        """What reads messages that the bridge delivers: their rules were checked at its door, and are its business."""
+        if self._readers is None or self._readers[0] is not registry:
+            self._readers = registry, Lenient(registry.lineage)
+            self._codecs.clear()
+        codec = self._codecs.get(type_id)
+        if codec is None and (entry := registry.by_id.get(type_id)) is not None:
+            is_free = entry.codec.walk.rules is None
+            codec = self._codecs[type_id] = entry.codec if is_free else self._readers[1].codec_of(entry.message.name)
+        return codec
+
     def _decoded(self, type_id: int, registry: Registry[Codec], payload: bytes, tags: dict[int, bytes]) -> Message:
-        """A message that the bridge delivers: its rules are the bridge's business, and were checked at its door."""
-        message: Message
-        entry = registry.by_id.get(type_id)
-        if entry is None:
+        codec = self._codec(type_id, registry)
+        if codec is None:
             raise DecodeError(f"type id {type_id}", None, "these contracts have no such message", None)
-        try:
-            message = entry.codec.decode(payload, tags)
-        except DecodeError as error:
-            if error.rule is None:
-                raise
-            if self._lenient is None or self._lenient[0] is not registry:
-                self._lenient = registry, Lenient(registry.lineage)
-            message = self._lenient[1].codec_of(entry.message.name).decode(payload, tags)
+        message: Message = codec.decode(payload, tags)
         return message
 
     def _unwish(self, type_ids: Iterable[int]) -> list[Answer]:

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol, final
 from mycelium.bus.asks import Asked, Asks
 from mycelium.bus.budget import ErrorBudget, LogLimit
 from mycelium.bus.door import Door, Letter, Objection
-from mycelium.bus.exchange import Fate
+from mycelium.bus.fate import Fate
 from mycelium.bus.flow import HELD_BYTES, FlowControl
 from mycelium.bus.holds import Hold
 from mycelium.bus.host import Host

@@ -21,7 +21,7 @@ from mycelium.bus.errors import (
     SchemaMismatch,
     VersionError,
 )
-from mycelium.bus.sendbuffer import Note
+from mycelium.bus.segment import Note
 from mycelium.bus.urls import Address
 from mycelium.errors import MyceliumError
 from mycelium.events import Closed, Connected, Connecting, Disconnected, Reconnecting

@@ -5,9 +5,9 @@ Pure bookkeeping, without a clock. The policies act here and nowhere else; their
 
 import math
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
-from itertools import islice
-from typing import Final, TypeAlias, final
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import islice, repeat
+from typing import Final, Protocol, TypeAlias, final
 
 from mycelium.bus.delivery import Delivery
 from mycelium.bus.holds import Hold, Holds
@@ -16,27 +16,33 @@ from mycelium.bus.lag import REFUSALS, DropReason, Lag
 from mycelium.bus.losses import Losses
 from mycelium.schema.classes import Message
 
-__all__ = ["Done", "Entry", "LocalQueue", "Outcome"]
+__all__ = ["Done", "Entry", "LocalQueue", "Offer", "Outcome"]
 
-Done: TypeAlias = Callable[[], None]
-"""Called once when a subscription is done with a message; what credit is counted by."""
+Done: TypeAlias = Callable[[int], None]
+"""Called with how many messages a subscription is done with, until it was told of all; what credit is counted by."""
+Entry: TypeAlias = tuple[Message, Delivery, Done | None, Hashable]
+"""A message that waits, its context, whom to tell when it is done with, and under `latest` its slot: what is in the
+queue keeps the place then, and what is in the slot is the newest of its type and key."""
 Outcome: TypeAlias = "DropReason | Hold | None"
 """What became of a message at one subscription: taken (None), dropped, or to be decided."""
 _LOOKAHEAD: Final = 256
 """Messages that are looked at for one whose key nobody is busy with."""
 
 
-@final
-class Entry:
-    """A message that waits; under `latest` a newer one takes its place in here."""
+class Offer(Protocol):
+    """How a subscription takes a message."""
 
-    __slots__ = ("delivery", "done", "message", "slot")
+    def __call__(
+        self, message: Message, delivery: Delivery, done: Done | None = None, deadline: float | None = None, /
+    ) -> Outcome:
+        """Take a message; after the end nothing is taken.
 
-    def __init__(self, message: Message, delivery: Delivery, done: Done | None, slot: Hashable = None) -> None:
-        self.message = message
-        self.delivery = delivery
-        self.done = done
-        self.slot = slot
+        Args:
+            message: The message.
+            delivery: Its context.
+            done: Called once when the subscription is done with it.
+            deadline: Until when its publisher waits for room under `block`; None for one that does not wait.
+        """
 
 
 @final
@@ -83,13 +89,14 @@ class LocalQueue:
         """
         has_room = len(self.entries) < self.limit
         if has_room and lag is not Lag.LATEST:  # as nearly always
-            self.entries.append(Entry(message, delivery, done))
+            self.entries.append((message, delivery, done, None))
             return None
         slot = (message.TYPE_ID, key_of(message)) if lag is Lag.LATEST else None
+        entry = (message, delivery, done, slot)
         if slot is not None and (older := self._slots.get(slot)) is not None:
-            self._replace(older, message, delivery, done)
+            self._slots[slot] = entry
+            self._drop(older, DropReason.CONFLATED)
             return None
-        entry = Entry(message, delivery, done, slot)
         if has_room:
             self._append(entry)
             return None
@@ -108,19 +115,34 @@ class LocalQueue:
             return self._drop(entry, DropReason.REJECTED)
         return self._hold(entry, deadline)
 
+    def put_run(self, messages: Sequence[Message], delivery: Delivery, done: Done) -> bool:
+        """Take messages that came together, none of them under `latest`; false where there is no room for all."""
+        if len(self.entries) + len(messages) > self.limit:
+            return False
+        self.entries.extend(zip(messages, repeat(delivery), repeat(done), repeat(None)))
+        return True
+
     def pop(self) -> Entry | None:
         """The message whose turn it is; None where none waits."""
         if not self.entries:
             return None
-        return self._taken(self.entries.popleft())
+        entry = self.entries.popleft()
+        if entry[3] is None and not self.is_slow:  # as nearly always; where somebody waits for room it is slow
+            return entry
+        return self._taken(entry)
 
     def pop_free(self, busy: Mapping[Hashable, int]) -> Entry | None:
         """The first message whose type and key nobody is busy with."""
         for index, entry in enumerate(islice(self.entries, _LOOKAHEAD)):
-            if lane_of(entry.message) not in busy:
+            if lane_of(self._newest(entry)[0]) not in busy:
                 del self.entries[index]
                 return self._taken(entry)
         return None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but entries has to be looked at: no slot, no drop to be told, nobody who waits for room."""
+        return not (self.is_slow or self._slots or self.losses.pending)
 
     @property
     def holding(self) -> bool:
@@ -135,10 +157,11 @@ class LocalQueue:
 
     def release(self) -> None:
         """Nobody is waited for any more to take what is here: it counts as done with."""
-        for entry in self.entries:
-            done, entry.done = entry.done, None
+        for _ in range(len(self.entries)):
+            message, delivery, done, slot = self._leave(self.entries.popleft())
+            self._append((message, delivery, None, slot))
             if done is not None:
-                done()
+                done(1)
 
     def admit_no_more(self, reason: DropReason) -> None:
         """Drop what waits for room, and have nobody wait for more of it: there will be none."""
@@ -149,12 +172,19 @@ class LocalQueue:
 
     def _append(self, entry: Entry) -> None:
         self.entries.append(entry)
-        if entry.slot is not None:
-            self._slots[entry.slot] = entry
+        if entry[3] is not None:
+            self._slots[entry[3]] = entry
+
+    def _newest(self, entry: Entry) -> Entry:
+        """What stands in the place of one that waits: itself, or what its slot holds."""
+        return entry if entry[3] is None else self._slots[entry[3]]
+
+    def _leave(self, entry: Entry) -> Entry:
+        """The same of one that waits no more."""
+        return entry if entry[3] is None else self._slots.pop(entry[3])
 
     def _taken(self, entry: Entry) -> Entry:
-        if entry.slot is not None:
-            self._slots.pop(entry.slot, None)
+        entry = self._leave(entry)
         if self._holds.waiting or self._holds.listeners:
             self._admit()
         if self.is_slow and not self.entries:
@@ -166,25 +196,18 @@ class LocalQueue:
         """Let in those that have waited for room."""
         while self._holds and len(self.entries) < self.limit:
             hold, entry = self._holds.take()
-            self._append(entry)
+            self.entries.append(entry)
             hold.decide()
         self._holds.look(len(self), self.limit)
 
-    def _replace(self, entry: Entry, message: Message, delivery: Delivery, done: Done | None) -> None:
-        self.losses.count(message.TYPE_ID, DropReason.CONFLATED)
-        if entry.done is not None:
-            entry.done()
-        entry.message, entry.delivery, entry.done = message, delivery, done
-
     def _drop_head(self, reason: DropReason) -> None:
-        entry = self.entries.popleft()
-        self._slots.pop(entry.slot, None)
-        self._drop(entry, reason)
+        self._drop(self._leave(self.entries.popleft()), reason)
 
     def _drop(self, entry: Entry, reason: DropReason) -> DropReason:
-        self.losses.count(entry.message.TYPE_ID, reason)
-        if entry.done is not None:
-            entry.done()
+        message, _, done, _ = entry
+        self.losses.count(message.TYPE_ID, reason)
+        if done is not None:
+            done(1)
         return reason
 
     def _make_room(self, entry: Entry) -> None:
@@ -197,13 +220,13 @@ class LocalQueue:
             self._append(entry)
 
     def _hold(self, entry: Entry, deadline: float) -> Hold:
-        if entry.slot is not None:
-            self._slots[entry.slot] = entry
-        return self._holds.add(frozenset((entry.message.TYPE_ID,)), deadline, entry, self._given_up)
+        message, _, _, slot = entry
+        if slot is not None:
+            self._slots[slot] = entry
+        return self._holds.add(frozenset((message.TYPE_ID,)), deadline, entry, self._given_up)
 
     def _given_up(self, _: Hold, reason: DropReason, entry: Entry) -> None:
-        self._slots.pop(entry.slot, None)
-        self._drop(entry, reason)
+        self._drop(self._leave(entry), reason)
 
 
 def lane_of(message: Message) -> Hashable:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
 from typing import Final, final
 
-from mycelium.bus.framequeue import Cell, FrameQueue, fitting
+from mycelium.bus.framequeue import Cell, FrameQueue, fitting, leading_bytes
 from mycelium.bus.holds import Hold, Holds
 from mycelium.bus.lag import REFUSALS, DropReason, Lag
 from mycelium.bus.ledger import Ledger
@@ -96,14 +96,7 @@ class Outbox:
     @property
     def sendable_bytes(self) -> int:
         """Bytes that only the socket keeps from being sent."""
-        left = math.inf if self._credit is None else self._credit
-        total = 0
-        for batch in chain(self._backlog, self._queue):
-            if left < len(batch):
-                return total + batch.bounds[int(left)] - batch.bounds[0]
-            left -= len(batch)
-            total += batch.size
-        return total
+        return leading_bytes(chain(self._backlog, self._queue), self._credit)
 
     # --- in ---
 
@@ -122,7 +115,7 @@ class Outbox:
             return 1
         if lag is Lag.DROP_OLDEST:
             return 1 if self._holds else left
-        room = 0 if self._holds else self._room(run, start)
+        room = 0 if self._holds else self._queue.room(run, start, self.limit, self.limit_bytes)
         if room:
             return min(room, left)
         if lag is Lag.DISCONNECT:
@@ -152,7 +145,7 @@ class Outbox:
             if lag is _DROP_OLDEST:
                 self._append(cell)
                 return None
-            if self._room(run, 0):
+            if self._queue.room(run, 0, self.limit, self.limit_bytes):
                 self._queue.append(cell)
                 return None
         self._note_slow(lag)
@@ -277,10 +270,6 @@ class Outbox:
 
     # --- inside ---
 
-    def _room(self, run: Batch, start: int) -> int:
-        """For how many messages of a run there is room now."""
-        return self._queue.room(run, start, self.limit, self.limit_bytes)
-
     def _append(self, cell: Cell) -> None:
         """Queue a run, and drop what is too much then."""
         queue = self._queue
@@ -389,8 +378,12 @@ class Outbox:
 
     def _admit(self) -> None:
         """Let in those that have waited for room, and see whether the queue is in order again."""
-        while self._holds and (room := self._room(self._holds.first.batch, 0)):
-            if room < len(self._holds.first.batch):
+        while self._holds:
+            batch = self._holds.first.batch
+            room = self._queue.room(batch, 0, self.limit, self.limit_bytes)
+            if not room:
+                break
+            if room < len(batch):
                 self._queue.append(Cell(self._let_in(self._holds.first, room)))
             else:
                 hold, cell = self._holds.take()

@@ -3,14 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Final, final
 
 from mycelium.bus.errors import (
     BackpressureTimeout,
     BufferFull,
     ConnectionLost,
-    NoSubscribers,
     QueueFull,
     UsageError,
     WouldDeadlock,
@@ -18,9 +16,9 @@ from mycelium.bus.errors import (
 from mycelium.bus.link import Link
 from mycelium.bus.parcel import PLAIN, STAMP_BYTES, Parcel, Stamp
 from mycelium.bus.publisher import Publisher
-from mycelium.bus.receipt import Receipt
-from mycelium.bus.sendbuffer import BUFFER_BYTES, Note, SendBuffer
-from mycelium.bus.unconfirmed import Unconfirmed, fail
+from mycelium.bus.segment import Note
+from mycelium.bus.sendbuffer import BUFFER_BYTES, SendBuffer
+from mycelium.bus.unconfirmed import Unconfirmed, Waiter
 from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.model import Message as Model
@@ -56,8 +54,8 @@ class Outlet:
         block_seconds: See above.
     """
 
-    _frame: Callable[[Message], bytes]
-    """The publisher's."""
+    frame: Callable[[Message], bytes]
+    """The publisher's function, once there was a connection."""
 
     def __init__(
         self,
@@ -83,7 +81,11 @@ class Outlet:
         self._on_expired = on_expired
         confirm = core.encode(core.Confirm(enabled=True))
         self.buffer = SendBuffer(
-            time.monotonic, lambda nonce: core.encode(core.Ping(nonce=nonce)), confirm, limit or BUFFER_BYTES
+            time.monotonic,
+            lambda nonce: core.encode(core.Ping(nonce=nonce)),
+            confirm,
+            limit or BUFFER_BYTES,
+            self.receipts,
         )
         self._put = self.buffer.put
         self._publisher: Publisher | None = None
@@ -120,7 +122,7 @@ class Outlet:
         """Go by what the bridge has said; how many messages are dropped since they are larger than it takes."""
         if self._publisher is None:
             self._publisher = Publisher(contracts)
-            self._frame = self._publisher.frame
+            self.frame = self._publisher.frame
         self._publisher.max_payload = max_payload
         return self.buffer.drop_larger(max_payload + HEADER.size)
 
@@ -185,7 +187,7 @@ class Outlet:
             EncodeError: A value does not fit its type, or the payload is too large.
             RuleError: A value breaks a rule.
         """
-        frame = self._frame(message)
+        frame = self.frame(message)
         self._put(frame)
         self.turn_bytes = size = self.turn_bytes + len(frame)
         if not self._scheduled:
@@ -205,6 +207,11 @@ class Outlet:
         if is_first:
             self.pump()
 
+    def post_confirmed(self, frame: bytes, waiter: Waiter) -> None:
+        """Publish a message whose Receipt somebody waits for, and for which there has to be room: `is_free`."""
+        self.buffer.put_confirmed(frame, waiter)
+        self._posted(len(frame))
+
     async def publish(self, message: Message) -> None:
         """Publish when there is room; see `admit` for errors."""
         self._enter(await self.admit(message))
@@ -218,34 +225,6 @@ class Outlet:
         """A loop of publishes must not starve whoever reads."""
         if self.turn_bytes >= TURN_BYTES:
             await asyncio.sleep(0)
-
-    async def confirm(self, message: Message, seconds: float, *, mandatory: bool) -> Receipt:
-        """Publish, and wait for the Receipt.
-
-        Raises:
-            ConfirmTimeout: None came in time.
-            NoSubscribers: It is mandatory, and nobody has subscribed.
-            BusError: As the Receipt says, or as `admit` does.
-        """
-        frame = self._frame(message) if self.is_free else await self.admit(message)
-        receipts, name = self.receipts, message.__mycelium__.message.name
-        waiter = receipts.new_waiter(name, seconds)
-        parcel = Parcel(
-            frame,
-            self.new_stamp(),
-            is_confirmed=True,
-            on_handed=partial(receipts.expect, waiter),
-            on_dropped=lambda why: fail(waiter, ConnectionLost(why)),
-        )
-        self.post_parcel(parcel)
-        try:
-            receipt = await waiter
-        finally:
-            receipts.forget(waiter)
-            self.withdraw(parcel)
-        if mandatory and receipt.matched == 0:
-            raise NoSubscribers(name)
-        return receipt
 
     def new_stamp(
         self, correlation: bytes | None = None, *, asks: bool = False, deliver_to: int | None = None

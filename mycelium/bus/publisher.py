@@ -16,6 +16,7 @@ from mycelium.wire.metadata import Metadata
 
 __all__ = ["Publisher"]
 
+_HEADER_SIZE: Final = HEADER.size
 _REMEDY: Final = "take the type from the contracts that the bus or client was made with"
 
 
@@ -89,13 +90,9 @@ class Publisher:
             EncodeError: A value does not fit its type, or the payload is too large.
             RuleError: A value breaks a rule.
         """
-        codec = entry.codec
-        if extra is None:
-            frame = codec.encode_frame(message)
-        else:
-            frame = encode_frame(entry.message.type_id, codec.encode(message) + extra.encode())
-        if codec.check_rules is not None:
-            codec.check_rules(message)
+        frame: bytes = entry.codec.publish_frame(message)
+        if extra is not None:
+            frame = encode_frame(entry.message.type_id, frame[HEADER.size :] + extra.encode())
         self._refuse_large(frame, entry.message.name)
         return frame
 
@@ -113,25 +110,19 @@ class Publisher:
         if make is None:
             make = self._frames[message.__class__] = self._framer(self.entry(message))
         frame = make(message)
-        if len(frame) - HEADER.size > self.max_payload:
+        if len(frame) - _HEADER_SIZE > self.max_payload:
             self._refuse_large(frame, message.__class__.__name__)
         return frame
 
     def _framer(self, entry: Entry[Codec]) -> Callable[[Message], bytes]:
         """What makes the frames of a type, with the checks that its contract asks for."""
         codec = entry.codec
-        guarded = entry.message.type_id in self.guard.fields
-        if codec.check_rules is None and not guarded:
-            return codec.encode_frame
-        return partial(self._checked, codec, guarded)
+        return partial(self._guarded, codec) if entry.message.type_id in self.guard.fields else codec.publish_frame
 
-    def _checked(self, codec: Codec, guarded: bool, message: Message) -> bytes:
-        frame = codec.encode_frame(message)
-        if codec.check_rules is not None:
-            codec.check_rules(message)
-        if guarded:
-            self._refuse_large(frame, codec.message.name)
-            self.guard.check(message)
+    def _guarded(self, codec: Codec, message: Message) -> bytes:
+        frame = codec.publish_frame(message)
+        self._refuse_large(frame, codec.message.name)
+        self.guard.check(message)
         return frame
 
     def _refuse_large(self, frame: bytes, name: str) -> None:

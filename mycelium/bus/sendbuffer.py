@@ -7,14 +7,16 @@ Subscribe) belongs to its connection, and is forgotten with it.
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TypeAlias, final
+from typing import Final, final
 
 from mycelium.bus.flowgate import FlowGate
-from mycelium.bus.parcel import Parcel
+from mycelium.bus.parcel import PLAIN, Parcel
 from mycelium.bus.pongwindow import PongWindow
+from mycelium.bus.segment import Note, Run, Segment
+from mycelium.bus.unconfirmed import Unconfirmed, Waiter
 from mycelium.wire.frames import LENGTH_SIZE, TYPE_ID_SIZE
 
-__all__ = ["BUFFER_BYTES", "CHUNK_BYTES", "Note", "SendBuffer"]
+__all__ = ["BUFFER_BYTES", "CHUNK_BYTES", "SendBuffer"]
 
 BUFFER_BYTES: Final = 8 * 1024 * 1024
 """Bytes of messages that may wait."""
@@ -30,48 +32,6 @@ _RUN_SECONDS: Final = 0.25
 
 
 @final
-class Run:
-    """Frames of messages that came about the same time."""
-
-    __slots__ = ("frames", "since", "size")
-
-    def __init__(self, since: float) -> None:
-        self.frames: list[bytes] = []
-        self.size = 0
-        self.since = since
-
-
-@final
-class Note:
-    """Something that is said to this bridge, over this connection.
-
-    Args:
-        frame: The frame; empty for a mark in the order.
-        is_barrier: Whether it must stay behind the messages before it.
-        is_last: Whether no message may follow it through this connection.
-        on_handed: Called when everything up to it has been handed to the socket.
-    """
-
-    __slots__ = ("frame", "is_barrier", "is_last", "on_handed")
-
-    def __init__(
-        self,
-        frame: bytes = b"",
-        *,
-        is_barrier: bool = False,
-        is_last: bool = False,
-        on_handed: Callable[[], object] | None = None,
-    ) -> None:
-        self.frame = frame
-        self.is_barrier = is_barrier
-        self.is_last = is_last
-        self.on_handed = on_handed
-
-
-_Segment: TypeAlias = Run | Parcel | Note
-
-
-@final
 class SendBuffer:
     """One ordered buffer of what is to be sent.
 
@@ -80,29 +40,37 @@ class SendBuffer:
         ping: Makes the frame of a Ping with a nonce.
         confirm: The frame of a Confirm that turns receipts on.
         limit: Bytes of messages that may wait.
+        receipts: Who waits for one.
 
     Attributes:
-        put: Adds the frame of a message; it is counted at the end of the turn, or when anything else
-            is asked.
+        put: Adds the frame of a message; it is counted at the end of the turn, or when anything else is asked.
         flow: Types that the bridge takes no more of for now.
         expired: Messages that waited for too long, or could not be kept.
         is_corked: Whether messages wait for a connection, or for another one.
     """
 
     def __init__(
-        self, clock: Callable[[], float], ping: Callable[[int], bytes], confirm: bytes, limit: int = BUFFER_BYTES
+        self,
+        clock: Callable[[], float],
+        ping: Callable[[int], bytes],
+        confirm: bytes,
+        limit: int = BUFFER_BYTES,
+        receipts: Unconfirmed | None = None,
     ) -> None:
         self.flow = FlowGate()
         self.expired = 0
         self._fresh: list[bytes] = []
         """Frames that are not in a run yet, and not counted."""
         self.put: Callable[[bytes], None] = self._fresh.append
+        self._marks: list[tuple[int, Waiter]] = []
+        """Which of them are confirmed, and who waits for the Receipt."""
+        self._receipts = Unconfirmed(0) if receipts is None else receipts
         self._messages = self._size = self._entered = 0
         self._clock = clock
         self._ping = ping
         self._confirm = confirm
         self._limit = limit
-        self._segments: deque[_Segment] = deque()
+        self._segments: deque[Segment] = deque()
         self._tail: Run | None = None
         self._session: int | None = None
         self.is_corked = True
@@ -137,6 +105,11 @@ class SendBuffer:
         if self._messages >= _MOST_MESSAGES:
             return False
         return self._size + size <= self._limit or (self._messages == 0 and self._session is not None)
+
+    def put_confirmed(self, frame: bytes, waiter: Waiter) -> None:
+        """The same of a message whose Receipt somebody waits for."""
+        self._marks.append((len(self._fresh), waiter))
+        self._fresh.append(frame)
 
     def put_parcel(self, parcel: Parcel) -> None:
         """Add a message of which more has to be known."""
@@ -231,6 +204,8 @@ class SendBuffer:
 
     def take(self) -> bytes:
         """The next bytes for the socket, about 64 KiB; empty where nothing may go now."""
+        if self._marks and not (self._segments or self.is_corked or self.flow) and self._window.allows(self.size):
+            return self._take_fresh()
         self._fold()
         if self._session is None or not self._segments:
             return b""
@@ -249,6 +224,9 @@ class SendBuffer:
     def _fold(self) -> None:
         """Count what was put since the last time: it joins the last run, if that is about as old and not full."""
         frames = self._fresh
+        if self._marks:
+            self._fold_marked()
+            return
         if not frames:
             return
         now, run = self._clock(), self._tail
@@ -263,12 +241,42 @@ class SendBuffer:
         self._entered += len(frames)
         frames.clear()
 
+    def _fold_marked(self) -> None:
+        """The same where some are confirmed, which are parcels while they wait."""
+        frames, marks = self._fresh[:], dict(self._marks)
+        self._fresh.clear()
+        self._marks.clear()
+        for number, frame in enumerate(frames):
+            if number in marks:
+                self.put_parcel(self._receipts.parcel(frame, PLAIN, marks[number]))
+            else:
+                self._fresh.append(frame)
+        self._fold()
+
+    def _take_fresh(self) -> bytes:
+        """Give out what is fresh, some of it confirmed, as if it had been in a run."""
+        frames, marks = self._fresh, self._marks
+        pieces, count, size = frames[:], len(frames), self.size
+        if self._confirmed is None:  # receipts begin with the first who waits for one
+            first = marks[0][0]
+            pieces.insert(first, self._confirm)
+            self._confirmed = -first
+        for number, waiter in marks:
+            self._receipts.expect(waiter, self._confirmed + 1 + number)
+        frames.clear()
+        marks.clear()
+        self._messages += count
+        self._size += size
+        self._entered += count
+        self._count(count, size, pieces)
+        return b"".join(pieces)
+
     def _append(self, segment: Parcel | Note) -> None:
         self._fold()
         self._segments.append(segment)
         self._tail = None
 
-    def _keep_if(self, keeps: Callable[[_Segment], bool], why: str) -> None:
+    def _keep_if(self, keeps: Callable[[Segment], bool], why: str) -> None:
         """Drop the other segments, and count what was in them as expired."""
         self._fold()
         dropped = [one for one in self._segments if not keeps(one)]
@@ -286,7 +294,7 @@ class SendBuffer:
             if isinstance(one, Parcel) and one.on_dropped is not None:
                 one.on_dropped(why)
 
-    def _take_head(self, head: _Segment, pieces: list[bytes]) -> bool:
+    def _take_head(self, head: Segment, pieces: list[bytes]) -> bool:
         """Give out the first segment; false where it has to wait, as a whole or in part."""
         if isinstance(head, Run):
             return self._take_run(head, pieces)

@@ -251,11 +251,14 @@ class Session:
         self.refuse(ErrorCode.SLOW_CONSUMER, problem)
 
     def send_frame(self, frame: bytes) -> None:
-        """Send a reply, which passes no queue and no credit."""
+        """Send a reply or a core message, which pass no queue and no credit."""
         if self.reason is None:
             self.outgoing.say(frame)
             self.ready()
-            self._limit_control(self._host.limits.outbound_bytes)
+            most = self._host.limits.outbound_bytes
+            if len(self.outgoing) > most:
+                self.outgoing.clear()
+                self.too_slow(f"over {most} bytes of answers that the client does not read")
 
     def pause(self, *, paused: bool) -> None:
         """Ask the client to publish nothing because memory is short, or to go on."""
@@ -353,14 +356,7 @@ class Session:
     def say(self, message: Any) -> None:
         """Put a core message in front of everything that is queued."""
         if not self.is_over:
-            self.outgoing.say(self._connection.send(message))
-            self.ready()
-            self._limit_control(self._host.limits.outbound_bytes)
-
-    def _limit_control(self, most: int) -> None:
-        if len(self.outgoing) > most:
-            self.outgoing.clear()
-            self.too_slow(f"over {most} bytes of answers that the client does not read")
+            self.send_frame(self._connection.send(message))
 
     def _lagged(self, subscription: RemoteSubscription) -> bytes:
         """What was dropped of a subscription, as far as it was not told yet."""

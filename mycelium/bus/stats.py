@@ -6,7 +6,7 @@ from typing import final
 
 from attrs import field, frozen
 
-__all__ = ["BusStats", "SubscriptionStats", "Totals"]
+__all__ = ["BusStats", "Counts", "SubscriptionStats", "Totals"]
 
 
 @frozen
@@ -51,6 +51,25 @@ class BusStats(SubscriptionStats):
     """The ceiling of that."""
     blocked_seconds: float = 0.0
     """How long publishers have waited under `block`, all together."""
+
+
+@final
+class Counts:
+    """What one subscription counts, and those who work for it.
+
+    Attributes:
+        matched: Messages that were offered to it while it took any.
+        delivered: Those that it is done with.
+        in_flight: Those that are inside its handler.
+    """
+
+    __slots__ = ("delivered", "in_flight", "matched")
+
+    def __init__(self) -> None:
+        self.matched = self.delivered = self.in_flight = 0
+
+    def __repr__(self) -> str:
+        return f"<Counts: {self.matched} matched, {self.delivered} delivered, {self.in_flight} in flight>"
 
 
 @final

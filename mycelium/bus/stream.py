@@ -45,6 +45,9 @@ class Stream(AsyncIterator[M], Generic[M]):
         return self
 
     async def __anext__(self) -> M:
+        subscription = self._subscription
+        if subscription is not None and (message := subscription.take()) is not None:
+            return message  # type: ignore[return-value]  # as below
         try:
             return await self.next()
         except ClosedError:

@@ -1,12 +1,9 @@
 """One subscription inside this process: a handler or an iterator, and what waits for it."""
 
 import asyncio
-import contextlib
-import logging
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import ContextVar, copy_context
-from functools import partial
 from threading import get_ident
 from typing import Any, Final, TypeAlias, final
 
@@ -14,13 +11,14 @@ from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.errors import BusError, ClosedError, Refused
 from mycelium.bus.gaps import Gaps
 from mycelium.bus.handlers import Handler
-from mycelium.bus.keys import lag_of
-from mycelium.bus.lag import DropReason
-from mycelium.bus.localqueue import Done, Entry, LocalQueue, Outcome
+from mycelium.bus.keys import conflates, lag_of
+from mycelium.bus.lag import DropReason, Lag
+from mycelium.bus.localqueue import Done, Entry, LocalQueue, Offer, Outcome
 from mycelium.bus.notices import Notices, Tell
 from mycelium.bus.options import DEFAULT_QUEUE, Options
-from mycelium.bus.stats import SubscriptionStats
+from mycelium.bus.stats import Counts, SubscriptionStats
 from mycelium.bus.thread import check_thread
+from mycelium.bus.waiters import Waiters
 from mycelium.bus.worker import Worker
 from mycelium.events import Gap
 from mycelium.schema.classes import Message
@@ -28,7 +26,6 @@ from mycelium.wire.errors import ErrorCode
 
 __all__ = ["LocalSubscription", "OnClose", "calling_subscription"]
 
-_log = logging.getLogger("mycelium.bus")
 _YIELD_AFTER: Final = 64
 """Messages that a subscriber takes before other tasks get a turn, should it never wait itself."""
 _FINISH_SECONDS: Final = 5.0
@@ -36,22 +33,20 @@ _FINISH_SECONDS: Final = 5.0
 
 OnClose: TypeAlias = Callable[["LocalSubscription"], Sequence["asyncio.Future[Any]"] | None]
 """Called once when a subscription ends; `unsubscribe` waits for what it gives back."""
-_NOBODY: Final[Mapping[Hashable, int]] = {}
-"""No key that a handler is busy with."""
 
 _calling: "ContextVar[LocalSubscription | None]" = ContextVar("mycelium_subscription", default=None)
 
 
-def calling_subscription() -> "LocalSubscription | None":
-    """The subscription whose async handler is running here; None outside of handlers."""
-    return _calling.get()
+calling_subscription: "Callable[[], LocalSubscription | None]" = _calling.get
+"""The subscription whose async handler is running here; None outside of handlers."""
 
 
 @final
 class LocalSubscription:
     """A handler or an iterator, its queue and its counters.
 
-    A sync handler runs inside `offer`, an async one in tasks of a worker. Without a handler messages wait for `next`.
+    A sync handler runs inside `offer`, which is its worker's then; an async one runs in tasks of a worker, and an
+    iterator takes with `next`: for both messages are put into the queue.
 
     Args:
         type_ids: What it is subscribed to.
@@ -65,6 +60,8 @@ class LocalSubscription:
         type_ids: See above.
         handler: See above.
         options: See above.
+        offer: Takes a message.
+        hand: The worker of a sync handler, which takes messages past the queue.
         closed: Whether it has ended.
         topic: What it follows; types that come to it are added.
     """
@@ -85,7 +82,6 @@ class LocalSubscription:
         self.closed = False
         self.topic: str | None = None
         self._on_close = on_close
-        self._is_sync = handler is not None and not handler.is_async
         self._name_of = name_of
         tell = tell or (lambda _: None)
         self._notices = Notices(self.name, lambda: self.types, tell=tell, name_of=name_of, on_gap=options.on_gap)
@@ -93,19 +89,25 @@ class LocalSubscription:
         self._leaving: Sequence[asyncio.Future[Any]] = ()
         self._ended_by: BusError | None = None
         self._queue = LocalQueue(options.queue or DEFAULT_QUEUE, lambda: self._notices.slow(self._queue))
+        self._counts = Counts()
         self._retained: deque[Entry] = deque()
         """Last values from before the subscription; they come first, and wait outside the queue."""
         self._gaps = Gaps(self._queue.losses, self._notices.losses, self._report_gap, in_line=options.gaps)
-        self._waiters: deque[asyncio.Future[None]] = deque()
-        self._given = 0
+        self._waiters = Waiters()
+        self._until_turn = _YIELD_AFTER
+        self._is_plain = False
+        """Whether `next` has found nothing but messages, with nothing to be told or looked after between them."""
         context = copy_context()
         context.run(_calling.set, self)
         self._worker = (
             None
             if handler is None
-            else Worker(handler, options, take=self._take, finish=self._finish, tell=tell, context=context)
+            else Worker(handler, options, self._counts, take=self._take, tell=tell, context=context)
         )
-        self._matched = self._delivered = 0
+        self._advance = self._waiters.wake if self._worker is None else self._worker.advance
+        """Called when so many more messages wait for the iterator, or for a handler that may be free."""
+        self.hand = None if handler is None or handler.is_async else self._worker
+        self.offer: Offer = self._put if self.hand is None else self.hand.offer
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{len(self._queue)} queued"
@@ -123,70 +125,35 @@ class LocalSubscription:
 
     # --- messages ---
 
-    def offer(
-        self, message: Message, delivery: Delivery, done: Done | None = None, deadline: float | None = None
-    ) -> Outcome:
-        """Take a message: run the sync handler now, or put it into the queue. After the end nothing is taken.
-
-        Args:
-            message: The message.
-            delivery: Its context.
-            done: Called once when the subscription is done with it.
-            deadline: Until when its publisher waits for room under `block`; None for one that does not wait.
-        """
-        if self.closed:
-            if done is not None:
-                done()
-            return None
-        self._matched += 1
-        if self._is_sync and self._worker is not None:
-            self._worker.run_sync(message, delivery, done)
-            return None
-        lag = self.options.on_lag
-        if lag is None:
-            lag = lag_of(message.__mycelium__.message)
-        outcome = self._queue.put(message, delivery, done, lag, deadline)
-        if self._queue.losses.pending:
-            self._gaps.schedule()
-        if outcome is DropReason.DISCONNECTED:
-            self.close(Refused(ErrorCode.SLOW_CONSUMER, "the queue is full, and the lag policy is disconnect"))
-        self._advance()
-        return outcome
-
-    def offer_run(self, messages: Sequence[Message], done: Callable[[int], None]) -> None:
+    def offer_run(self, messages: Sequence[Message], done: Done) -> None:
         """Take messages that came together, about which there is nothing to be known but their fields.
 
         Args:
-            messages: The messages.
+            messages: The messages, of whatever types it is subscribed to.
             done: Called with how many of them the subscription is done with, until it is done with all.
         """
-        if not self._is_sync or self._worker is None:
-            one = partial(done, 1)
+        if self.hand is not None:
+            self.hand.offer_run(messages, LOCAL, done)
+        elif self.closed or conflates(messages, self.options.on_lag) or not self._queue.put_run(messages, LOCAL, done):
             for message in messages:
-                self.offer(message, LOCAL, one)
-            return
-        count = len(messages)
-        self._matched += count
-
-        def finish(handled: int) -> None:
-            self._matched -= count - handled  # the end came: nothing more is taken
-            self._delivered += handled
-            done(count)
-
-        self._worker.run_all(messages, LOCAL, finish)
+                self._put(message, LOCAL, done)
+        else:
+            self._counts.matched += len(messages)
+            self._advance(len(messages))
 
     def offer_retained(self, message: Message, delivery: Delivery) -> None:
         """Take a last value from before the subscription; it comes before everything that is queued."""
-        if self._is_sync and self._worker is not None:
-            self._matched += 1
-            self._worker.run_sync(message, delivery, None)
+        if self.hand is not None:
+            self.hand.offer(message, delivery)
         else:
-            self._retained.append(Entry(message, delivery, None))
-            self._advance()
+            self._is_plain = False
+            self._retained.append((message, delivery, None, None))
+            self._advance(1)
 
     def missed(self, type_id: int, reason: DropReason, count: int) -> None:
         """Count messages that were dropped before they came here."""
-        self._matched += count
+        self._is_plain = False
+        self._counts.matched += count
         self._queue.losses.count(type_id, reason, count)
         self._notices.missed(reason, count)
         if not self.busy and not len(self._queue):
@@ -199,10 +166,23 @@ class LocalSubscription:
 
         A handler that stands still is told within a second all the same.
         """
+        self._is_plain = False
         waiting = len(self._retained) + len(self._queue)
         self._gaps.put(self._notices.interruption("reconnect"), waiting)
         if not waiting and not self.busy:
             self._gaps.reach()
+
+    def take(self) -> Message | None:
+        """One message, as `next` gives it, if one waits and nothing else is due before; None: ask `next`."""
+        entries = self._queue.entries
+        if not entries or not self._is_plain or not self._until_turn or get_ident() != self._thread:
+            return None
+        self._until_turn -= 1
+        message, _, done, _ = entries.popleft()
+        self._counts.delivered += 1
+        if done is not None:
+            done(1)
+        return message
 
     async def next(self, timeout: float | None = None) -> Message | Gap:
         """Take one message from the queue; a timeout or a cancelled call takes none. With `gaps` it may be a Gap.
@@ -215,30 +195,35 @@ class LocalSubscription:
             UsageError: This is not the subscription's thread.
         """
         check_thread(self._thread, "subscription")
-        self._given += 1
-        if self._given % _YIELD_AFTER == 0:
+        if (taken := self.take()) is not None:
+            return taken
+        if not self._until_turn:
+            self._until_turn = _YIELD_AFTER
             await asyncio.sleep(0)
+        self._until_turn -= 1
         if self._gaps.ahead:
             self._gaps.reach()
         if not self._ready:
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._readiness()
-            except TimeoutError:
-                raise TimeoutError(f"no message came within {timeout or 0:g} s") from None
+            await self._readiness(timeout)
+            self._until_turn = _YIELD_AFTER
+        self._is_plain = not (self._gaps.ahead or self._retained) and self._queue.is_plain
         if self._queue.losses.pending or self._gaps.inline:
             self._gaps.tell()
             if self._gaps.inline:
+                self._is_plain = False
                 return self._gaps.inline.popleft()
-        entry = self._pop(_NOBODY)
+        entry = self._pop({})
         assert entry is not None  # noqa: S101  it is ready, and nothing was awaited since
-        self._finish(entry.done)
-        return entry.message
+        message, _, done, _ = entry
+        self._counts.delivered += 1
+        if done is not None:
+            done(1)
+        return message
 
     def stats(self) -> SubscriptionStats:
         """The counters as they stand."""
-        losses = self._queue.losses.by_reason
-        return SubscriptionStats(self._matched, self._delivered, dict(losses), len(self._queue), self._in_flight)
+        counts, dropped = self._counts, dict(self._queue.losses.by_reason)
+        return SubscriptionStats(counts.matched, counts.delivered, dropped, len(self._queue), counts.in_flight)
 
     @property
     def failures(self) -> int:
@@ -257,7 +242,7 @@ class LocalSubscription:
     @property
     def load(self) -> int:
         """Messages that it has still to handle; who has the least is the next of a group."""
-        return len(self._queue) + len(self._retained) + self._in_flight
+        return len(self._queue) + len(self._retained) + self._counts.in_flight
 
     @property
     def is_calling(self) -> bool:
@@ -298,7 +283,7 @@ class LocalSubscription:
         """
         if self.closed:
             return
-        self.closed = True
+        self.closed, self._is_plain = True, False
         if self._worker is not None:
             self._worker.takes_more = False
         self._ended_by = reason
@@ -317,8 +302,7 @@ class LocalSubscription:
         self._notices.close()
         if self._on_close is not None:
             self._leaving = self._on_close(self) or ()
-        for _ in range(len(self._waiters)):
-            self._wake()
+        self._waiters.wake(len(self._waiters.waiting))
 
     async def stop(self) -> None:
         """Cancel handlers that are still running."""
@@ -351,19 +335,32 @@ class LocalSubscription:
     def _ready(self) -> bool:
         return bool(self._queue.entries or self._retained or self._gaps.inline)
 
-    @property
-    def _in_flight(self) -> int:
-        return 0 if self._worker is None else self._worker.in_flight
-
-    def _advance(self) -> None:
-        """Something waits: for the iterator, or for a handler that may be free."""
-        if self._worker is not None:
-            self._worker.advance()
-        elif self._waiters:
-            self._wake()
+    def _put(
+        self, message: Message, delivery: Delivery, done: Done | None = None, deadline: float | None = None
+    ) -> Outcome:
+        """Put a message into the queue; see `Offer`."""
+        if self.closed:
+            if done is not None:
+                done(1)
+            return None
+        self._counts.matched += 1
+        lag, queue = self.options.on_lag, self._queue
+        if lag is None:
+            lag = lag_of(message.__mycelium__.message)
+        outcome = queue.put(message, delivery, done, lag, deadline)
+        if queue.is_slow or lag is Lag.LATEST:
+            self._is_plain = False
+            if queue.losses.pending:
+                self._gaps.schedule()
+        if outcome is DropReason.DISCONNECTED:
+            self.close(Refused(ErrorCode.SLOW_CONSUMER, "the queue is full, and the lag policy is disconnect"))
+        self._advance(1)
+        return outcome
 
     def _take(self, busy: Mapping[Hashable, int]) -> Entry | None:
         """The next message for the handler, which is told of gaps before it."""
+        if not (busy or self._gaps.ahead or self._queue.losses.pending or self._retained):  # as nearly always
+            return self._queue.pop()
         if self._gaps.ahead:
             self._gaps.reach()
         entry = self._pop(busy)
@@ -373,7 +370,7 @@ class LocalSubscription:
 
     def _pop(self, busy: Mapping[Hashable, int]) -> Entry | None:
         if self._retained:
-            self._matched += 1
+            self._counts.matched += 1
             entry: Entry | None = self._retained.popleft()
         else:
             entry = self._queue.pop_free(busy) if busy else self._queue.pop()
@@ -381,42 +378,23 @@ class LocalSubscription:
             self._gaps.step()
         return entry
 
-    async def _readiness(self) -> None:
+    async def _readiness(self, timeout: float | None) -> None:
         """Wait until there is something to give out."""
+        if timeout is not None:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._readiness(None)
+            except TimeoutError:
+                raise TimeoutError(f"no message came within {timeout:g} s") from None
         while not self._ready:
             if self.closed:
                 raise self._ended_by or ClosedError("the subscription has ended; nothing more comes")
-            await self._arrival()
-
-    async def _arrival(self) -> None:
-        """Wait for a message or the end."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        except BaseException:
-            if waiter.done() and not waiter.cancelled():
-                self._wake()  # it was for a message that this call does not take any more
-            raise
-        finally:
-            with contextlib.suppress(ValueError):
-                self._waiters.remove(waiter)
-
-    def _wake(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-
-    def _finish(self, done: Done | None) -> None:
-        self._delivered += 1
-        if done is not None:
-            done()
+            await self._waiters.wait()
 
     def _report_gap(self, gap: Gap) -> None:
         inline = self._gaps.inline
         if self.options.gaps and not (gap.count is None and inline and inline[-1] == gap):
+            self._is_plain = False
             inline.append(gap)
-            self._wake()
+            self._waiters.wake()
         self._notices.gap(gap)

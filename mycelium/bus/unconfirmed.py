@@ -1,9 +1,11 @@
 """Confirmed messages whose Receipts have not come yet, by their number on the connection."""
 
 import asyncio
+from functools import partial
 from typing import Any, Final, TypeAlias, final
 
-from mycelium.bus.errors import BackpressureTimeout, ConfirmTimeout, QueueFull, refusal
+from mycelium.bus.errors import BackpressureTimeout, ConfirmTimeout, ConnectionLost, QueueFull, refusal
+from mycelium.bus.parcel import Parcel, Stamp
 from mycelium.bus.receipt import Receipt
 from mycelium.wire.errors import ErrorCode
 
@@ -13,6 +15,7 @@ Waiter: TypeAlias = "asyncio.Future[Receipt]"
 _MOST_TEXTS: Final = 256
 
 
+@final
 @final
 class Unconfirmed:
     """Number -> who waits for the Receipt of the message.
@@ -52,6 +55,14 @@ class Unconfirmed:
         if self._timer is None:
             self._timer = loop.call_at(end, self._expire)
         return waiter
+
+    def parcel(self, frame: bytes, stamp: Stamp, waiter: Waiter) -> Parcel:
+        """The message, where it may have to wait to be sent."""
+
+        def dropped(why: str) -> None:
+            fail(waiter, ConnectionLost(why))
+
+        return Parcel(frame, stamp, is_confirmed=True, on_handed=partial(self.expect, waiter), on_dropped=dropped)
 
     def expect(self, waiter: Waiter, number: int) -> None:
         """A message has been handed to the socket under this number."""

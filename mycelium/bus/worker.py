@@ -16,6 +16,7 @@ from mycelium.bus.handlers import Handler
 from mycelium.bus.held import MOST_SECONDS, watched
 from mycelium.bus.localqueue import Done, Entry, lane_of
 from mycelium.bus.options import Options
+from mycelium.bus.stats import Counts
 from mycelium.events import Event, HandlerFailing
 from mycelium.schema.classes import Message
 
@@ -34,19 +35,21 @@ Take: TypeAlias = Callable[[Mapping[Hashable, int]], Entry | None]
 
 @final
 class Worker:
-    """Runs a handler in tasks that live as long as there are messages; a sync handler runs in `run_sync`.
+    """Runs a handler in tasks that live as long as there are messages; a sync handler runs inside `offer`.
 
     Args:
         handler: What is called.
         options: Of its subscription.
+        counts: Of its subscription.
         take: Gives the next message.
-        finish: Called when the handler is done with one.
         tell: Where events go.
         context: What the handler finds in context variables: what was there at `subscribe`, whoever publishes.
 
     Attributes:
-        in_flight: Messages inside the handler.
+        function: What is called.
+        counts: See above.
         failures: How often it has raised.
+        in_a_row: How often since it last did not.
         excused: Whether the end goes on without this handler, since it is itself waiting for it.
         takes_more: Whether the subscription has not ended.
     """
@@ -55,19 +58,20 @@ class Worker:
         self,
         handler: Handler,
         options: Options,
+        counts: Counts,
         *,
         take: Take,
-        finish: Callable[[Done | None], None],
         tell: Callable[[Event], None],
         context: Context,
     ) -> None:
-        self.in_flight = self.failures = 0
+        self.function = handler.function
+        self.counts = counts
+        self.failures = self.in_a_row = 0
         self.excused = False
         self.takes_more = True
         self._handler = handler
         self._options = options
         self._take = take
-        self._finish = finish
         self._tell = tell
         self._context = context
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,44 +79,26 @@ class Worker:
         """What handlers that run side by side are busy with."""
         self._idle = asyncio.Event()
         self._idle.set()
-        self._in_a_row = 0
         self._lines: LogLimit | None = None
 
     def __repr__(self) -> str:
-        return f"<Worker of {self._handler.name}, {self.in_flight} in flight>"
+        return f"<Worker of {self._handler.name}, {self.counts.in_flight} in flight>"
 
     # --- messages ---
 
-    def run_sync(self, message: Message, delivery: Delivery, done: Done | None) -> None:
-        """Handle a message here and now."""
-        handler = self._handler
-        self.in_flight += 1
-        began = monotonic()
-        try:
-            result = handler.function(message, delivery) if handler.takes_delivery else handler.function(message)
-            if result is not None:
-                _refuse_coroutine(handler.name, result)
-            self._in_a_row = 0
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever it raises, its subscription lives
-            self._fail(message, error)
-        finally:
-            if (seconds := monotonic() - began) > MOST_SECONDS:
-                self._held_loop(seconds)
-            self.in_flight -= 1
-            self._finish(done)
+    def offer(
+        self, message: Message, delivery: Delivery, done: Done | None = None, _deadline: float | None = None
+    ) -> None:
+        """Handle a message here and now; what `LocalSubscription.offer` is of a sync handler, which never lags."""
+        self.offer_run((message,), delivery, done)
 
-    def run_all(self, messages: Sequence[Message], delivery: Delivery, finish: Callable[[int], None]) -> None:
-        """Handle messages that came together here and now, one after the other, until the subscription ends.
-
-        Args:
-            messages: The messages.
-            delivery: The context of each.
-            finish: Called once in the end with how many were handled.
-        """
-        handler = self._handler
-        function = partial(_with, handler.function, delivery) if handler.takes_delivery else handler.function
+    def offer_run(self, messages: Sequence[Message], delivery: Delivery, done: Done | None) -> None:
+        """Handle messages that came together here and now, one after the other, until the subscription ends."""
+        counts, takes_delivery = self.counts, self._handler.takes_delivery
+        function = partial(_with, self.function, delivery) if takes_delivery else self.function
         count = 0
-        self.in_flight += len(messages)
+        counts.matched += len(messages)
+        counts.in_flight += len(messages)
         began = monotonic()
         try:
             for message in messages:
@@ -120,28 +106,60 @@ class Worker:
                     break
                 count += 1
                 try:
-                    result = function(message)
-                    if result is not None:
-                        _refuse_coroutine(handler.name, result)
-                    self._in_a_row = 0
-                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  as above
-                    self._fail(message, error)
+                    if (result := function(message)) is not None:
+                        self.refuse(result)
+                    self.in_a_row = 0
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever it raises, its subscription lives
+                    self.fail(message, error)
         finally:
             if (seconds := monotonic() - began) > MOST_SECONDS:
-                self._held_loop(seconds)
-            self.in_flight -= len(messages)
-            finish(count)
+                self.held_loop(seconds)
+            counts.in_flight -= len(messages)
+            counts.matched -= len(messages) - count  # the end came: nothing more is taken
+            counts.delivered += count
+            if done is not None:
+                done(len(messages))
 
-    def advance(self) -> None:
-        """A message waits: have it handled as soon as there is a hand free."""
+    def advance(self, _messages: int = 1) -> None:
+        """Messages wait: have them handled as soon as there is a hand free."""
         if len(self._tasks) < self._options.concurrency:
             name = f"mycelium {self._handler.name}"
-            work = watched(self._work, self._held_loop)
+            work = watched(self._work, self.held_loop)
             task = asyncio.get_running_loop().create_task(work, name=name, context=self._context)
             self._tasks.add(task)
             task.add_done_callback(self._ended)
             if not self.excused:
                 self._idle.clear()
+
+    # --- what happens to a handler ---
+
+    def refuse(self, result: object) -> None:
+        """A sync handler has returned something.
+
+        Raises:
+            UsageError: It is a coroutine, which nobody is going to run.
+        """
+        _refuse_coroutine(self._handler.name, result)
+
+    def held_loop(self, seconds: float) -> None:
+        """The handler has held the loop for so long, which is too long."""
+        if self._limit().admit("held", monotonic()) is not None:
+            text = "handler %s held the event loop for %.2f s, in which nothing else went on; give its work to a thread"
+            _log.warning(text, self._handler.name, seconds)
+
+    def fail(self, message: Message, error: BaseException) -> None:
+        """The handler has raised: it is counted, logged and told, and goes no further."""
+        name = self._handler.name
+        held = self._limit().admit("failed", monotonic())
+        if held is not None:
+            more = f" (and {held} times before)" if held else ""
+            _log.error("handler %s failed on %s%s", name, type(message).__name__, more, exc_info=error)
+        self.failures += 1
+        self.in_a_row += 1
+        if self.in_a_row == _FAILING:
+            self._tell(HandlerFailing(name, self.in_a_row, type(error).__name__))
+        if self._options.on_error is not None and isinstance(error, Exception):
+            guarded(f"on_error of {name}", self._options.on_error, error, message)
 
     # --- the end ---
 
@@ -178,7 +196,7 @@ class Worker:
         run = self._run if self._options.concurrency == 1 else self._run_beside
         count = 0
         while (entry := self._take(self._busy)) is not None:
-            await run(entry)
+            await run(*entry)
             count += 1
             if count % _YIELD_AFTER == 0:
                 await asyncio.sleep(0)
@@ -192,56 +210,41 @@ class Worker:
         if not self._tasks:
             self._idle.set()
 
-    async def _run_beside(self, entry: Entry) -> None:
+    async def _run_beside(self, message: Message, delivery: Delivery, done: Done | None, _: Hashable) -> None:
         """Handle a message while others, of other keys, are handled."""
-        lane = lane_of(entry.message)
+        lane = lane_of(message)
         self._busy[lane] = self._busy.get(lane, 0) + 1
         self.advance()  # there may be more to take
         try:
-            await self._run(entry)
+            await self._run(message, delivery, done)
         finally:
             self._busy[lane] -= 1
             if not self._busy[lane]:
                 del self._busy[lane]
 
-    async def _run(self, entry: Entry) -> None:
-        self.in_flight += 1
+    async def _run(self, message: Message, delivery: Delivery, done: Done | None, _: Hashable = None) -> None:
+        handler, counts = self._handler, self.counts
+        counts.in_flight += 1
         try:
-            await self._handler.call(entry.message, entry.delivery)
-            self._in_a_row = 0
+            await (handler.function(message, delivery) if handler.takes_delivery else handler.function(message))
+            self.in_a_row = 0
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            self._fail(entry.message, error)
+            self.fail(message, error)
         except Exception as error:  # noqa: BLE001  whatever it raises, its subscription lives
-            self._fail(entry.message, error)
+            self.fail(message, error)
         finally:
-            self.in_flight -= 1
-            self._finish(entry.done)
+            counts.in_flight -= 1
+            counts.delivered += 1
+            if done is not None:
+                done(1)
 
     def _limit(self) -> LogLimit:
         """One line of log a second for each matter."""
         if self._lines is None:
             self._lines = LogLimit()
         return self._lines
-
-    def _held_loop(self, seconds: float) -> None:
-        if self._limit().admit("held", monotonic()) is not None:
-            text = "handler %s held the event loop for %.2f s, in which nothing else went on; give its work to a thread"
-            _log.warning(text, self._handler.name, seconds)
-
-    def _fail(self, message: Message, error: BaseException) -> None:
-        name = self._handler.name
-        held = self._limit().admit("failed", monotonic())
-        if held is not None:
-            more = f" (and {held} times before)" if held else ""
-            _log.error("handler %s failed on %s%s", name, type(message).__name__, more, exc_info=error)
-        self.failures += 1
-        self._in_a_row += 1
-        if self._in_a_row == _FAILING:
-            self._tell(HandlerFailing(name, self._in_a_row, type(error).__name__))
-        if self._options.on_error is not None and isinstance(error, Exception):
-            guarded(f"on_error of {name}", self._options.on_error, error, message)
 
 
 def guarded(what: str, function: Callable[..., object], *args: object) -> None:

@@ -57,6 +57,20 @@ class Codec:
         return self._fast.encode_frame(self._encode_frame)
 
     @cached_property
+    def publish_frame(self) -> Callable[..., bytes]:
+        """`publish_frame(message)`: what `encode_frame` gives, for a message that obeys its rules.
+
+        Raises:
+            EncodeError: A value does not fit its type.
+            RuleError: A value breaks a rule.
+        """
+        if self.walk.rules is None:
+            return self.encode_frame
+        return (
+            self._publish_frame if self._holds_messages else self._fast.encode_frame(self._publish_frame, is_ruled=True)
+        )
+
+    @cached_property
     def check(self) -> Callable[..., None]:
         """`check(message)`: what `encode` and `check_rules` check, without making a payload.
 
@@ -75,9 +89,7 @@ class Codec:
         """
         if self.walk.rules is None:
             return None
-        if any(any(messages_in(one.type)) for one in self.message.fields):
-            return self._check_rules
-        return self._fast.check_rules(self._check_rules)
+        return self._check_rules if self._holds_messages else self._fast.check_rules(self._check_rules)
 
     @cached_property
     def decode(self) -> Callable[..., Any]:
@@ -120,7 +132,11 @@ class Codec:
 
     def _may_have_rules(self) -> bool:
         """Whether rules have to be looked for; nested messages cannot be looked at yet."""
-        return bool(self.walk.ruled) or any(any(messages_in(one.type)) for one in self.message.fields)
+        return bool(self.walk.ruled) or self._holds_messages
+
+    @property
+    def _holds_messages(self) -> bool:
+        return any(any(messages_in(one.type)) for one in self.message.fields)
 
     # The general walk, as the fast path's fallback. From inside another message it is not for this codec to decide.
 
@@ -134,6 +150,11 @@ class Codec:
 
     def _encode_frame(self, message: Any, depth: int = 1) -> bytes:
         return encode_frame(self.message.type_id, self._encode(message, depth))
+
+    def _publish_frame(self, message: Any, _: int = 1) -> bytes:
+        frame = self.encode_frame(message)
+        self._check_rules(message)
+        return frame
 
     def _check_types(self, message: Any, depth: int = 1) -> None:
         self._encode(message, depth)

@@ -8,7 +8,8 @@ from mycelium.schema.model import MAX_NESTING
 from mycelium.wire.bulk import Surprise
 from mycelium.wire.composite import value_codec
 from mycelium.wire.metadata import METADATA_SIZES
-from mycelium.wire.reading import decode_function, rules_function, verify_function
+from mycelium.wire.reading import decode_function, verify_function
+from mycelium.wire.ruling import rules_function
 from mycelium.wire.runs import decode_run_function, verify_run_function
 from mycelium.wire.shapes import Slot, shape
 from mycelium.wire.source import Function, Scope
@@ -51,10 +52,10 @@ class FastPath:
         """`encode(message, depth=1)`."""
         return encode_function(self._name, self._slots(scope := Scope()), scope, fallback)
 
-    def encode_frame(self, fallback: Function) -> Function:
-        """`encode_frame(message, depth=1)`."""
+    def encode_frame(self, fallback: Function, *, is_ruled: bool = False) -> Function:
+        """`encode_frame(message, depth=1)`; on request for values that obey the rules of their own fields only."""
         slots, type_id = self._slots(scope := Scope()), self._walk.message.type_id
-        return encode_function(self._name, slots, scope, fallback, frame_of=type_id)
+        return encode_function(self._name, slots, scope, fallback, frame_of=type_id, is_ruled=is_ruled)
 
     def check(self, fallback: Function) -> Function:
         """`check(message, depth=1)`."""

@@ -11,16 +11,15 @@ from struct import Struct
 from types import MappingProxyType
 from typing import Any, Final
 
-from mycelium.schema.model import Rule
 from mycelium.wire.frames import HEADER as FRAME_HEADER
 from mycelium.wire.frames import LENGTH_SIZE
+from mycelium.wire.ruling import rules
 from mycelium.wire.shapes import Slot
 from mycelium.wire.source import Function, Scope, Writer
-from mycelium.wire.sure import sure_test
 from mycelium.wire.tlv import HEADER, HEADER_SIZE
 from mycelium.wire.walk import ATOMS
 
-__all__ = ["NO_METADATA", "Reading", "decode_function", "item_value", "rules", "rules_function", "verify_function"]
+__all__ = ["NO_METADATA", "Reading", "decode_function", "item_value", "verify_function"]
 
 NO_METADATA: Final = MappingProxyType[int, bytes]({})
 """What `verify` returns for nearly every payload."""
@@ -53,28 +52,6 @@ def verify_function(owner: str, slots: Sequence[Slot], scope: Scope, fallback: F
     reading.read("found = {{}}", f"{scope.add('tail', tail)}(payload, {{at}}, found, depth)")
     writer.require(*rules(slots, scope))
     writer.add("return found")
-    return writer.compile(owner)
-
-
-def rules(slots: Sequence[Slot], scope: Scope) -> Iterator[str]:
-    """Tests whether the values obey their rules."""
-    for slot in slots:
-        if slot.codec.checks:
-            holds = " and ".join(_holds(slot, rule, scope.add("rule", check)) for rule, check in slot.codec.checks)
-            yield f"({slot.value} is None or {holds})" if slot.field.optional else holds
-
-
-def _holds(slot: Slot, rule: Rule, check: str) -> str:
-    sure, call = sure_test(slot.field.type, rule).format(v=slot.value), f"{check}({slot.value})"
-    return f"({sure} or {call})" if sure else call
-
-
-def rules_function(owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function) -> Function:
-    """`check_rules(message)`: returns if every value obeys the rules of its own field."""
-    writer = Writer("check_rules(message)", fallback, scope)
-    writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots if slot.codec.checks))
-    writer.require(*rules(slots, scope))
-    writer.add("return None")
     return writer.compile(owner)
 
 

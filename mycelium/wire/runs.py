@@ -15,7 +15,8 @@ from struct import Struct
 from typing import Final
 
 from mycelium.wire.frames import HEADER, TYPE_ID_SIZE
-from mycelium.wire.reading import Reading, item_value, rules
+from mycelium.wire.reading import Reading, item_value
+from mycelium.wire.ruling import rules
 from mycelium.wire.shapes import Slot
 from mycelium.wire.source import Function, Scope, Writer
 from mycelium.wire.tlv import HEADER_SIZE

@@ -10,6 +10,7 @@ from struct import Struct
 from typing import Final
 
 from mycelium.wire.frames import TYPE_ID_SIZE
+from mycelium.wire.ruling import rules
 from mycelium.wire.shapes import Slot
 from mycelium.wire.source import Function, Scope, Writer, all_of
 from mycelium.wire.tlv import HEADER, HEADER_SIZE, LENGTH
@@ -26,7 +27,13 @@ _PACK_HEADER: Final = HEADER.pack
 
 
 def encode_function(
-    owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function, *, frame_of: int | None = None
+    owner: str,
+    slots: Sequence[Slot],
+    scope: Scope,
+    fallback: Function,
+    *,
+    frame_of: int | None = None,
+    is_ruled: bool = False,
 ) -> Function:
     """`encode(message, depth=1)` for slots in ascending order of tags.
 
@@ -36,11 +43,14 @@ def encode_function(
         scope: What they refer to.
         fallback: Takes the same arguments.
         frame_of: A type id, if the function is to be `encode_frame` and to put a frame header in front.
+        is_ruled: Whether values have to obey their fields' rules.
     """
     name = "encode" if frame_of is None else "encode_frame"
     writer = Writer(f"{name}(message, depth=1)", fallback, scope)
     writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots))
     writer.require(*_class_tests(slots), *(_test(slot) for slot in slots if not slot.field.optional))
+    if is_ruled:
+        writer.require(*rules(slots, scope))
     parts: list[str] = []
     run = _Run(scope)
     if frame_of is not None:

@@ -579,7 +579,7 @@ async def test_a_subscription_that_is_not_answered_times_out_and_leaves_nothing(
         await asyncio.wait([cancelled])
         assert not client._inbox.dispatcher.subscriptions
         await until(lambda: asked == ["Subscribe", "Unsubscribe", "Ping", "Subscribe", "Unsubscribe"])
-        client._conversation.abort("enough")
+        client._life.conversation.abort("enough")
         await client.close()
 
 

@@ -350,7 +350,7 @@ async def test_p34_heartbeats_keep_an_idle_connection(contracts, monkeypatch):
         client = MyceliumClient(contracts)
         await client.connect(bare.url)
         await until(lambda: pings >= 8)
-        assert not client._conversation.lost.done()
+        assert not client._life.conversation.lost.done()
         await client.close()
 
 

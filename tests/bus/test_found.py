@@ -104,7 +104,7 @@ def test_the_same_inside_a_process(bus):
         queue.put(bus.message("State", sequence, 0), LOCAL, None, Lag.BLOCK, 5.0)
     for sequence in (4, 5, 6):
         queue.put(bus.message("State", sequence, 1), LOCAL, None, Lag.LATEST, None)
-    assert [queue.pop().message.sequence for _ in range(len(queue))] == [2, 3, 6]
+    assert [queue.pop()[0].sequence for _ in range(len(queue))] == [2, 3, 6]
 
 
 def test_nothing_is_offered_to_a_client_that_the_policy_has_sent_away(bus, world, client):

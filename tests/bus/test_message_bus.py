@@ -680,11 +680,11 @@ async def test_done_is_called_once_for_each_message_whatever_becomes_of_it(types
     done = []
     subscription = LocalSubscription(frozenset([1010]), None, Options(queue=2))
     for number in range(5):
-        subscription.offer(types.Ping(value=str(number)), Delivery(), lambda number=number: done.append(number))
+        subscription.offer(types.Ping(value=str(number)), Delivery(), lambda _, number=number: done.append(number))
     assert done == [0, 1, 2]
     await subscription.next()
     subscription.close()
-    subscription.offer(types.Ping(value="late"), Delivery(), lambda: done.append("late"))
+    subscription.offer(types.Ping(value="late"), Delivery(), lambda _: done.append("late"))
     assert done == [0, 1, 2, 3, 4, "late"]
     assert await subscription.next() == types.Ping(value="4")
     assert done == [0, 1, 2, 3, 4, "late"]

@@ -233,6 +233,9 @@ class LocalPolicies(Policies):
         super().__init__()
         self.queue = LocalQueue(4, lambda: self.told.append("slow" if self.queue.is_slow else "recovered"))
         self.done = Counter()
+        self.runs = []
+        """Of each run how many messages are not done with."""
+        self.in_runs = 0
 
     losses = property(lambda self: self.queue.losses)
 
@@ -240,16 +243,35 @@ class LocalPolicies(Policies):
         return 1
 
     def offer(self, item, deadline):
-        number = item.message.number
-        return self.queue.put(item.message, Delivery(), lambda: self.finish(number), item.lag, deadline)
+        done = partial(self.finish, item.message.number)
+        return self.queue.put(item.message, Delivery(), done, item.lag, deadline)
 
-    def finish(self, number):
-        self.done[number] += 1
+    def finish(self, number, messages):
+        self.done[number] += messages
+
+    @rule(
+        keys=st.lists(st.integers(0, 2), min_size=1, max_size=5), lag=st.sampled_from(sorted(set(Lag) - {Lag.LATEST}))
+    )
+    def put_a_run(self, keys, lag):
+        """Where there is room for all of it a run is taken as its messages would be one by one; else none of them."""
+        items = [Item(TYPES[key % 2](key, next(self.numbers), b""), lag, 1) for key in keys]
+        fits = len(self.model.waiting) + len(items) <= 4
+        number = len(self.runs)
+
+        def finish(messages):
+            self.runs[number] -= messages
+
+        assert self.queue.put_run([one.message for one in items], Delivery(), finish) == fits
+        if fits:
+            self.runs.append(len(items))
+            self.in_runs += len(items)
+            assert [self.model.put(one, None) for one in items] == [None] * len(items)
 
     def took(self, entry):
-        item = next(one for one in self.model.queue if one.message is entry.message)
+        message, _, done, _ = entry
+        item = next(one for one in self.model.queue if one.message is message)
         self.removed(item)
-        entry.done()
+        done(1)
         self.model.delivered += 1
         self.model.settle()
         return item
@@ -272,10 +294,11 @@ class LocalPolicies(Policies):
         if not free:
             assert entry is None
             return
-        assert entry.message is free[0].message
-        item = next(one for one in self.model.queue if one.message is entry.message)
+        message, _, done, _ = entry
+        assert message is free[0].message
+        item = next(one for one in self.model.queue if one.message is message)
         self.model.queue.remove(item)
-        entry.done()
+        done(1)
         self.model.delivered += 1
         self.model.settle()
 
@@ -288,14 +311,19 @@ class LocalPolicies(Policies):
     @invariant()
     def every_message_is_done_with_once(self):
         assert set(self.done.values()) <= {1}
-        assert len(self.done) == self.model.delivered + self.model.dropped.total()
+        assert min(self.runs, default=0) >= 0
+        assert len(self.done) == self.model.delivered + self.model.dropped.total() - self.done_of_runs()
         assert len(self.queue) == len(self.model.waiting)
         assert self.queue.holding == bool(self.model.held)
 
     def teardown(self):
         self.queue.clear(DropReason.DISCONNECTED)
         assert len(self.queue) == 0
-        assert len(self.done) == self.model.matched
+        assert len(self.done) + self.done_of_runs() == self.model.matched
+        assert set(self.runs) <= {0}
+
+    def done_of_runs(self):
+        return self.in_runs - sum(self.runs)
 
 
 class RemotePolicies(Policies):

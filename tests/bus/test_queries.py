@@ -66,7 +66,7 @@ async def test_what_is_no_query_is_refused_and_the_client_goes_on(file):
         with pytest.raises(mycelium.Refused, match="no query 'nonsense'; there are info, stats, sessions, reload"):
             await client.query("nonsense")
         await client.flush()
-        answer, _ = client._conversation.query("info", b"[")
+        answer, _ = client._life.conversation.query("info", b"[")
         with pytest.raises(mycelium.Refused, match="no JSON"):
             await answer
 

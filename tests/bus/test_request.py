@@ -127,7 +127,7 @@ async def test_a_reply_that_does_not_come_is_a_timeout_and_a_wrong_one_an_error(
             await client.request(contracts.Ping(value="?"), contracts.Pong, timeout=0.05)
         with pytest.raises(UsageError, match="Ping came as the reply, not Pong"):
             await client.request(contracts.Ping(value="?"), contracts.Pong, timeout=SECONDS)
-        client._conversation.abort("enough")
+        client._life.conversation.abort("enough")
 
 
 async def test_a_connection_lost_under_a_request_is_said_and_one_that_waits_goes_through_the_next(contracts):
@@ -203,7 +203,7 @@ async def test_the_options_of_a_subscription_are_the_bridges(contracts):
         await client.subscribe(
             print, contracts.Pong, on_lag="block", queue=7, window=3, no_echo=True, group="g", concurrency=2
         )
-        client._conversation.abort("enough")
+        client._life.conversation.abort("enough")
     plain, full = (
         {name: getattr(one, name) for name in ("type_ids", "on_lag", "window", "queue", "no_echo", "group")}
         for one in asked

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mycelium.bus.flowgate import FlowGate
-from mycelium.bus.parcel import Parcel, Stamp
+from mycelium.bus.parcel import PLAIN, Parcel, Stamp
 from mycelium.bus.pongwindow import PING_BYTES, WINDOW_BYTES, PongWindow
-from mycelium.bus.sendbuffer import Note, SendBuffer
+from mycelium.bus.segment import Note
+from mycelium.bus.sendbuffer import SendBuffer
+from mycelium.bus.unconfirmed import Unconfirmed
 from mycelium.wire.buffer import FrameBuffer
 from mycelium.wire.frames import HEADER, encode_frame
 from peers import CORE
@@ -34,9 +36,9 @@ class Clock:
         return self.now
 
 
-def make(limit=8 * 1024 * 1024, *, open_=True):
+def make(limit=8 * 1024 * 1024, *, open_=True, receipts=None):
     clock = Clock()
-    buffer = SendBuffer(clock, ping, CONFIRM, limit)
+    buffer = SendBuffer(clock, ping, CONFIRM, limit, receipts)
     if open_:
         buffer.attach(7)
         buffer.uncork()
@@ -322,7 +324,21 @@ def test_a_message_larger_than_the_window_goes_alone():
 # --- any history ---
 
 
-KINDS = ["plain", "slow", "stamped"]
+class Expected(Unconfirmed):
+    """Who waits is a message's number here."""
+
+    def __init__(self):
+        super().__init__(0)
+        self.waiting = set()
+        self.numbers = {}
+
+    def expect(self, waiter, number):
+        self.numbers[waiter] = number
+
+    def parcel(self, frame, stamp, waiter):
+        made = super().parcel(frame, stamp, waiter)
+        made.on_dropped = lambda _: self.waiting.remove(waiter)
+        return made
 
 
 class AnyHistory(RuleBasedStateMachine):
@@ -330,7 +346,9 @@ class AnyHistory(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.buffer, self.clock = make(50_000, open_=False)
+        self.receipts = Expected()
+        self.buffer, self.clock = make(50_000, open_=False, receipts=self.receipts)
+        self.counted = None
         self.model = deque()  # number, since
         self.number = 0
         self.sent = []
@@ -340,7 +358,9 @@ class AnyHistory(RuleBasedStateMachine):
         self.expired = 0
 
     @rule(
-        size=st.integers(4, 30_000), kind=st.sampled_from(["plain", "slow", "stamped"]), type_id=st.integers(1000, 1001)
+        size=st.integers(4, 30_000),
+        kind=st.sampled_from(["plain", "stamped", "confirmed", "confirmed later"]),
+        type_id=st.integers(1000, 1001),
     )
     def publish(self, size, kind, type_id):
         self.number += 1
@@ -348,12 +368,17 @@ class AnyHistory(RuleBasedStateMachine):
         parcel = Parcel(made, Stamp(published_at=1 if kind == "stamped" else None))
         if not self.buffer.has_room(parcel.size):
             return
-        if kind == "plain" and self.model and self.model[-1][1] == self.clock.now:
-            self.buffer.put(made)
-        elif kind == "stamped":
-            self.buffer.put_parcel(parcel)
-        else:
-            self.buffer.put(made)
+        match kind:
+            case "plain":
+                self.buffer.put(made)
+            case "stamped":
+                self.buffer.put_parcel(parcel)
+            case "confirmed":
+                self.buffer.put_confirmed(made, self.number)
+            case "confirmed later":
+                self.buffer.put_parcel(self.receipts.parcel(made, PLAIN, self.number))
+        if kind.startswith("confirmed"):
+            self.receipts.waiting.add(self.number)
         self.model.append((self.number, self.clock.now, type_id))
 
     @precondition(lambda self: not self.attached)
@@ -373,6 +398,7 @@ class AnyHistory(RuleBasedStateMachine):
     def lose(self):
         self.buffer.detach()
         self.attached = self.open = False
+        self.counted = None
         self.pings = []
 
     @rule(type_id=st.sampled_from([1000, 1001, None]), paused=st.booleans())
@@ -404,12 +430,26 @@ class AnyHistory(RuleBasedStateMachine):
                 if type_id == 7:
                     self.pings.append(int.from_bytes(payload[-8:], "little"))
                     continue
+                if type_id == 16:
+                    assert self.counted is None
+                    self.counted = 0
+                    continue
                 number, _, expected_type = self.model.popleft()
+                if self.counted is not None:
+                    self.counted += 1
+                if number in self.receipts.waiting:
+                    self.receipts.waiting.remove(number)
+                    assert self.receipts.numbers.pop(number) == self.counted
                 assert self.open
                 assert not self.buffer.flow.holds(type_id)
                 assert (int.from_bytes(payload[:4], "little"), type_id) == (number, expected_type)
         if self.open and not self.buffer.flow and self.buffer.messages:
             assert self.pings, "it waits for a Pong that was never asked for"
+
+    @invariant()
+    def nobody_waits_for_what_is_not_there(self):
+        assert self.receipts.waiting <= {number for number, _, _ in self.model}
+        assert not self.receipts.numbers
 
     @invariant()
     def counts(self):

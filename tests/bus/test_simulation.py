@@ -22,6 +22,7 @@ import mycelium.bus.remote
 from mycelium.bus.inbox import Inbox
 from mycelium.bus.outbox import Outbox
 from mycelium.bus.subscription import LocalSubscription
+from mycelium.bus.worker import Worker
 
 KEPT_SEEDS = [
     902,  # a publish waited for ever for a bridge that was lost after its Goodbye
@@ -128,7 +129,7 @@ def _connected(world, **given):
 @pytest.mark.parametrize("down", [True, False])
 def test_p31_both_sides_of_a_half_open_connection_know_within_33_seconds(world, up, down):
     client = _connected(world, heartbeat=10)
-    wire, conversation = world.network.wire_of(client.name), client.client._conversation
+    wire, conversation = world.network.wire_of(client.name), client.client._life.conversation
     (session,) = world.server.bridge.sessions
     wire.cut(up=up, down=down)
     world.pass_time(29)
@@ -143,7 +144,7 @@ def test_p31_both_sides_of_a_half_open_connection_know_within_33_seconds(world, 
 def test_p34_an_hour_of_nothing_but_heartbeats_ends_no_connection(world):
     clients = [_connected(world) for _ in range(3)]
     world.pass_time(3600)
-    assert all(one.client._conversation.is_open for one in clients)
+    assert all(one.client._life.conversation.is_open for one in clients)
     assert len(world.server.bridge.sessions) == 3
     world.finish()
 
@@ -166,7 +167,7 @@ def test_p79_a_handler_that_never_returns_holds_up_nobody_else(world):
 
 def test_p31_a_bridge_that_is_lost_after_its_goodbye_is_noticed(world):
     client = _connected(world, heartbeat=10)
-    conversation = client.client._conversation
+    conversation = client.client._life.conversation
     stopped = world.lose_server()
     stopped.bridge.sessions[0].say_goodbye("shutdown")
     world.pass_time(0.1)
@@ -380,12 +381,14 @@ def test_hypothesis_finds_a_broken_queue_and_tells_a_short_story(monkeypatch):
 
 
 def test_a_subscription_that_loses_messages_is_found(monkeypatch):
-    turns, offer = itertools.count(1), LocalSubscription.offer
+    turns = itertools.count(1)
 
-    def lossy(self, *args):
-        return offer(self, *args) if next(turns) % 50 else None
+    def lose_some(cls, name):
+        take = getattr(cls, name)
+        monkeypatch.setattr(cls, name, lambda *args: take(*args) if next(turns) % 50 else None)
 
-    monkeypatch.setattr(LocalSubscription, "offer", lossy)
+    lose_some(LocalSubscription, "_put")
+    lose_some(Worker, "offer")
     assert _first_violation() is not None
 
 
@@ -395,7 +398,7 @@ def test_drops_that_the_client_does_not_count_are_found(monkeypatch):
 
 
 def test_credit_that_is_never_given_back_is_found(monkeypatch):
-    monkeypatch.setattr(mycelium.bus.credit.Credit, "one", lambda _: None)
+    monkeypatch.setattr(mycelium.bus.credit.Credit, "some", lambda *_: None)
     assert _first_violation() is not None
 
 

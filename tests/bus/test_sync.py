@@ -402,7 +402,7 @@ def test_a_callback_that_wants_to_end_its_thread_does_not(caplog):
 def test_ctrl_c_ends_a_call_at_once_and_the_client_goes_on(bridge, client, contracts):
     with client.messages(contracts.Ping) as stream:
         begin = time.monotonic()
-        pressing = interrupting(lambda: stream._stream._subscription._waiters)
+        pressing = interrupting(lambda: stream._stream._subscription._waiters.waiting)
         with pytest.raises(KeyboardInterrupt):
             stream.next()
         pressing.join(SECONDS)
@@ -624,7 +624,7 @@ def test_a_call_that_waits_ends_when_the_client_is_closed(client, contracts):
 
     with stream:
         waiting = in_thread(wait)
-        until(lambda: stream._stream._subscription._waiters)
+        until(lambda: stream._stream._subscription._waiters.waiting)
         client.close()
         waiting.join(SECONDS)
     assert outcome == ["over"]

@@ -105,7 +105,7 @@ def test_credit_is_given_back_a_quarter_of_the_window_at_a_time():
     given_back = []
     credit = Credit(8, given_back.append)
     for _ in range(7):
-        credit.one()
+        credit.some(1)
     assert given_back == [2, 2, 2]
     credit.settle()
     credit.settle()
@@ -117,7 +117,7 @@ def test_credit_is_given_back_a_quarter_of_the_window_at_a_time():
 def test_small_windows_give_each_message_back_at_once(window):
     given_back = []
     credit = Credit(window, given_back.append)
-    credit.one()
+    credit.some(1)
     assert given_back == [1]
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import mycelium
 from mycelium.schema.model import Rule, Scalar, String
-from mycelium.wire.sure import sure_test
+from mycelium.wire.ruling import sure_test
 
 CONTRACT = """
 messages:

@@ -1,12 +1,14 @@
-"""Tests in source text that are enough to know that a value keeps a rule; where one fails the rule itself decides."""
+"""Rules as source text: before each rule comes a cheap test that is enough to know that a value keeps it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
 from mycelium.schema.model import INTEGERS, Rule, Scalar, String, Type
+from mycelium.wire.shapes import Slot
+from mycelium.wire.source import Function, Scope, Writer
 
-__all__ = ["sure_test"]
+__all__ = ["rules", "rules_function", "sure_test"]
 
 
 def _most(type_: Type, limit: Any) -> str:
@@ -55,3 +57,25 @@ def sure_test(type_: Type, rule: Rule) -> str:
     """
     made = _SURE.get(rule.name)
     return made(type_, rule.argument) if made is not None else ""
+
+
+def rules(slots: Sequence[Slot], scope: Scope) -> Iterator[str]:
+    """Tests whether the values obey their rules."""
+    for slot in slots:
+        if slot.codec.checks:
+            holds = " and ".join(_holds(slot, rule, scope.add("rule", check)) for rule, check in slot.codec.checks)
+            yield f"({slot.value} is None or {holds})" if slot.field.optional else holds
+
+
+def _holds(slot: Slot, rule: Rule, check: str) -> str:
+    sure, call = sure_test(slot.field.type, rule).format(v=slot.value), f"{check}({slot.value})"
+    return f"({sure} or {call})" if sure else call
+
+
+def rules_function(owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function) -> Function:
+    """`check_rules(message)`: returns if every value obeys the rules of its own field."""
+    writer = Writer("check_rules(message)", fallback, scope)
+    writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots if slot.codec.checks))
+    writer.require(*rules(slots, scope))
+    writer.add("return None")
+    return writer.compile(owner)

@@ -1,0 +1,44 @@
+"""A confirmed publish: out with the message, and wait for its Receipt."""
+
+from mycelium.bus.errors import NoSubscribers
+from mycelium.bus.outlet import Outlet
+from mycelium.bus.parcel import Parcel
+from mycelium.bus.receipt import Receipt
+from mycelium.schema.classes import Message
+
+__all__ = ["confirmed"]
+
+
+async def confirmed(outlet: Outlet, message: Message, seconds: float, *, mandatory: bool) -> Receipt:
+    """Publish, and wait for the Receipt.
+
+    Args:
+        outlet: Through which the message goes.
+        message: The message.
+        seconds: How long to wait.
+        mandatory: Whether somebody must have subscribed.
+
+    Raises:
+        ConfirmTimeout: None came in time.
+        NoSubscribers: It is mandatory, and nobody has subscribed.
+        BusError: As the Receipt says, or as `Outlet.admit` does.
+    """
+    is_free = outlet.is_free
+    frame = outlet.frame(message) if is_free else await outlet.admit(message)
+    receipts, name = outlet.receipts, message.__mycelium__.message.name
+    waiter = receipts.new_waiter(name, seconds)
+    parcel: Parcel | None = None
+    if is_free:
+        outlet.post_confirmed(frame, waiter)
+    else:
+        parcel = receipts.parcel(frame, outlet.new_stamp(), waiter)
+        outlet.post_parcel(parcel)
+    try:
+        receipt = await waiter
+    finally:
+        receipts.forget(waiter)
+        if parcel is not None:
+            outlet.withdraw(parcel)
+    if mandatory and receipt.matched == 0:
+        raise NoSubscribers(name)
+    return receipt

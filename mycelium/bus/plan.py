@@ -1,0 +1,138 @@
+"""How messages of a class are published where only this process wants them: worked out once, until somebody changes it.
+
+A plan knows the check of its class and who is offered its messages; nothing is looked up but whether the plan still
+holds. What it does not know goes the general way: the class is none of the contracts', a socket client, a group or a
+last value wants the frame, values must not decrease, a handler takes a Delivery, the bus is closing, the caller is in
+another thread or inside a delivery.
+"""
+
+from asyncio import CancelledError
+from collections.abc import Callable, Sequence
+from math import inf
+from threading import get_ident
+from time import monotonic
+from typing import TypeAlias, final
+
+from mycelium.bus.delivery import LOCAL
+from mycelium.bus.exchange import Exchange, Published
+from mycelium.bus.fate import Trouble
+from mycelium.bus.held import MOST_SECONDS
+from mycelium.bus.localqueue import Offer
+from mycelium.bus.worker import Worker
+from mycelium.schema.classes import Message
+from mycelium.schema.registry import Entry
+from mycelium.wire.codec import Codec
+
+__all__ = ["Plan", "Plans"]
+
+Plan: TypeAlias = Callable[[Message, float | None], Published]
+"""Publishes a message for somebody who waits so many seconds for room under `block`; None: not at all."""
+
+
+@final
+class Plans(dict[type, Plan]):
+    """The plan of each class of messages, made when it is first asked for; they are forgotten at each change.
+
+    Args:
+        exchange: Where messages are routed.
+        otherwise: The general way.
+
+    Attributes:
+        owner: The thread that may publish; None where that is not known yet, or nothing is to be planned any more.
+    """
+
+    def __init__(self, exchange: Exchange, otherwise: Plan) -> None:
+        self.owner: int | None = None
+        self._exchange = exchange
+        self._otherwise = otherwise
+        exchange.on_change = self.clear
+
+    def __missing__(self, cls: type) -> Plan:
+        plan = self._made(cls)
+        if plan is None:
+            return self._otherwise
+        self[cls] = plan
+        return plan
+
+    def close(self) -> None:
+        """Everything goes the general way from now on."""
+        self.owner = None
+        self.clear()
+
+    def _made(self, cls: type) -> Plan | None:
+        """The plan of a class; None where there is more to do than to offer its messages to this process."""
+        exchange = self._exchange
+        entry: Entry[Codec] | None = getattr(cls, "__mycelium__", None)
+        if self.owner is None or entry is None or entry.cls is not cls:
+            return None
+        type_id = entry.message.type_id
+        if exchange.registry.by_id.get(type_id) is not entry or exchange.asks_more(type_id):
+            return None
+        takers = exchange.dispatcher.offered(type_id)
+        hands = [one.hand for one in takers if one.hand is not None]
+        if len(hands) == len(takers):
+            return _calling(exchange, entry, hands, self.owner, self._otherwise)
+        return _offering(exchange, entry, [one.offer for one in takers], self.owner, self._otherwise)
+
+
+def _calling(exchange: Exchange, entry: Entry[Codec], hands: Sequence[Worker], owner: int, otherwise: Plan) -> Plan:
+    """Where all takers are sync handlers: they are called from here, since every call on the way would be felt."""
+    contracts, registry, turnstile, check = exchange.contracts, exchange.registry, exchange.turnstile, entry.codec.check
+    calls = tuple((one, one.counts, one.function) for one in hands)
+    taken: Published = (len(calls), ())
+
+    def publish(message: Message, seconds: float | None) -> Published:
+        if turnstile.is_busy or contracts.registry is not registry or get_ident() != owner:
+            return otherwise(message, seconds)
+        check(message)
+        turnstile.is_busy = True
+        try:
+            exchange.published += 1
+            for worker, counts, function in calls:
+                if worker.takes_more:
+                    counts.matched += 1
+                    counts.in_flight = 1
+                    began = monotonic()
+                    try:
+                        if (result := function(message)) is not None:
+                            worker.refuse(result)
+                        worker.in_a_row = 0
+                    except (Exception, CancelledError) as error:  # noqa: BLE001  as in `Worker.offer_run`
+                        worker.fail(message, error)
+                    finally:
+                        if (held := monotonic() - began) > MOST_SECONDS:
+                            worker.held_loop(held)
+                        counts.in_flight = 0
+                        counts.delivered += 1
+            return taken
+        finally:
+            if turnstile.waiting:
+                turnstile.leave()
+            else:
+                turnstile.is_busy = False
+
+    return publish
+
+
+def _offering(exchange: Exchange, entry: Entry[Codec], offers: Sequence[Offer], owner: int, otherwise: Plan) -> Plan:
+    """Where somebody has a queue."""
+    contracts, registry, turnstile, check = exchange.contracts, exchange.registry, exchange.turnstile, entry.codec.check
+
+    def publish(message: Message, seconds: float | None) -> Published:
+        if turnstile.is_busy or contracts.registry is not registry or get_ident() != owner:
+            return otherwise(message, seconds)
+        check(message)
+        troubles: list[Trouble] = []
+        turnstile.is_busy = True
+        try:
+            exchange.published += 1
+            deadline = None if seconds is None else inf  # who waits gives up by himself, as `settled` does
+            for offer in offers:
+                outcome = offer(message, LOCAL, None, deadline)
+                if outcome is not None:
+                    troubles.append(outcome)
+            return len(offers), troubles
+        finally:
+            turnstile.leave()
+
+    return publish
