@@ -8,10 +8,9 @@ from mycelium.bus.answers import BRIDGE, Answers
 from mycelium.bus.catalog import Catalog
 from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.dispatch import Dispatcher, Turnstile
+from mycelium.bus.fate import Fate, Trouble
 from mycelium.bus.groups import Groups
-from mycelium.bus.holds import Hold
 from mycelium.bus.keys import key_of
-from mycelium.bus.lag import DropReason
 from mycelium.bus.ledger import Ledger, available_memory
 from mycelium.bus.publisher import Publisher
 from mycelium.bus.relief import relieve
@@ -34,30 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange", "Fate", "Published", "Trouble"]
 
-Trouble: TypeAlias = DropReason | Hold
 Published: TypeAlias = tuple[int, Sequence[Trouble]]
 """How many subscriptions a message fits, and what became of it where it was not taken at once."""
 _QUEUED: Final[Published] = (0, ())
-
-
-class Fate(NamedTuple):
-    """What became of consecutive frames of a batch, all alike.
-
-    Attributes:
-        start: Index of the first one.
-        stop: Index behind the last one.
-        matched: Subscriptions that each of them fitted.
-        troubles: Of those that have not taken it, what became of it.
-    """
-
-    start: int
-    stop: int
-    matched: int
-    troubles: tuple[Trouble, ...] = ()
-
-    def moved(self, by: int) -> "Fate":
-        """The same of frames that come later in their batch."""
-        return Fate(self.start + by, self.stop + by, self.matched, self.troubles)
 
 
 class Origin(Protocol):
@@ -238,28 +216,43 @@ class Exchange:
             exactly: Whether somebody wants to know of each frame what became of it.
         """
         fates: list[Fate] = self.turnstile.run(self._deliver_batch, batch, origin, deadline, exactly) or []
-        self._relieve()
+        if self.ledger.is_over:
+            self._relieve()
         return fates
 
     def _deliver_batch(self, batch: Batch, origin: "Origin", deadline: float | None, exactly: bool) -> list[Fate]:
-        self.published += len(batch)
-        fates: list[Fate] = []
-        for start, stop, everybody in self.router.runs(batch):
-            run = (batch if stop - start == len(batch) else batch.part(start, stop)).compact()
-            takers = [one for one in everybody if not (one.no_echo and one.owner is origin.subscriptions)]
+        count = len(batch.type_ids)
+        self.published += count
+        router, fates = self.router, list[Fate]()
+        for start, stop, everybody in router.runs(batch):
+            run = (batch if stop - start == count else batch.part(start, stop)).compact()
+            takers = everybody
+            if router.is_echoless:
+                own = origin.subscriptions
+                takers = tuple(one for one in everybody if not (one.no_echo and one.owner is own))
             more = self._has_more(run)
-            for fate in _offer_run(takers, run, deadline, exactly=exactly or more):
-                each = self._with_rest(run, fate, origin, deadline) if more else (fate,)
-                fates += (one.moved(start) for one in each)
+            left, at = run, start
+            while True:  # as many at a time as fare alike with everybody
+                part = _alike(left, takers, deadline, exactly=exactly or more)
+                troubles: list[Trouble] = []
+                matched = _offer(takers, part, deadline, troubles)
+                if more:
+                    fates += self._with_rest(part, Fate(at, stop, matched, tuple(troubles)), origin, deadline)
+                else:
+                    fates.append(Fate(at, at + len(part.type_ids), matched, tuple(troubles)))
+                if part is left:
+                    break
+                at += len(part.type_ids)
+                left = run.part(at - start, stop - start)
         return fates
 
-    def _with_rest(self, run: Batch, fate: Fate, origin: "Origin", deadline: float | None) -> Iterator[Fate]:
-        """Hand frames on to those who take them one by one; what became of each in the end."""
-        for index in range(fate.start, fate.stop):
+    def _with_rest(self, part: Batch, fate: Fate, origin: "Origin", deadline: float | None) -> Iterator[Fate]:
+        """Hand frames that have fared alike on to those who take them one by one; what became of each in the end."""
+        for index in range(len(part)):
             troubles = list(fate.troubles)
-            frame = run.part(index, index + 1).compact()
+            frame = part.part(index, index + 1).compact()
             matched = fate.matched + self._deliver_rest(frame, origin, deadline, troubles)
-            yield Fate(index, index + 1, matched, tuple(troubles))
+            yield Fate(fate.start + index, fate.start + index + 1, matched, tuple(troubles))
 
     def _has_more(self, run: Batch) -> bool:
         """Whether somebody beside socket subscriptions of their own cares for the frames of a run."""
@@ -351,27 +344,24 @@ class Exchange:
         return len(self.dispatcher.subscriptions) + sum(len(one.subscriptions) for one in self.sessions.values())
 
 
-def _offer_run(
-    takers: Iterable["RemoteSubscription"], run: Batch, deadline: float | None, *, exactly: bool
-) -> Iterator[Fate]:
-    """Offer frames, as many at a time as fare alike with everybody; what became of them."""
-    start, end = 0, len(run)
-    while start < end:
-        stop = start + min((one.alike(run, start, deadline, exactly=exactly) for one in takers), default=end)
-        part = run if stop - start >= end else run.part(start, stop).compact()
-        troubles: list[Trouble] = []
-        matched = _offer(takers, part, deadline, troubles)
-        yield Fate(start, start + len(part), matched, tuple(troubles))
-        start += len(part)
+def _alike(run: Batch, takers: "Iterable[RemoteSubscription]", deadline: float | None, *, exactly: bool) -> Batch:
+    """The first frames of a run that fare alike with everybody, the run itself if all of them do."""
+    end = len(run.type_ids)
+    if end == 1:
+        return run
+    count = min((one.alike(run, 0, deadline, exactly=exactly) for one in takers), default=end)
+    return run if count >= end else run.part(0, count).compact()
 
 
-def _offer(takers: Iterable["RemoteSubscription"], run: Batch, deadline: float | None, troubles: list[Trouble]) -> int:
+def _offer(takers: "Iterable[RemoteSubscription]", run: Batch, deadline: float | None, troubles: list[Trouble]) -> int:
     """Offer one frame, or several that fare alike; how many they were offered to."""
     count = 0
     for taker in takers:
         if not taker.has_ended:
             count += 1
-            _note(troubles, taker.offer(run, deadline))
+            outcome = taker.offer(run, deadline)
+            if outcome is not None:
+                troubles.append(outcome)
     return count
 
 

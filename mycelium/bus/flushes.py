@@ -1,45 +1,64 @@
 """Sessions of a bridge that have something to write: each writes once a turn of the loop, however much comes in it."""
 
 import asyncio
-from collections.abc import Callable
-from typing import final
+import math
+from typing import Final, Protocol, final
 
 __all__ = ["Flushes"]
+
+_APART: Final = 50e-6
+"""Seconds between small chunks that are written at once; what comes closer together is worth one write."""
+
+
+class Writer(Protocol):
+    """Who has something to write."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def flush(self, now: float) -> None:
+        """Write it; it must not raise."""
 
 
 @final
 class Flushes:
-    """What is to be called when this turn of the loop is over.
+    """Who writes when this turn of the loop is over.
 
-    What a single small chunk has led to is written at once (`hurry`), so that a request need not wait for the turn's
-    end; whatever else comes in the turn is gathered.
+    What a small chunk has led to that comes alone is written at once (`hurry`), so that a request need not wait for the
+    turn's end; nor is there anything left to do then at that end. What comes close behind others is gathered.
     """
 
     def __init__(self) -> None:
-        self._waiting: list[Callable[[], None]] = []
-        self._is_scheduled = self._has_hurried = False
+        self._waiting: list[Writer] = []
+        self._is_scheduled = self._is_hurrying = False
+        self._hurried_at = -math.inf
 
     def __repr__(self) -> str:
         return f"<Flushes, {len(self._waiting)} waiting>"
 
-    def add(self, flush: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
-        """Have a function called on the loop; it must not raise."""
-        self._waiting.append(flush)
-        if not self._is_scheduled:
+    def add(self, writer: Writer) -> None:
+        """Have somebody write."""
+        self._waiting.append(writer)
+        if not (self._is_scheduled or self._is_hurrying):
             self._is_scheduled = True
-            loop.call_soon(self._end_turn)
+            writer.loop.call_soon(self._end_turn, writer.loop)
 
-    def hurry(self) -> None:
-        """Call them now, but not twice in a turn."""
-        if self._waiting and not self._has_hurried:
-            self._has_hurried = True
-            self._flush()
+    def begin(self, now: float) -> None:
+        """A small chunk came, and `hurry` is called when it has been dealt with."""
+        self._is_hurrying = not self._is_scheduled and now - self._hurried_at >= _APART
 
-    def _end_turn(self) -> None:
-        self._is_scheduled = self._has_hurried = False
-        self._flush()
+    def hurry(self, now: float) -> None:
+        """Have everybody write now, if the chunk has come alone."""
+        if self._is_hurrying:
+            self._is_hurrying = False
+            if self._waiting:
+                self._hurried_at = now
+                self._flush(now)
 
-    def _flush(self) -> None:
+    def _end_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_scheduled = False
+        self._flush(loop.time())
+
+    def _flush(self, now: float) -> None:
         waiting, self._waiting = self._waiting, []
-        for flush in waiting:
-            flush()
+        for writer in waiting:
+            writer.flush(now)

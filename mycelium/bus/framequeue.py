@@ -1,15 +1,16 @@
 """Frames that wait in order: runs of them as they came, counted in messages and bytes, and in the ledger."""
 
-from bisect import bisect_left
+import math
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import final
 
 from mycelium.bus.ledger import Ledger
 from mycelium.wire.buffer import Batch
 
-__all__ = ["Cell", "FrameQueue", "fitting"]
+__all__ = ["Cell", "FrameQueue", "fitting", "leading_bytes"]
 
 
 @final
@@ -70,22 +71,23 @@ class FrameQueue:
         self._cells.append(cell)
         if cell.slot is not None:
             self.slots[cell.slot] = cell
-        self.messages += len(batch)
+        self.messages += len(batch.type_ids)
         self.bytes += batch.size
 
     def shorten(self, count: int) -> Batch:
         """Take so many messages from the oldest run."""
         cell = self._cells[0]
         batch = cell.batch
-        taken = batch if count == len(batch) else batch.part(0, count)
+        if count < len(batch.type_ids):
+            taken, cell.batch = batch.part(0, count), batch.part(count, len(batch))
+        else:
+            taken = batch
+            self._cells.popleft()
+            if cell.slot is not None:
+                del self.slots[cell.slot]
+            self._ledger.release(batch.data)
         self.messages -= count
         self.bytes -= taken.size
-        if count == len(batch):
-            self._cells.popleft()
-            self.slots.pop(cell.slot, None)
-            self._ledger.release(batch.data)
-        else:
-            cell.batch = batch.part(count, len(batch))
         return taken
 
     def swap(self, cell: Cell, frame: Batch) -> int:
@@ -110,6 +112,17 @@ class FrameQueue:
             self._ledger.release(cell.batch.data)
         return before - self.messages
 
+    def room(self, run: Batch, start: int, limit: int, limit_bytes: int) -> int:
+        """For how many messages of a run there is room now; for one always, where nothing is queued."""
+        bounds = run.bounds
+        room = min(limit - self.messages, len(run) - start)
+        if room <= 0:
+            return 0
+        last = bounds[start] + limit_bytes - self.bytes
+        if bounds[start + room] > last:
+            room = bisect_right(bounds, last) - 1 - start
+        return max(room, 0 if self._cells else 1)
+
     def excess(self, limit: int, limit_bytes: int) -> int:
         """How many messages of the oldest run are too many; one message is never too many, however large."""
         over = self.messages - limit
@@ -120,6 +133,18 @@ class FrameQueue:
         if over_bytes > 0:
             over = max(over, bisect_left(oldest.bounds, oldest.bounds[0] + over_bytes))
         return min(over, len(oldest), self.messages - 1)
+
+
+def leading_bytes(batches: Iterable[Batch], count: int | None) -> int:
+    """Bytes of the first so many messages, or of all."""
+    left = math.inf if count is None else count
+    total = 0
+    for batch in batches:
+        if left < len(batch):
+            return total + batch.bounds[int(left)] - batch.bounds[0]
+        left -= len(batch)
+        total += batch.size
+    return total
 
 
 def fitting(batch: Batch, fits: Callable[[int], bool]) -> Batch:

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol, final
 from mycelium.bus.asks import Asked, Asks
 from mycelium.bus.budget import ErrorBudget, LogLimit
 from mycelium.bus.door import Door, Letter, Objection
-from mycelium.bus.exchange import Fate
+from mycelium.bus.fate import Fate
 from mycelium.bus.flow import HELD_BYTES, FlowControl
 from mycelium.bus.holds import Hold
 from mycelium.bus.host import Host
@@ -74,6 +74,7 @@ class Intake:
         self.received = self.refused = 0
         self.receipts = Receipts()
         self.flow = FlowControl(self._say_flow, host.exchange)
+        self._exchange = host.exchange
         self._session = session
         self._host = host
         self._door = door
@@ -87,7 +88,7 @@ class Intake:
     def receive(self, batch: Batch) -> None:
         """Check each frame; hand on the good ones, in runs as long as they come."""
         start, end = 0, len(batch.type_ids)
-        look, entries, session = self._door.look, self._host.registry.by_id, self._session
+        look, entries, session = self._door.look, self._exchange.contracts.registry.by_id, self._session
         while start < end and (note := look(batch, entries, start)) is not None:
             if start < note.index:
                 self._route(batch.part(start, note.index))
@@ -133,7 +134,7 @@ class Intake:
         deadline = self._session.now + self._host.limits.block_seconds if patient else None
         receipts = self.receipts
         first = receipts.number(count) if receipts.enabled else 0
-        fates = self._host.exchange.publish_batch(batch, self._session, deadline, exactly=first > 0)
+        fates = self._exchange.publish_batch(batch, self._session, deadline, exactly=first > 0)
         for fate in fates:
             if fate.troubles:
                 self._settle(batch, fate, first)
@@ -172,7 +173,7 @@ class Intake:
 
     def _reply(self, frame: Batch, correlation: bytes, asker: int) -> None:
         number, type_id = self.receipts.number(1), frame.type_ids[0]
-        asked = self._host.exchange.answers.take(frame, correlation, asker)
+        asked = self._exchange.answers.take(frame, correlation, asker)
         if asked is _NEVER:
             self._refuse(Objection(0, type_id, ErrorCode.DENIED, "nobody has asked for this reply"), number)
             return

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
 from typing import Final, final
 
-from mycelium.bus.framequeue import Cell, FrameQueue, fitting
+from mycelium.bus.framequeue import Cell, FrameQueue, fitting, leading_bytes
 from mycelium.bus.holds import Hold, Holds
 from mycelium.bus.lag import REFUSALS, DropReason, Lag
 from mycelium.bus.ledger import Ledger
@@ -24,6 +24,7 @@ from mycelium.wire.buffer import Batch
 __all__ = ["DEFAULT_QUEUE_BYTES", "HOLD_BYTES", "Outbox"]
 
 DEFAULT_QUEUE_BYTES: Final = 8 * 1024 * 1024
+_DROP_OLDEST, _LATEST = Lag.DROP_OLDEST, Lag.LATEST
 HOLD_BYTES: Final = 2048
 """What it takes to remember a message that waits for room, beside its frame."""
 
@@ -90,19 +91,12 @@ class Outbox:
     @property
     def ready(self) -> bool:
         """Whether `take` would give something."""
-        return self._credit != 0 and (bool(self._queue) or bool(self._backlog))
+        return self._credit != 0 and bool(self._queue.messages or self._backlog)
 
     @property
     def sendable_bytes(self) -> int:
         """Bytes that only the socket keeps from being sent."""
-        left = math.inf if self._credit is None else self._credit
-        total = 0
-        for batch in chain(self._backlog, self._queue):
-            if left < len(batch):
-                return total + batch.bounds[int(left)] - batch.bounds[0]
-            left -= len(batch)
-            total += batch.size
-        return total
+        return leading_bytes(chain(self._backlog, self._queue), self._credit)
 
     # --- in ---
 
@@ -121,7 +115,7 @@ class Outbox:
             return 1
         if lag is Lag.DROP_OLDEST:
             return 1 if self._holds else left
-        room = 0 if self._holds else self._room(run, start)
+        room = 0 if self._holds else self._queue.room(run, start, self.limit, self.limit_bytes)
         if room:
             return min(room, left)
         if lag is Lag.DISCONNECT:
@@ -142,16 +136,16 @@ class Outbox:
             slot: By what a newer message takes the place of an older one under `latest`.
             deadline: Until when its publisher waits for room under `block`; None for one that does not wait.
         """  # noqa: D205
-        self._matched += len(run)
-        if lag is Lag.LATEST and (older := self._queue.slots.get(slot)) is not None:
+        self._matched += len(run.type_ids)
+        if lag is _LATEST and (older := self._queue.slots.get(slot)) is not None:
             self._conflate(older, run)
             return None
-        cell = Cell(run, slot if lag is Lag.LATEST else None)
-        if not self._holds:
-            if lag is Lag.DROP_OLDEST:
+        cell = Cell(run, slot if lag is _LATEST else None)
+        if not self._holds.waiting:
+            if lag is _DROP_OLDEST:
                 self._append(cell)
                 return None
-            if self._room(run, 0):
+            if self._queue.room(run, 0, self.limit, self.limit_bytes):
                 self._queue.append(cell)
                 return None
         self._note_slow(lag)
@@ -194,21 +188,23 @@ class Outbox:
 
         They are within credit, and at most `most_bytes`, but for a single message that is larger.
         """
-        if self._credit == 0:
+        credit, queue = self._credit, self._queue
+        if credit == 0:
             return None
         if self._backlog:
             self._matched += 1
             return self._leave(self._recall())
-        if not self._queue:
+        if not queue.messages:
             return None
-        batch = self._queue.head
-        count = len(batch)
-        if self._credit is not None:
-            count = min(count, self._credit)
+        batch = queue.head
+        count = len(batch.type_ids)
+        if credit is not None and credit < count:
+            count = credit
         if batch.size > most_bytes:
             count = min(count, max(1, bisect_right(batch.bounds, batch.bounds[0] + most_bytes) - 1))
-        taken = self._queue.shorten(count)
-        self._admit()
+        taken = queue.shorten(count)
+        if self.is_slow or self._holds.waiting or self._holds.listeners:
+            self._admit()
         return self._leave(taken)
 
     def add_credit(self, messages: int) -> None:
@@ -274,21 +270,12 @@ class Outbox:
 
     # --- inside ---
 
-    def _room(self, run: Batch, start: int) -> int:
-        """For how many messages of a run there is room now; for one always, where nothing is queued."""
-        queue, bounds = self._queue, run.bounds
-        room = min(self.limit - queue.messages, len(run) - start)
-        if room <= 0:
-            return 0
-        last = bounds[start] + self.limit_bytes - queue.bytes
-        if bounds[start + room] > last:
-            room = bisect_right(bounds, last) - 1 - start
-        return max(room, 0 if queue else 1)
-
     def _append(self, cell: Cell) -> None:
         """Queue a run, and drop what is too much then."""
-        self._queue.append(cell)
-        self._trim()
+        queue = self._queue
+        queue.append(cell)
+        if queue.messages > self.limit or queue.bytes > self.limit_bytes:
+            self._trim()
 
     def _trim(self) -> None:
         while (excess := self._queue.excess(self.limit, self.limit_bytes)) > 0:
@@ -303,7 +290,7 @@ class Outbox:
 
     def _leave(self, batch: Batch) -> Batch:
         """Count a batch as sent."""
-        count = len(batch)
+        count = len(batch.type_ids)
         self._taken += count
         if self._credit is None:
             self._returned += count
@@ -391,8 +378,12 @@ class Outbox:
 
     def _admit(self) -> None:
         """Let in those that have waited for room, and see whether the queue is in order again."""
-        while self._holds and (room := self._room(self._holds.first.batch, 0)):
-            if room < len(self._holds.first.batch):
+        while self._holds:
+            batch = self._holds.first.batch
+            room = self._queue.room(batch, 0, self.limit, self.limit_bytes)
+            if not room:
+                break
+            if room < len(batch):
                 self._queue.append(Cell(self._let_in(self._holds.first, room)))
             else:
                 hold, cell = self._holds.take()

@@ -55,16 +55,21 @@ class Outgoing:
 
     def take(self) -> bytes:
         """The next bytes; empty when there is nothing to send now."""
-        pieces = [bytes(self._answers)]
-        size = len(self._answers)
-        self._answers.clear()
-        while size < _WRITE_SIZE and (taken := self._subscriptions.take(_WRITE_SIZE - size)) is not None:
+        pieces, size = list[bytes](), 0
+        if self._answers:
+            pieces.append(bytes(self._answers))
+            size = len(self._answers)
+            self._answers.clear()
+        subscriptions = self._subscriptions
+        while size < _WRITE_SIZE and (taken := subscriptions.take(_WRITE_SIZE - size)) is not None:
             subscription, batch = taken
-            pieces += [self._lagged(subscription), batch.to_bytes()]
+            if subscription.outbox.losses.pending:
+                pieces.append(self._lagged(subscription))
+            pieces.append(batch.to_bytes())
             size += batch.size
-        output = b"".join(pieces)
+        output = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._written += len(output)
-        if not self.waiting:
+        if self._stall is not None and not self.waiting:
             self._stall = None
         return output
 

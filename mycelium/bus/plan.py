@@ -14,7 +14,8 @@ from time import monotonic
 from typing import TypeAlias, final
 
 from mycelium.bus.delivery import LOCAL
-from mycelium.bus.exchange import Exchange, Published, Trouble
+from mycelium.bus.exchange import Exchange, Published
+from mycelium.bus.fate import Trouble
 from mycelium.bus.held import MOST_SECONDS
 from mycelium.bus.localqueue import Offer
 from mycelium.bus.worker import Worker

@@ -22,6 +22,7 @@ __all__ = ["Refusal", "RemoteSubscription", "RemoteSubscriptions", "Subscriber"]
 _SLICE: Final = 64 * 1024
 """Bytes that a subscription may send before it is the next one's turn."""
 _POLICIES: Final = frozenset(Lag)
+_DROP_OLDEST, _LATEST = Lag.DROP_OLDEST, Lag.LATEST
 Refusal: TypeAlias = tuple[ErrorCode, str]
 
 
@@ -113,20 +114,21 @@ class RemoteSubscription:
             run: One message, or as many as `alike` says.
             deadline: Until when their publisher waits for room; None for one that does not wait.
         """
-        type_id = run.type_ids[0]
-        if type_id in self.owner.blocked:
+        owner, type_id = self.owner, run.type_ids[0]
+        if type_id in owner.blocked:
             refused = self.outbox.refuse(type_id, DropReason.SCHEMA)
-            self.owner.changed(self)
+            owner.changed(self)
             return refused
         lag = self._policy(run)
         assert lag is not None  # noqa: S101  they are alike
-        slot = self.owner.catalog.slot(type_id, run.payload(0)) if lag is Lag.LATEST else None
+        slot = owner.catalog.slot(type_id, run.payload(0)) if lag is _LATEST else None
         outcome = self.outbox.put(run, lag, slot, deadline)
-        self.owner.changed(self)
-        if isinstance(outcome, Hold):
-            outcome.when_decided(self._decided)
-        elif outcome is DropReason.DISCONNECTED:
-            self.owner.give_up(self)
+        owner.changed(self)
+        if outcome is not None:
+            if isinstance(outcome, Hold):
+                outcome.when_decided(self._decided)
+            elif outcome is DropReason.DISCONNECTED:
+                owner.give_up(self)
         return outcome
 
     def _policy(self, run: Batch) -> Lag | None:
@@ -135,8 +137,10 @@ class RemoteSubscription:
             return self.on_lag
         policies = self.owner.catalog.policies
         if not policies:
-            return Lag.DROP_OLDEST
-        found = {policies.get(type_id, Lag.DROP_OLDEST) for type_id in run.types}
+            return _DROP_OLDEST
+        if len(run.type_ids) == 1:
+            return policies.get(run.type_ids[0], _DROP_OLDEST)
+        found = {policies.get(type_id, _DROP_OLDEST) for type_id in run.types}
         return found.pop() if len(found) == 1 else None
 
     def _decided(self) -> None:
@@ -276,7 +280,7 @@ class RemoteSubscriptions:
         if outbox.ready:
             self._turns[subscription] = None
             self._session.ready()
-        if outbox.losses.untold:
+        if outbox.losses.pending:
             self._session.lags()
 
     def take(self, most_bytes: int) -> tuple[RemoteSubscription, Batch] | None:

@@ -1,6 +1,5 @@
 """Type id -> the socket subscriptions that want it; one entry per type, made on first use."""
 
-from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
@@ -21,9 +20,13 @@ class Router:
 
     Args:
         groups: Where those that share their messages are entered; whoever routes asks there whose turn it is.
+
+    Attributes:
+        is_echoless: Whether a subscription may leave out what its own connection publishes.
     """
 
     def __init__(self, groups: Groups[Any]) -> None:
+        self.is_echoless = False
         self._groups = groups
         self._named: dict[int, dict[RemoteSubscription, None]] = {}
         self._wild: dict[RemoteSubscription, None] = {}
@@ -37,6 +40,7 @@ class Router:
     def add(self, subscription: "RemoteSubscription") -> None:
         """From now on it is asked."""
         self._forget_takers()
+        self.is_echoless |= subscription.no_echo
         if subscription.group is not None:
             self._groups.add(subscription)
             return
@@ -67,17 +71,20 @@ class Router:
             takers = self._takers[type_id] = self._same.setdefault(takers, takers)
         return takers
 
-    def runs(self, batch: Batch) -> Iterator[tuple[int, int, _Takers]]:
+    def runs(self, batch: Batch) -> list[tuple[int, int, _Takers]]:
         """Runs of consecutive frames with the same takers, in order, as start, stop and takers; there may be none."""
+        type_ids = batch.type_ids
+        if len(type_ids) == 1 or batch.is_even:
+            return [(0, len(type_ids), self.takers(type_ids[0]))]
         by_type = {type_id: self.takers(type_id) for type_id in batch.types}
         if len(set(map(id, by_type.values()))) == 1:
-            yield 0, len(batch), by_type[batch.type_ids[0]]
-            return
-        start = 0
-        for takers, run in groupby(map(by_type.__getitem__, batch.type_ids)):
+            return [(0, len(type_ids), by_type[type_ids[0]])]
+        runs, start = [], 0
+        for takers, run in groupby(map(by_type.__getitem__, type_ids)):
             stop = start + sum(1 for _ in run)
-            yield start, stop, takers
+            runs.append((start, stop, takers))
             start = stop
+        return runs
 
     def _forget_takers(self) -> None:
         """What anybody gets may be another now: a subscription to all depends on what its connection names."""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from mycelium.bus.dispatch import Dispatcher
 from mycelium.bus.errors import BackpressureTimeout, NoResponders, NoSubscribers, QueueFull, WouldDeadlock
-from mycelium.bus.exchange import Exchange, Trouble
+from mycelium.bus.exchange import Exchange
+from mycelium.bus.fate import Trouble
 from mycelium.bus.holds import Hold
 from mycelium.bus.keys import lag_of
 from mycelium.bus.lag import Lag

@@ -26,7 +26,7 @@ from mycelium.bus.terms import Terms
 from mycelium.schema.model import Schema
 from mycelium.schema.printable import printable
 from mycelium.wire.buffer import Batch
-from mycelium.wire.connection import Connection, Event
+from mycelium.wire.connection import Connection
 from mycelium.wire.errors import ErrorCode, LocalProtocolError, ProtocolError
 from mycelium.wire.state import Role, State, is_fatal
 
@@ -37,6 +37,7 @@ _MOST_ANSWERS: Final = 1024 * 1024
 """Bytes that may wait for a client that asks for more."""
 _MOST_SHOWN: Final = 128
 """Characters of a peer's text that are repeated to people."""
+_OPEN, _CLOSED = State.OPEN, State.CLOSED
 _CLIENT, _EOF = "client", "eof"  # close reasons beside the names of error codes
 _DROPPED: Final = {ErrorCode.SHUTDOWN.reason: DropReason.SHUTDOWN_DEADLINE}
 _ORDERLY: Final = frozenset({_CLIENT, *_DROPPED})
@@ -96,7 +97,7 @@ class Session:
     @property
     def is_open(self) -> bool:
         """Whether the handshake is done and nothing has ended the session."""
-        return self._connection.state is State.OPEN and self.reason is None
+        return self._connection.state is _OPEN and self.reason is None
 
     @property
     def may_publish(self) -> bool:
@@ -115,11 +116,18 @@ class Session:
         self.now = now
         if self._heartbeat is not None:
             self._heartbeat.heard(now)
-        self._connection.receive_data(data)
+        connection = self._connection
+        connection.receive_data(data)
         try:
-            while not self.is_over and (event := self._connection.next_event()) is not None:
-                self._receive(event)
-            if self._connection.state is State.CLOSED:
+            while (event := connection.next_event()) is not None:
+                if isinstance(event, Batch):
+                    if not self._finishing:  # the grace is over, and with it what is taken
+                        self.intake.receive(event)
+                else:
+                    self._ANSWERS[type(event).__name__](self, event)
+                if self.reason is not None:
+                    return
+            if connection.state is _CLOSED:
                 self.end(_EOF)
         except LocalProtocolError:
             self._fail_inside()
@@ -161,11 +169,13 @@ class Session:
 
     def take_output(self, now: float) -> bytes:
         """The next bytes for the socket; empty when there is nothing to send now."""
-        self.intake.say_receipts()
+        if self.intake.receipts.decided:
+            self.intake.say_receipts()
         output = self.outgoing.take()
         if output and self._heartbeat is not None:
             self._heartbeat.said(now)
-        self._end_if_finished()
+        if self._finishing:
+            self._end_if_finished()
         return output
 
     # --- contracts ---
@@ -241,11 +251,14 @@ class Session:
         self.refuse(ErrorCode.SLOW_CONSUMER, problem)
 
     def send_frame(self, frame: bytes) -> None:
-        """Send a reply, which passes no queue and no credit."""
-        if not self.is_over:
+        """Send a reply or a core message, which pass no queue and no credit."""
+        if self.reason is None:
             self.outgoing.say(frame)
             self.ready()
-            self._limit_control(self._host.limits.outbound_bytes)
+            most = self._host.limits.outbound_bytes
+            if len(self.outgoing) > most:
+                self.outgoing.clear()
+                self.too_slow(f"over {most} bytes of answers that the client does not read")
 
     def pause(self, *, paused: bool) -> None:
         """Ask the client to publish nothing because memory is short, or to go on."""
@@ -254,15 +267,8 @@ class Session:
             self.say(self._host.core.Flow(type_ids=[], paused=paused, reason=reason))
 
     def _end_if_finished(self) -> None:
-        if self._finishing and not self.is_over and self.subscriptions.queued == 0:
+        if self.reason is None and self.subscriptions.queued == 0:
             self.end(self._parting or _CLIENT)
-
-    def _receive(self, event: Event) -> None:
-        if isinstance(event, Batch):
-            if not self._finishing:  # the grace is over, and with it what is taken
-                self.intake.receive(event)
-        else:
-            self._ANSWERS[type(event).__name__](self, event)
 
     # --- core messages ---
 
@@ -350,14 +356,7 @@ class Session:
     def say(self, message: Any) -> None:
         """Put a core message in front of everything that is queued."""
         if not self.is_over:
-            self.outgoing.say(self._connection.send(message))
-            self.ready()
-            self._limit_control(self._host.limits.outbound_bytes)
-
-    def _limit_control(self, most: int) -> None:
-        if len(self.outgoing) > most:
-            self.outgoing.clear()
-            self.too_slow(f"over {most} bytes of answers that the client does not read")
+            self.send_frame(self._connection.send(message))
 
     def _lagged(self, subscription: RemoteSubscription) -> bytes:
         """What was dropped of a subscription, as far as it was not told yet."""

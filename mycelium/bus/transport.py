@@ -45,6 +45,9 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     Args:
         bridge: Whose connection it is.
+
+    Attributes:
+        loop: In which it lives.
     """
 
     _transport: asyncio.Transport
@@ -52,8 +55,9 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     def __init__(self, bridge: "Bridge") -> None:
         self._bridge = bridge
+        self._flushes = bridge.flushes
         self._read_buffer = read_buffer()
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._paused = False
         self._scheduled = False
         self._ended = False
@@ -67,7 +71,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """A client is there."""
         self._transport = cast("asyncio.Transport", transport)
         tune(transport)
-        self.session = self._bridge.open_session(self, self._loop.time())
+        self.session = self._bridge.open_session(self, self.loop.time())
 
     @property
     def is_trusted(self) -> bool:
@@ -84,14 +88,23 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
-        self.session.receive_data(bytes(self._read_buffer[:nbytes]), self._loop.time())
-        if nbytes <= _SMALL:
-            self._bridge.flushes.hurry()
+        now = self.loop.time()
+        data = bytes(self._read_buffer[:nbytes])
+        if nbytes > _SMALL:
+            self.session.receive_data(data, now)
+            return
+        flushes = self._flushes
+        flushes.begin(now)
+        try:
+            self.session.receive_data(data, now)
+        finally:
+            flushes.hurry(now)
 
     def eof_received(self) -> bool:
         """The client sends no more; it is gone, but may still be reading."""
-        self.session.receive_data(b"", self._loop.time())
-        self._flush()
+        now = self.loop.time()
+        self.session.receive_data(b"", now)
+        self.flush(now)
         return False
 
     def pause_writing(self) -> None:
@@ -122,7 +135,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Write once this turn of the loop is over, however many messages come in it."""
         if not self._scheduled:
             self._scheduled = True
-            self._bridge.flushes.add(self._flush, self._loop)
+            self._flushes.add(self)
 
     def abort(self, reason: str) -> None:
         """Close now, whatever is unsent."""
@@ -147,10 +160,11 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Tell the client of drops that no message has told of yet."""
         self._guarded(self.session.report_lag)
 
-    def _flush(self) -> None:
+    def flush(self, now: float) -> None:
+        """Write what there is."""
         self._scheduled = False
         if not self._ended:
-            self._guarded(self._write)  # nobody else would ever write to this socket again
+            self._guarded(self._write, now)  # nobody else would ever write to this socket again
 
     def _guarded(self, step: Callable[..., None], *args: float) -> None:
         try:
@@ -159,28 +173,28 @@ class SessionProtocol(asyncio.BufferedProtocol):
             _log.exception("session %d of %s ends by a fault of the bridge", self.session.number, self.session.client)
             self.abort("internal")
 
-    def _write(self) -> None:
+    def _write(self, now: float) -> None:
         """Write one piece; the rest waits for the next turn, after everybody else."""
         session = self.session
-        if not self._paused or session.is_over:
-            data = session.take_output(self._loop.time())
+        if not self._paused or session.reason is not None:
+            data = session.take_output(now)
             if data:
                 self._transport.write(data)
-        if session.is_over:
+        if session.reason is not None:
             self._end()
         elif session.outgoing.waiting and not self._paused:
             self.schedule()
 
     def _end(self) -> None:
         self._ended = True
-        last = self.session.take_output(self._loop.time())
+        last = self.session.take_output(self.loop.time())
         if last:
             self._transport.write(last)
         if self._transport.can_write_eof():
             with contextlib.suppress(OSError):  # it has been reset meanwhile
                 self._transport.write_eof()
             waiting = self._transport.get_write_buffer_size() > 0
-            self._last = self._loop.call_later(_FLUSH_SECONDS if waiting else _LINGER_SECONDS, self._transport.abort)
+            self._last = self.loop.call_later(_FLUSH_SECONDS if waiting else _LINGER_SECONDS, self._transport.abort)
         else:
             self._transport.close()
-            self._last = self._loop.call_later(_FLUSH_SECONDS, self._transport.abort)
+            self._last = self.loop.call_later(_FLUSH_SECONDS, self._transport.abort)

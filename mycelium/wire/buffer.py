@@ -76,9 +76,10 @@ class Batch:
 
     def compact(self) -> "Batch":
         """The same frames, with bytes of their own where they would keep a much larger chunk alive."""
-        if len(self.data) <= _SLACK * self.size:
+        bounds = self.bounds
+        start = bounds[0]
+        if len(self.data) <= _SLACK * (bounds[-1] - start):
             return self
-        start, bounds = self.bounds[0], self.bounds
         if isinstance(bounds, range):
             return Batch(self.to_bytes(), self.type_ids, range(0, bounds.stop - start, bounds.step))
         return Batch(self.to_bytes(), self.type_ids, [bound - start for bound in bounds])
