@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, final
+from typing import Any, final
 
 from attrs import asdict
 
@@ -30,7 +30,7 @@ from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.connection import Core
 from mycelium.wire.errors import DecodeError, Misfit
-from mycelium.wire.metadata import Metadata
+from mycelium.wire.metadata import CORRELATION, DELIVER_TO, Metadata
 from mycelium.wire.tlv import walk
 
 __all__ = ["Inbox"]
@@ -191,25 +191,22 @@ class Inbox:
         """Hand frames to the handlers, in their order."""
         if len(batch) > 1 and self._receive_run(batch, registry):
             return
+        carriage = self._carriage
         for index, type_id in enumerate(batch.type_ids):
-            number = self._carriage.carrier_of(type_id)
-            credit = self._carriage.credit_of(number)
             tags: dict[int, bytes] = {}
             payload = batch.payload(index)
             try:
                 message = self._decoded(type_id, registry, payload, tags)
-                metadata = Metadata.from_tags(tags) if tags else _NONE
             except DecodeError as error:
-                self._skip(error)
-                if credit is not None and number is not None and not _is_reply(payload):
-                    self._take_retained(number)
-                    credit.out += 1
-                    credit.some(1)
+                self._skip(error, type_id, payload)
                 continue
-            if metadata.deliver_to is not None and metadata.correlation is not None:
-                self._on_reply(metadata.correlation, message)
-            elif credit is not None and number is not None:  # else of a subscription that is no more
-                delivery = self._delivery(metadata, number) if tags or self._retained else LOCAL
+            if tags and DELIVER_TO in tags and CORRELATION in tags:
+                self._on_reply(tags[CORRELATION], message)
+                continue
+            number = carriage.carrier_of(type_id)
+            credit = carriage.credit_of(number)
+            if credit is not None and number is not None:  # else of a subscription that is no more
+                delivery = self._delivery(tags, number) if tags or self._retained else LOCAL
                 if message.__mycelium__.message.retain is not None:
                     self._last.put(message, delivery, len(payload))
                 credit.out += 1
@@ -273,7 +270,8 @@ class Inbox:
         for taker in takers:
             taker.offer(message, delivery, shared)
 
-    def _delivery(self, metadata: Metadata, number: int) -> Delivery:
+    def _delivery(self, tags: Mapping[int, bytes], number: int) -> Delivery:
+        metadata = Metadata.from_tags(tags)
         correlation, asker = metadata.correlation, metadata.reply_to
         if correlation is None or asker is None:
             delivery = Delivery.of(metadata)
@@ -312,8 +310,15 @@ class Inbox:
             self._last.forget(type_id)
         return self._carriage.remove(unwanted)
 
-    def _skip(self, error: DecodeError) -> None:
+    def _skip(self, error: DecodeError, type_id: int, payload: bytes) -> None:
+        """Leave out a message that cannot be read; its credit is given back all the same."""
         self.skipped += 1
+        number = self._carriage.carrier_of(type_id)
+        credit = self._carriage.credit_of(number)
+        if credit is not None and number is not None and not _is_reply(payload):
+            self._take_retained(number)
+            credit.out += 1
+            credit.some(1)
         # The value that does not fit is the message's, which logs do not show.
         where = f"{error.message}.{error.field}" if error.field else error.message
         self._warn(f"skip {error.message}", f"a message of the bridge cannot be read: {where}: {error.problem}")
@@ -328,10 +333,6 @@ class Inbox:
 def _is_reply(payload: bytes) -> bool:
     """Whether a message that cannot be read came past every subscription, on nobody's credit."""
     try:
-        return any(tag == _DELIVER_TO for tag, _, _ in walk(payload, 0, len(payload)))
+        return any(tag == DELIVER_TO for tag, _, _ in walk(payload, 0, len(payload)))
     except Misfit:  # the bridge hands on no such thing
         return False
-
-
-_DELIVER_TO: Final = 0xFF06
-_NONE: Final = Metadata()

@@ -14,6 +14,8 @@ _SLACK: Final = 4
 """How many times its own size a batch that waits may keep alive."""
 _GLANCE: Final = 8
 """Frames with one and the same header, after which it is worth looking how far that goes on."""
+_SHORT: Final = 64
+"""Frames of which all are looked at without a glance at the first ones before."""
 _FEW: Final = 16
 """Frames that are taken one by one before another look; where that was in vain, more and more of them."""
 
@@ -201,7 +203,7 @@ class FrameBuffer:
         """
         data, position = self._data, self._position
         header = data[position : position + HEADER.size]
-        for most in (_GLANCE, count):
+        for most in (count,) if count <= _SHORT else (_GLANCE, count):
             count = most
             for column in range(HEADER.size):
                 found = data[position + column : position + count * size : size]
