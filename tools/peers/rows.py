@@ -99,6 +99,13 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     "tcp-mix": Row("four types at random", delivered, _WITH_NATS, spec=_spec(workload="mix"), share=0.7),
     "tcp-text": Row("T, two strings and a u64", delivered, _WITH_NATS, spec=_spec(workload="text"), share=0.7),
+    "tcp-ruled": Row(
+        "T with a max_length and not_empty for each string",
+        delivered,
+        _WITH_NATS,
+        spec=_spec(workload="ruled"),
+        share=0.7,
+    ),
     "publishers-50": Row("C from 50 connections", delivered, _WITH_NATS, partial(Scene, publishers=50)),
     "payload-1k": Row("1 KiB of bytes", delivered, _WITH_NATS, spec=_spec(workload="blob"), share=0.4),
     "latency": Row(
@@ -158,6 +165,7 @@ CLAIMS: Final[tuple[Claim, ...]] = (
     Claim("unix-counter", "rate", "redis-pipeline", None, None, note="256 at a time"),
     Claim("tcp-mix", "rate", "nats", 2, 3.5),
     Claim("tcp-text", "rate", "nats", 2, 3.5),
+    Claim("tcp-ruled", "rate", "nats", None, None, note="which checks none"),
     Claim("publishers-50", "rate", "nats", 2, 4),
     Claim("payload-1k", "rate", "nats", 1.5, 3),
     Claim("tcp-counter", "rate", "nats-batched", None, 0.5, note="256 a message by hand"),
