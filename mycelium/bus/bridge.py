@@ -24,7 +24,6 @@ from mycelium.bus.stats import BusStats
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.thread import check_thread
 from mycelium.bus.transport import SessionProtocol
-from mycelium.bus.tuning import READ_SIZE
 from mycelium.bus.urls import parse_url
 from mycelium.handle import Contracts, core_protocol
 from mycelium.schema.document import document_bytes
@@ -110,8 +109,7 @@ class Bridge:
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
         self._hub = hub
         self._wanted = [parse_url(url) for url in urls]
-        read_buffer = memoryview(bytearray(READ_SIZE))
-        self._listeners = Listeners(lambda: SessionProtocol(self, read_buffer))
+        self._listeners = Listeners(lambda: SessionProtocol(self))
         self._protocols: dict[int, SessionProtocol] = {}
         self._handshaking: dict[int, SessionProtocol] = {}
         self._lagging: set[int] = set()

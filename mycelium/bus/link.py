@@ -9,7 +9,7 @@ from typing import Final, cast, final
 
 from mycelium.bus.errors import ConnectError
 from mycelium.bus.heartbeat import Due, Heartbeat
-from mycelium.bus.tuning import READ_SIZE, tune
+from mycelium.bus.tuning import read_buffer, tune
 from mycelium.bus.urls import Address
 from mycelium.schema.classes import Message
 from mycelium.wire.connection import Connection, Core, Event
@@ -51,7 +51,7 @@ class Link(asyncio.BufferedProtocol):
         self._on_event = on_event
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._read_buffer = memoryview(bytearray(READ_SIZE))
+        self._read_buffer = read_buffer()
         self._is_paused = False
         self._reason = ""
         self._closing: asyncio.TimerHandle | None = None

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, cast, final
 
 from mycelium.bus.session import Session
-from mycelium.bus.tuning import tune
+from mycelium.bus.tuning import read_buffer, tune
 
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
@@ -45,7 +45,6 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     Args:
         bridge: Whose connection it is.
-        read_buffer: What bytes are read into; it may be shared, since they are taken out at once.
 
     Attributes:
         loop: In which it lives.
@@ -54,10 +53,10 @@ class SessionProtocol(asyncio.BufferedProtocol):
     _transport: asyncio.Transport
     session: Session
 
-    def __init__(self, bridge: "Bridge", read_buffer: memoryview) -> None:
+    def __init__(self, bridge: "Bridge") -> None:
         self._bridge = bridge
         self._flushes = bridge.flushes
-        self._read_buffer = read_buffer
+        self._read_buffer = read_buffer()
         self.loop = asyncio.get_running_loop()
         self._paused = False
         self._scheduled = False

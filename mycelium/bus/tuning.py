@@ -3,15 +3,31 @@
 import asyncio
 import contextlib
 import socket
+import threading
 from typing import Final, cast
 
-__all__ = ["HIGH_WATER", "LOW_WATER", "READ_SIZE", "tune"]
+__all__ = ["HIGH_WATER", "LOW_WATER", "READ_SIZE", "read_buffer", "tune"]
 
 READ_SIZE: Final = 64 * 1024
 """Bytes that are read from a connection before it is the others' turn."""
 HIGH_WATER: Final = 64 * 1024
 LOW_WATER: Final = 16 * 1024
 _USER_TIMEOUT_MS: Final = 30_000
+
+
+class _Local(threading.local):
+    """Of one thread."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(READ_SIZE))
+
+
+_local: Final = _Local()
+
+
+def read_buffer() -> memoryview:
+    """What connections of this thread read into, one after the other: bytes are taken out before anybody else reads."""
+    return _local.buffer
 
 
 def tune(transport: asyncio.BaseTransport) -> None:
