@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, final
+from typing import Any, Final, final
 
 from attrs import asdict
 
@@ -30,12 +30,14 @@ from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.connection import Core
 from mycelium.wire.errors import DecodeError, Misfit
-from mycelium.wire.metadata import CORRELATION, DELIVER_TO, Metadata
+from mycelium.wire.metadata import CORRELATION, DELIVER_TO, REPLY_TO, Metadata
 from mycelium.wire.tlv import walk
 
 __all__ = ["Inbox"]
 
 _log = logging.getLogger("mycelium.client")
+_LETTER: Final = frozenset({CORRELATION, REPLY_TO})
+"""Metadata of a request that carries no other."""
 
 
 @final
@@ -271,12 +273,14 @@ class Inbox:
             taker.offer(message, delivery, shared)
 
     def _delivery(self, tags: Mapping[int, bytes], number: int) -> Delivery:
-        metadata = Metadata.from_tags(tags)
-        correlation, asker = metadata.correlation, metadata.reply_to
-        if correlation is None or asker is None:
-            delivery = Delivery.of(metadata)
+        send_reply: Callable[[Message], object] | None = None
+        if CORRELATION in tags and REPLY_TO in tags:
+            asker = int.from_bytes(tags[REPLY_TO], "little")
+            send_reply = partial(self._send_reply, tags[CORRELATION], asker)
+        if tags.keys() <= _LETTER:
+            delivery = Delivery(send_reply=send_reply)
         else:
-            delivery = Delivery.of(metadata, partial(self._send_reply, correlation, asker))
+            delivery = Delivery.of(Metadata.from_tags(tags), send_reply)
         return delivery.as_retained() if self._take_retained(number) else delivery
 
     def _take_retained(self, number: int) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol, final
 
 from mycelium.bus.asks import Asked, Asks
 from mycelium.bus.budget import ErrorBudget, LogLimit
-from mycelium.bus.door import Door, Letter, Objection
+from mycelium.bus.door import Door, Objection
 from mycelium.bus.fate import Fate
 from mycelium.bus.flow import HELD_BYTES, FlowControl
 from mycelium.bus.holds import Hold
@@ -75,6 +75,7 @@ class Intake:
         self.receipts = Receipts()
         self.flow = FlowControl(self._say_flow, host.exchange)
         self._exchange = host.exchange
+        self._block_seconds = host.limits.block_seconds
         self._session = session
         self._host = host
         self._door = door
@@ -98,7 +99,11 @@ class Intake:
             if isinstance(note, Objection):
                 self._refuse(note, self.receipts.number(1))
             else:
-                self._pass_on(batch if end == 1 else batch.part(note.index, start), note)
+                frame = batch if end == 1 else batch.part(note.index, start)
+                if note.deliver_to is None:
+                    self._ask(frame, note.correlation)
+                else:
+                    self._reply(frame, note.correlation, note.deliver_to)
             if session.reason is not None:
                 return
         if start < end:
@@ -131,7 +136,7 @@ class Intake:
         count = len(batch.type_ids)
         self.received += count
         patient = self.flow.held_bytes < HELD_BYTES
-        deadline = self._session.now + self._host.limits.block_seconds if patient else None
+        deadline = self._session.now + self._block_seconds if patient else None
         receipts = self.receipts
         first = receipts.number(count) if receipts.enabled else 0
         fates = self._exchange.publish_batch(batch, self._session, deadline, exactly=first > 0)
@@ -164,12 +169,6 @@ class Intake:
             self._session.ready()
 
     # --- letters ---
-
-    def _pass_on(self, frame: Batch, letter: Letter) -> None:
-        if letter.deliver_to is not None:
-            self._reply(frame, letter.correlation, letter.deliver_to)
-        else:
-            self._ask(frame, letter.correlation)
 
     def _reply(self, frame: Batch, correlation: bytes, asker: int) -> None:
         number, type_id = self.receipts.number(1), frame.type_ids[0]

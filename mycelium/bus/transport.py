@@ -164,14 +164,20 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Write what there is."""
         self._scheduled = False
         if not self._ended:
-            self._guarded(self._write, now)  # nobody else would ever write to this socket again
+            try:
+                self._write(now)
+            except Exception:  # noqa: BLE001  nobody else would ever write to this socket again
+                self._fail()
 
     def _guarded(self, step: Callable[..., None], *args: float) -> None:
         try:
             step(*args)
         except Exception:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
-            _log.exception("session %d of %s ends by a fault of the bridge", self.session.number, self.session.client)
-            self.abort("internal")
+            self._fail()
+
+    def _fail(self) -> None:
+        _log.exception("session %d of %s ends by a fault of the bridge", self.session.number, self.session.client)
+        self.abort("internal")
 
     def _write(self, now: float) -> None:
         """Write one piece; the rest waits for the next turn, after everybody else."""

@@ -29,12 +29,14 @@ class Batch:
     type and the same length.
     """
 
-    __slots__ = ("_types", "bounds", "data", "type_ids")
+    __slots__ = ("_types", "bounds", "data", "size", "type_ids")
 
     def __init__(self, data: bytes, type_ids: list[int], bounds: Sequence[int]) -> None:
         self.data = data
         self.type_ids = type_ids
         self.bounds = bounds
+        self.size: int = bounds[-1] - bounds[0]
+        """Bytes of all frames together."""
         self._types: frozenset[int] | None = None
 
     def __len__(self) -> int:
@@ -55,11 +57,6 @@ class Batch:
             self._types = frozenset(self.type_ids[:1] if self.is_even else self.type_ids)
         return self._types
 
-    @property
-    def size(self) -> int:
-        """Bytes of all frames together."""
-        return self.bounds[-1] - self.bounds[0]
-
     def frame(self, index: int) -> bytes:
         """The bytes of one frame."""
         return self.data[self.bounds[index] : self.bounds[index + 1]]
@@ -78,10 +75,9 @@ class Batch:
 
     def compact(self) -> "Batch":
         """The same frames, with bytes of their own where they would keep a much larger chunk alive."""
-        bounds = self.bounds
-        start = bounds[0]
-        if len(self.data) <= _SLACK * (bounds[-1] - start):
+        if len(self.data) <= _SLACK * self.size:
             return self
+        start, bounds = self.bounds[0], self.bounds
         if isinstance(bounds, range):
             return Batch(self.to_bytes(), self.type_ids, range(0, bounds.stop - start, bounds.step))
         return Batch(self.to_bytes(), self.type_ids, [bound - start for bound in bounds])

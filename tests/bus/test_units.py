@@ -1,4 +1,4 @@
-"""Small state machines of the bus, in virtual time: heartbeat, budgets, credit, interest, limits, addresses."""
+"""Small state machines of the bus, in virtual time: heartbeat, budgets, credit, interest, limits, urls, flushes."""
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +8,7 @@ import mycelium
 from mycelium.bus.budget import ErrorBudget, LogLimit
 from mycelium.bus.credit import Credit
 from mycelium.bus.errors import UsageError
+from mycelium.bus.flushes import Flushes
 from mycelium.bus.heartbeat import Due, Heartbeat, clamp_interval
 from mycelium.bus.interest import Interest, Wish
 from mycelium.bus.interest import WireOptions as Options
@@ -320,3 +321,73 @@ def test_the_default_url_is_the_environments(monkeypatch):
     assert default_url() == "tcp://localhost:7777"
     monkeypatch.setenv("MYCELIUM_URL", "unix:///run/x.sock")
     assert default_url() == "unix:///run/x.sock"
+
+
+# --- flushes ---
+
+
+class Turns:
+    """A loop of which somebody else says when a turn ends."""
+
+    def __init__(self):
+        self.soon = []
+        self.now = 0.0
+
+    def call_soon(self, function, *args):
+        self.soon.append((function, args))
+
+    def time(self):
+        return self.now
+
+    def end_turn(self):
+        soon, self.soon = self.soon, []
+        for function, args in soon:
+            function(*args)
+
+
+class Writer:
+    """What has something to write."""
+
+    def __init__(self, loop):
+        self.loop = loop
+        self.written = []
+
+    def flush(self, now):
+        self.written.append(now)
+
+
+def chunk(flushes, writer, now):
+    """A small chunk comes, and leads to something to write."""
+    writer.loop.now = now
+    flushes.begin(now)
+    flushes.add(writer)
+    flushes.hurry(now)
+
+
+def test_what_a_small_chunk_that_comes_alone_leads_to_is_written_at_once_and_leaves_nothing_to_do():
+    flushes, writer = Flushes(), Writer(Turns())
+    for now in (1.0, 1.001, 1.002):
+        chunk(flushes, writer, now)
+    assert writer.written == [1.0, 1.001, 1.002]
+    assert writer.loop.soon == []
+
+
+def test_what_comes_close_behind_others_is_written_once_at_the_end_of_the_turn():
+    flushes, writer = Flushes(), Writer(Turns())
+    for number in range(10):
+        chunk(flushes, writer, 1.0 + number * 1e-5)
+    assert writer.written == [1.0]
+    assert repr(flushes) == "<Flushes, 9 waiting>"
+    writer.loop.end_turn()
+    assert writer.written == [1.0, *[writer.loop.now] * 9]
+
+
+def test_what_no_small_chunk_has_led_to_waits_for_the_end_of_the_turn():
+    flushes, writer = Flushes(), Writer(Turns())
+    flushes.add(writer)
+    chunk(flushes, writer, 1.0)
+    assert writer.written == []
+    writer.loop.end_turn()
+    assert writer.written == [1.0, 1.0]
+    chunk(flushes, writer, 2.0)
+    assert writer.written[2:] == [2.0]
