@@ -22,6 +22,10 @@ def percentiles(nanoseconds: list[int]) -> dict[str, float]:
     return {name: ordered[int(len(ordered) * share)] / 1000 for name, share in _SHARES.items()}
 
 
+_WARM_UP: Final = 2000
+"""Messages whose latency does not count, or a tenth of all where these are few."""
+
+
 @final
 class Tally:
     """Deliveries of one process, over all its subscriptions.
@@ -55,9 +59,12 @@ class Tally:
 
     def _stamped(self) -> Callable[[Any], None]:
         append, clock, count = self.latencies.append, time.monotonic_ns, self._count
+        warm_up = min(_WARM_UP, self.expected // 10)
 
         def handle(message: Any) -> None:
-            append(clock() - message.due)
+            late = clock() - message.due
+            if message.number >= warm_up:
+                append(late)
             count()
 
         return handle

@@ -1,6 +1,7 @@
 """`mycelium serve`: a bridge."""
 
 import argparse
+import gc
 import logging
 import os
 from pathlib import Path
@@ -106,6 +107,7 @@ async def _serve(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     from mycelium.bus.limits import Limits
     from mycelium.cli.serving import Serving, refuse_exposed
 
+    gc.freeze()  # what is imported stays: a full collection that looks at it stops the bridge for 10 ms
     if not args.insecure:
         for url in settings["listen"]:
             refuse_exposed(url)
