@@ -144,11 +144,6 @@ class LocalQueue:
         """Whether nothing but entries has to be looked at: no slot, no drop to be told, nobody who waits for room."""
         return not (self.is_slow or self._slots or self.losses.pending)
 
-    @property
-    def holding(self) -> bool:
-        """Whether messages wait for room."""
-        return len(self._holds) > 0
-
     def clear(self, reason: DropReason) -> None:
         """Drop everything."""
         self.admit_no_more(reason)

@@ -176,11 +176,6 @@ class Outbox:
         """Last values that have not been sent yet."""
         return len(self._backlog)
 
-    @property
-    def holding(self) -> bool:
-        """Whether messages wait for room."""
-        return len(self._holds) > 0
-
     # --- out ---
 
     def take(self, most_bytes: int) -> Batch | None:

@@ -314,7 +314,6 @@ class LocalPolicies(Policies):
         assert min(self.runs, default=0) >= 0
         assert len(self.done) == self.model.delivered + self.model.dropped.total() - self.done_of_runs()
         assert len(self.queue) == len(self.model.waiting)
-        assert self.queue.holding == bool(self.model.held)
 
     def teardown(self):
         self.queue.clear(DropReason.DISCONNECTED)
