@@ -69,47 +69,42 @@ class Plans(dict[type, Plan]):
         if exchange.registry.by_id.get(type_id) is not entry or exchange.asks_more(type_id):
             return None
         takers = exchange.dispatcher.offered(type_id)
-        hands = [one.hand for one in takers if one.hand is not None]
-        if len(hands) == len(takers):
-            return _calling(exchange, entry, hands, self.owner, self._otherwise)
+        if len(takers) == 1 and takers[0].hand is not None:
+            return _calling(exchange, entry, takers[0].hand, self.owner, self._otherwise)
         return _offering(exchange, entry, [one.offer for one in takers], self.owner, self._otherwise)
 
 
-def _calling(exchange: Exchange, entry: Entry[Codec], hands: Sequence[Worker], owner: int, otherwise: Plan) -> Plan:
-    """Where all takers are sync handlers: they are called from here, since every call on the way would be felt."""
+def _calling(exchange: Exchange, entry: Entry[Codec], hand: Worker, owner: int, otherwise: Plan) -> Plan:
+    """Where the only taker is a sync handler: it is called from here, since every call on the way would be felt."""
     contracts, registry, turnstile, check = exchange.contracts, exchange.registry, exchange.turnstile, entry.codec.check
-    calls = tuple((one, one.counts, one.function) for one in hands)
-    taken: Published = (len(calls), ())
+    counts, function = hand.counts, hand.function
+    taken: Published = (1, ())
 
     def publish(message: Message, seconds: float | None) -> Published:
         if turnstile.is_busy or contracts.registry is not registry or get_ident() != owner:
             return otherwise(message, seconds)
         check(message)
         turnstile.is_busy = True
+        exchange.published += 1
+        counts.matched += 1
+        counts.in_flight = 1
+        began = monotonic()
         try:
-            exchange.published += 1
-            for worker, counts, function in calls:
-                if worker.takes_more:
-                    counts.matched += 1
-                    counts.in_flight = 1
-                    began = monotonic()
-                    try:
-                        if (result := function(message)) is not None:
-                            worker.refuse(result)
-                        worker.in_a_row = 0
-                    except (Exception, CancelledError) as error:  # noqa: BLE001  as in `Worker.offer_run`
-                        worker.fail(message, error)
-                    finally:
-                        if (held := monotonic() - began) > MOST_SECONDS:
-                            worker.held_loop(held)
-                        counts.in_flight = 0
-                        counts.delivered += 1
-            return taken
+            if (result := function(message)) is not None:
+                hand.refuse(result)
+            hand.in_a_row = 0
+        except (Exception, CancelledError) as error:  # noqa: BLE001  as in `Worker.offer_run`
+            hand.fail(message, error)
         finally:
+            if (held := monotonic() - began) > MOST_SECONDS:
+                hand.held_loop(held)
+            counts.in_flight = 0
+            counts.delivered += 1
             if turnstile.waiting:
                 turnstile.leave()
             else:
                 turnstile.is_busy = False
+        return taken
 
     return publish
 
