@@ -1,6 +1,7 @@
 """An event loop in a thread of its own, and blocking calls into it from any other thread."""
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -12,6 +13,8 @@ from mycelium.bus.errors import ClosedError, UsageError
 __all__ = ["LoopThread"]
 
 T = TypeVar("T")
+_LOOK_SECONDS: Final = 0.5
+"""How late a Ctrl-C may be noticed at worst."""
 _CANCEL_SECONDS: Final = 1.0
 """How long an interrupted call may take to notice."""
 _END_SECONDS: Final = 5.0
@@ -71,7 +74,7 @@ class LoopThread:
         call = _Call(work, unwanted)
         try:
             self.soon(call.start)
-            return call.answer.result()
+            return _waited(call.answer)
         except futures.CancelledError:
             raise ClosedError("the client is closed; make a new one") from None
         except Exception:
@@ -153,6 +156,17 @@ class LoopThread:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
         self._resolver.shutdown()
+
+
+def _waited(answer: "futures.Future[T]") -> T:
+    """The result, once it is there.
+
+    A signal that comes right before a thread begins to wait does not wake it, so it looks up now and then.
+    """
+    while not answer.done():
+        with contextlib.suppress(futures.TimeoutError):  # of the wait, or its own, which is raised below
+            return answer.result(_LOOK_SECONDS)
+    return answer.result()
 
 
 def _refuse_loops() -> None:

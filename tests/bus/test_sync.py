@@ -719,3 +719,23 @@ def test_a_forked_child_is_refused_and_harms_nothing(bridge, contracts):
         )
         assert values(pings.wait(1)) == ["parent"]
     assert out.count("connect again in the child") == 2
+
+
+def test_a_ctrl_c_that_comes_right_before_the_wait_is_noticed_all_the_same(client, contracts, monkeypatch):
+    """The signal is handled after the last look of the interpreter at signals, and before the thread sleeps."""
+    looks = []
+
+    def result(answer, timeout=None):
+        looks.append(timeout)
+        if len(looks) == 1:
+            raise TimeoutError  # the wait was over, and nothing had come
+        raise KeyboardInterrupt
+
+    with client.messages(contracts.Ping) as stream:
+        with monkeypatch.context() as patched:
+            patched.setattr("concurrent.futures.Future.result", result)
+            with pytest.raises(KeyboardInterrupt):
+                stream.next()
+        assert looks[0] is not None
+        client.publish(contracts.Ping(value="after"))
+        assert stream.next(SECONDS).value == "after"
