@@ -5,13 +5,12 @@ from struct import Struct
 from typing import Final, final
 
 from mycelium.wire.frames import HEADER, TYPE_ID_SIZE
+from mycelium.wire.metadata import CORRELATION, DELIVER_TO, ORIGIN, PUBLISHED_AT, REPLY_TO
 
 __all__ = ["LETTER_BYTES", "PLAIN", "STAMP_BYTES", "Parcel", "Stamp"]
 
 _STAMP: Final = Struct("<HIQHIQQ")
 _LETTER: Final = Struct("<HI16sHIQ")
-_PUBLISHED_AT, _ORIGIN, _CORRELATION, _REPLY_TO, _DELIVER_TO = range(0xFF02, 0xFF07)
-"""Tags of metadata, in the order on the wire (wire protocol, "Envelope metadata")."""
 STAMP_BYTES: Final = _STAMP.size
 """What a stamped message carries more: time of publication, session and sequence."""
 LETTER_BYTES: Final = _LETTER.size
@@ -52,10 +51,10 @@ class Stamp:
         """The metadata of a frame that is the connection's `sequence`-th."""
         metadata, at = b"", self._published_at
         if at is not None:
-            metadata = _STAMP.pack(_PUBLISHED_AT, 8, at, _ORIGIN, 16, session, sequence)
+            metadata = _STAMP.pack(PUBLISHED_AT, 8, at, ORIGIN, 16, session, sequence)
         if self._correlation is not None:
-            whose = (_REPLY_TO, 8, session) if self._asks else (_DELIVER_TO, 8, self.deliver_to)
-            metadata += _LETTER.pack(_CORRELATION, 16, self._correlation, *whose)
+            whose = (REPLY_TO, 8, session) if self._asks else (DELIVER_TO, 8, self.deliver_to)
+            metadata += _LETTER.pack(CORRELATION, 16, self._correlation, *whose)
         return metadata
 
 

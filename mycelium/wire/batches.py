@@ -27,11 +27,15 @@ def decode_batch(batch: Batch, codecs: Mapping[int, Codec]) -> list[Any] | None:
     decode = {type_id: codec.decode for type_id, codec in codecs.items()}
     data, frames = batch.data, zip(batch.type_ids, batch.bounds, batch.bounds[1:], strict=False)
     metadata: dict[int, bytes] = {}
+    messages: list[Any] = []
     try:
-        messages = [decode[type_id](data[start + _HEADER : stop], metadata) for type_id, start, stop in frames]
+        for type_id, start, stop in frames:
+            messages.append(decode[type_id](data[start + _HEADER : stop], metadata))
+            if metadata:
+                return None
     except DecodeError:
         return None
-    return None if metadata else messages
+    return messages
 
 
 def verify_batch(batch: Batch, codecs: Mapping[int, Codec]) -> bool:

@@ -16,14 +16,16 @@ __all__ = [
     "KINDS",
     "METADATA_SIZES",
     "ORIGIN",
+    "PUBLISHED_AT",
     "REPLY_TO",
+    "TRACE",
     "Kind",
     "Metadata",
     "check_shape",
 ]
 
-ORIGIN, CORRELATION, REPLY_TO, DELIVER_TO = range(0xFF03, 0xFF07)
-"""Tags that decide where a message goes, and who may say so."""
+TRACE, PUBLISHED_AT, ORIGIN, CORRELATION, REPLY_TO, DELIVER_TO = range(0xFF01, 0xFF07)
+"""Tags, ascending; all but the first two decide where a message goes, or say whose it is."""
 
 
 @frozen
@@ -57,8 +59,8 @@ def _number(name: str, title: str) -> Kind:
 
 KINDS: Final[Mapping[int, Kind]] = MappingProxyType(
     {
-        0xFF01: _raw("trace", "trace context", 26),
-        0xFF02: _number("published_at", "published at"),
+        TRACE: _raw("trace", "trace context", 26),
+        PUBLISHED_AT: _number("published_at", "published at"),
         ORIGIN: Kind("origin", "origin", _ORIGIN.size, lambda value: _ORIGIN.pack(*value), _ORIGIN.unpack),
         CORRELATION: _raw("correlation", "correlation id", 16),
         REPLY_TO: _number("reply_to", "reply to"),

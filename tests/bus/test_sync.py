@@ -532,7 +532,9 @@ def test_what_could_not_be_published_is_logged_and_a_lost_connection_raised_by_t
     assert "secret" not in caplog.text
 
 
-def test_what_has_no_room_at_the_end_is_counted_in_the_log(loop_thread, caplog, contracts):
+def without_room(loop_thread, contracts):
+    """A handover of five messages that nobody takes."""
+
     def publish_nowait(message):
         raise BufferFull("full")
 
@@ -542,20 +544,17 @@ def test_what_has_no_room_at_the_end_is_counted_in_the_log(loop_thread, caplog, 
     handover = Handover(loop_thread, publish_nowait, publish)
     for _ in range(5):
         handover.put(contracts.Ping(value="x"), 10)
+    return handover
+
+
+def test_what_has_no_room_at_the_end_is_counted_in_the_log(loop_thread, caplog, contracts):
+    handover = without_room(loop_thread, contracts)
     loop_thread.run(lambda: handover.end(0.01))
     assert "closed before 5 messages" in caplog.text
 
 
 def test_after_the_end_nobody_waits_for_what_is_not_published_any_more(loop_thread, contracts):
-    def publish_nowait(message):
-        raise BufferFull("full")
-
-    async def publish(message):
-        await asyncio.sleep(SECONDS)
-
-    handover = Handover(loop_thread, publish_nowait, publish)
-    for _ in range(5):
-        handover.put(contracts.Ping(value="x"), 10)
+    handover = without_room(loop_thread, contracts)
     waiting = [in_thread(loop_thread.run, handover.passed) for _ in range(2)]
     until(lambda: len(handover._waiting) == 4 + 2)
     began = time.monotonic()
