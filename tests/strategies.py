@@ -9,7 +9,7 @@ import struct
 from functools import cache
 from typing import Any
 
-from attrs import Factory, frozen
+from attrs import field, frozen
 from hypothesis import strategies as st
 
 from mycelium.schema.model import (
@@ -141,8 +141,8 @@ class World:
     text: str
     schema: Schema
     registry: Registry[Codec]
-    drawn: dict[Any, Any] = Factory(dict)
-    """Strategies for its values, by what they are for."""
+    drawn: dict[Any, Any] = field(factory=dict, repr=False, eq=False)
+    """Strategies for its values, by what they are for; not shown, since each of them shows its world."""
 
     def codec(self, name: str = "Message0") -> Codec:
         """The codec of a message."""

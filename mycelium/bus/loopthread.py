@@ -1,7 +1,6 @@
 """An event loop in a thread of its own, and blocking calls into it from any other thread."""
 
 import asyncio
-import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -74,8 +73,8 @@ class LoopThread:
         call = _Call(work, unwanted)
         try:
             self.soon(call.start)
-            return _waited(call.answer)
-        except futures.CancelledError:
+            return call.answer.wait()
+        except asyncio.CancelledError:
             raise ClosedError("the client is closed; make a new one") from None
         except Exception:
             raise
@@ -135,7 +134,7 @@ class LoopThread:
             self.soon(call.abandon)
         except ClosedError:
             return
-        futures.wait([call.answer], _CANCEL_SECONDS)
+        call.answer.wait_for(_CANCEL_SECONDS)
 
     def _serve(self) -> None:
         try:
@@ -158,17 +157,6 @@ class LoopThread:
         self._resolver.shutdown()
 
 
-def _waited(answer: "futures.Future[T]") -> T:
-    """The result, once it is there.
-
-    A signal that comes right before a thread begins to wait does not wake it, so it looks up now and then.
-    """
-    while not answer.done():
-        with contextlib.suppress(futures.TimeoutError):  # of the wait, or its own, which is raised below
-            return answer.result(_LOOK_SECONDS)
-    return answer.result()
-
-
 def _refuse_loops() -> None:
     try:
         asyncio.get_running_loop()
@@ -180,11 +168,62 @@ def _refuse_loops() -> None:
 
 
 @final
+class _Answer(Generic[T]):
+    """What a call comes to, for the one thread that waits for it.
+
+    A signal handler may raise at any point of the waiting thread. What is waited for is therefore a bare lock: a
+    Condition, and so a `concurrent.futures.Future`, may stay locked then, and the loop stand still at it for ever.
+    """
+
+    def __init__(self) -> None:
+        self._pending = threading.Lock()
+        self._pending.acquire()
+        self._is_there = False
+        self._result: T
+        self._error: BaseException | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the call has come to an end."""
+        return self._is_there
+
+    def settle(self, task: "asyncio.Task[T] | None") -> None:
+        """Let the waiting thread go on, once; for the loop's thread. Without a task: the call was never begun."""
+        if task is None or task.cancelled():
+            self._error = asyncio.CancelledError()
+        elif (error := task.exception()) is not None:
+            self._error = error
+        else:
+            self._result = task.result()
+        self._is_there = True
+        self._pending.release()
+
+    def wait_for(self, seconds: float) -> bool:
+        """Wait that long at most; whether it is there."""
+        return self._is_there or self._pending.acquire(timeout=seconds)
+
+    def wait(self) -> T:
+        """The result, once it is there.
+
+        A signal that comes right before a thread begins to wait does not wake it, so it looks up now and then.
+
+        Raises:
+            asyncio.CancelledError: It was cancelled.
+            Exception: What it raised.
+        """
+        while not self.wait_for(_LOOK_SECONDS):
+            pass
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+@final
 class _Call(Generic[T]):
     """A coroutine on its way through the loop. All but `answer` is the loop's thread's."""
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, T]], unwanted: Callable[[T], object] | None) -> None:
-        self.answer: futures.Future[T] = futures.Future()
+        self.answer: _Answer[T] = _Answer()
         self._work = work
         self._unwanted = unwanted
         self._task: asyncio.Task[T] | None = None
@@ -198,8 +237,8 @@ class _Call(Generic[T]):
         """Nobody waits any more."""
         self._abandoned = True
         if self._task is None:
-            self._cancel_answer()
-        elif self.answer.done():
+            self.answer.settle(None)
+        elif self.answer.is_there:
             self._throw_away(self._task)
         else:
             self._task.cancel()  # if it is done already, `_finish` is about to be called
@@ -208,18 +247,9 @@ class _Call(Generic[T]):
         return await self._work()
 
     def _finish(self, task: "asyncio.Task[T]") -> None:
-        if task.cancelled():
-            self._cancel_answer()
-        elif (error := task.exception()) is not None:
-            self.answer.set_exception(error)
-        else:
-            self.answer.set_result(task.result())
-            if self._abandoned:
-                self._throw_away(task)
-
-    def _cancel_answer(self) -> None:
-        self.answer.cancel()
-        self.answer.set_running_or_notify_cancel()  # what `futures.wait` waits for
+        self.answer.settle(task)
+        if self._abandoned:
+            self._throw_away(task)
 
     def _throw_away(self, task: "asyncio.Task[T]") -> None:
         if self._unwanted is not None and not task.cancelled() and task.exception() is None:

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import contextvars
+import dis
 import gc
 import inspect
+import itertools
 import logging
 import os
 import signal
@@ -21,7 +23,7 @@ import mycelium
 from mycelium import BufferFull, ClosedError, ConnectError, ConnectionLost, EncodeError, MyceliumClient, UsageError
 from mycelium.bus.handover import Handover
 from mycelium.bus.hands import Hands
-from mycelium.bus.loopthread import LoopThread, _Call
+from mycelium.bus.loopthread import LoopThread, _Answer, _Call
 from mycelium.testing import BridgeThread
 
 SECONDS = 20
@@ -453,7 +455,7 @@ async def test_the_result_of_an_interrupted_call_is_thrown_away_once_whenever_it
     call.abandon()
     await asyncio.sleep(0.01)
     assert unwanted == (["result"] if turns else [])
-    assert call.answer.done()
+    assert call.answer.is_there
 
 
 async def test_blocking_calls_are_refused_where_a_loop_runs(bridge, contracts):
@@ -720,21 +722,78 @@ def test_a_forked_child_is_refused_and_harms_nothing(bridge, contracts):
     assert out.count("connect again in the child") == 2
 
 
-def test_a_ctrl_c_that_comes_right_before_the_wait_is_noticed_all_the_same(client, contracts, monkeypatch):
-    """The signal is handled after the last look of the interpreter at signals, and before the thread sleeps."""
-    looks = []
+class _CtrlC:
+    """A trace function that raises KeyboardInterrupt where the interpreter looks at signals for the n-th time.
 
-    def result(answer, timeout=None):
-        looks.append(timeout)
-        if len(looks) == 1:
-            raise TimeoutError  # the wait was over, and nothing had come
-        raise KeyboardInterrupt
+    It does after a call, at the begin of a function and where a loop begins anew.
+    """
 
-    with client.messages(contracts.Ping) as stream:
-        with monkeypatch.context() as patched:
-            patched.setattr("concurrent.futures.Future.result", result)
-            with pytest.raises(KeyboardInterrupt):
-                stream.next()
-        assert looks[0] is not None
-        client.publish(contracts.Ping(value="after"))
-        assert stream.next(SECONDS).value == "after"
+    LOOKS = ("CALL", "RESUME", "JUMP_BACKWARD")
+
+    def __init__(self, look):
+        self.left = look
+        self._last = {}
+
+    def __call__(self, frame, event, _):
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            last = self._last.get(frame, "RESUME")
+            self._last[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            if last.startswith(self.LOOKS):
+                self.left -= 1
+                if self.left == 0:
+                    raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where an interrupt hits a finalizer
+def test_a_ctrl_c_at_any_point_of_a_call_leaves_a_loop_that_runs(loop_thread):
+    async def work():
+        return "result"
+
+    before, interrupts = sys.gettrace(), 0
+    for look in itertools.count(1):
+        ctrl_c = _CtrlC(look)
+        sys.settrace(ctrl_c)
+        try:
+            loop_thread.run(work)
+        except KeyboardInterrupt:
+            interrupts += 1
+        finally:
+            sys.settrace(before)
+        alive = threading.Event()
+        in_thread(lambda alive=alive: loop_thread.soon(alive.set))
+        assert alive.wait(SECONDS), look
+        if ctrl_c.left > 0:
+            break
+    assert interrupts > 20
+
+
+def test_a_ctrl_c_that_does_not_wake_the_waiting_thread_is_noticed_all_the_same(loop_thread):
+    """As one does not that is handled right before the thread sleeps: here another thread is the one that gets it."""
+    begun = threading.Event()
+
+    async def work():
+        begun.set()
+        await asyncio.sleep(SECONDS)
+
+    pressing = interrupting(begun.is_set)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        begin = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            loop_thread.run(work)
+        assert time.monotonic() - begin < SECONDS / 2
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    pressing.join(SECONDS)
+
+
+def test_a_result_that_is_there_is_not_waited_for():
+    answer = _Answer()
+    assert not answer.wait_for(0.001)
+    answer.settle(None)
+    assert answer.wait_for(0)
+    assert answer.wait_for(0), "it stays"
+    with pytest.raises(asyncio.CancelledError):
+        answer.wait()
