@@ -9,7 +9,8 @@ import struct
 from functools import cache
 from typing import Any
 
-from attrs import field, frozen
+import attrs
+from attrs import frozen
 from hypothesis import strategies as st
 
 from mycelium.schema.model import (
@@ -141,7 +142,7 @@ class World:
     text: str
     schema: Schema
     registry: Registry[Codec]
-    drawn: dict[Any, Any] = field(factory=dict, repr=False, eq=False)
+    drawn: dict[Any, Any] = attrs.field(factory=dict, repr=False, eq=False)
     """Strategies for its values, by what they are for; not shown, since each of them shows its world."""
 
     def codec(self, name: str = "Message0") -> Codec:
