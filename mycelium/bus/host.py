@@ -12,6 +12,7 @@ from mycelium.wire.connection import Core
 if TYPE_CHECKING:
     from mycelium.bus.intake import Intake
     from mycelium.bus.session import Session
+    from mycelium.wire.rust import RustCodecs
 
 __all__ = ["Host"]
 
@@ -22,6 +23,12 @@ class Host(Protocol):
     core: Core
     name: str
     limits: Limits
+    echo: bool
+    """Whether a connection may get its own messages."""
+
+    @property
+    def rust(self) -> "RustCodecs":
+        """The newest generation in Mycelium's own dialect."""
 
     @property
     def exchange(self) -> Exchange:

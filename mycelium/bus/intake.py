@@ -111,6 +111,10 @@ class Intake:
         if self.receipts.decided:
             self.say_receipts()
 
+    def object(self, objection: Objection) -> None:
+        """A frame is left out before it could be one of this session's."""
+        self._refuse(objection, self.receipts.number(1))
+
     def expire(self, now: float) -> bool:
         """Give up what has waited for room for too long; whether more waits."""
         self.flow.expire(now)

@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-import os
-import re
 from collections.abc import Callable
 from typing import Final, cast, final
 
-from mycelium.bus.errors import ConnectError
+from mycelium.bus.dial import dial
 from mycelium.bus.heartbeat import Due, Heartbeat
 from mycelium.bus.tuning import read_buffer, tune
 from mycelium.bus.urls import Address
@@ -160,24 +158,4 @@ async def open_link(
     Raises:
         ConnectError: Nobody is there.
     """
-    loop = asyncio.get_running_loop()
-
-    def make() -> Link:
-        return Link(core, on_event, on_lost)
-
-    try:
-        if address.scheme == "unix":
-            _, link = await loop.create_unix_connection(make, address.path)
-        else:
-            _, link = await loop.create_connection(make, address.host, address.port)
-    except (OSError, UnicodeError) as error:
-        raise ConnectError(str(address), _reason(error)) from error
-    return link
-
-
-def _reason(error: Exception) -> str:
-    """The operating system's own words, in whose place asyncio puts its own, for each address of the host."""
-    numbers = {int(one) for one in re.findall(r"\[Errno (-?\d+)\]", str(error))}
-    if len(numbers) == 1 and (number := numbers.pop()) > 0:
-        return os.strerror(number).lower()
-    return (getattr(error, "strerror", None) or str(error)).lower()
+    return await dial(address, lambda: Link(core, on_event, on_lost))

@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import final
+
+from attrs import evolve
 
 from mycelium.bus.acceptor import Acceptor
 from mycelium.bus.sockets import UnixListener, open_tcp
@@ -16,13 +19,13 @@ class Listeners:
     """Of one bridge.
 
     Args:
-        make: Makes the protocol of each connection.
+        make: Makes the protocol of each connection that comes to an address.
 
     Attributes:
         addresses: Where they listen, with the ports that they got.
     """
 
-    def __init__(self, make: Callable[[], asyncio.BaseProtocol]) -> None:
+    def __init__(self, make: Callable[[Address], asyncio.BaseProtocol]) -> None:
         self.addresses: list[Address] = []
         self._make = make
         self._acceptors: list[Acceptor] = []
@@ -37,16 +40,17 @@ class Listeners:
         Raises:
             BindError: It cannot be.
         """
+        make = partial(self._make, address)
         if address.scheme == "unix":
             listener = UnixListener(address)
             self._unix.append(listener)
-            self._acceptors.append(Acceptor(listener.socket, self._make))
+            self._acceptors.append(Acceptor(listener.socket, make))
             self.addresses.append(address)
             return
         opened = open_tcp(address)
         port = opened[0].getsockname()[1]
-        self._acceptors += [Acceptor(each, self._make) for each in opened]
-        self.addresses.append(Address("tcp", host=address.host, port=port))
+        self._acceptors += [Acceptor(each, make) for each in opened]
+        self.addresses.append(evolve(address, port=port))
 
     def stop(self) -> None:
         """Take nobody more. May be called twice."""

@@ -230,6 +230,12 @@ class Outbox:
             self._drop_oldest(excess, DropReason.DROPPED_OLDEST)
         self._admit()
 
+    def fail(self, type_id: int, reason: DropReason) -> None:
+        """A message that was taken, where there is no credit, has turned out to be one that cannot be sent."""
+        self._taken -= 1
+        self._returned -= 1
+        self.losses.count(type_id, reason)
+
     def relieve(self, most_bytes: int) -> None:
         """Give up the oldest messages, whatever the policy, because memory is short."""
         if self._queue:

@@ -73,6 +73,15 @@ class Outgoing:
             self._stall = None
         return output
 
+    def restate(self, taken: int, written: int) -> None:
+        """What `take` gave is written in another form.
+
+        Args:
+            taken: Bytes that it gave.
+            written: Bytes that go to the socket in their place.
+        """
+        self._written += written - taken
+
     # --- a socket that takes nothing more for now ---
 
     def watch(self, now: float, unsent: int) -> str | None:

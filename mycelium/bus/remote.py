@@ -162,12 +162,14 @@ class RemoteSubscriptions:
         exchange: Where they are entered.
         limits: How many there may be.
         session: Who is told.
+        echo: Whether the connection may get its own messages.
 
     Attributes:
         blocked: Types that the client does not read as they are written now.
     """
 
-    def __init__(self, exchange: "Exchange", limits: Limits, session: Subscriber) -> None:
+    def __init__(self, exchange: "Exchange", limits: Limits, session: Subscriber, *, echo: bool = True) -> None:
+        self._echo = echo
         self._exchange = exchange
         self._router = exchange.router
         self._limits = limits
@@ -232,7 +234,7 @@ class RemoteSubscriptions:
             type_ids,
             outbox,
             on_lag=None if wish.on_lag is None else Lag(wish.on_lag),
-            no_echo=bool(wish.no_echo),
+            no_echo=bool(wish.no_echo) or not self._echo,
             group=wish.group,
         )
         had = (lambda _: False) if replaced is None else self._wanted(replaced)
@@ -256,6 +258,12 @@ class RemoteSubscriptions:
         if subscription is not None:
             subscription.outbox.add_credit(messages)
             self.changed(subscription)
+
+    def fail(self, number: int, type_id: int, reason: DropReason) -> None:
+        """A message that was taken to be sent could not be."""
+        subscription = self._by_number.get(number)
+        if subscription is not None:
+            subscription.outbox.fail(type_id, reason)
 
     def clear(self, reason: DropReason, *, handled: bool) -> None:
         """End all.

@@ -73,7 +73,7 @@ class Session:
         self.reason: str | None = None
         self.said_goodbye = False
         self.asks = Asks()
-        self.subscriptions = RemoteSubscriptions(host.exchange, host.limits, self)
+        self.subscriptions = RemoteSubscriptions(host.exchange, host.limits, self, echo=host.echo)
         self._host = host
         self.ready = notify
         self.now = now

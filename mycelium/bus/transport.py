@@ -15,6 +15,7 @@ from mycelium.bus.tuning import read_buffer, tune
 
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
+    from mycelium.bus.interpreter import Manners
 
 __all__ = ["SessionProtocol", "peer_uid"]
 
@@ -45,6 +46,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     Args:
         bridge: Whose connection it is.
+        manners: Of a connection in Mycelium's own dialect; None for one in this project's protocol.
+        on_lost: Called with the reason when the connection is gone.
 
     Attributes:
         loop: In which it lives.
@@ -52,9 +55,18 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     _transport: asyncio.Transport
     session: Session
+    _receive: Callable[[bytes, float], None]
+    _take: Callable[[float], bytes]
 
-    def __init__(self, bridge: "Bridge") -> None:
+    def __init__(
+        self,
+        bridge: "Bridge",
+        manners: "Manners | None" = None,
+        on_lost: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._bridge = bridge
+        self._manners = manners
+        self._on_lost = on_lost
         self._flushes = bridge.flushes
         self._read_buffer = read_buffer()
         self.loop = asyncio.get_running_loop()
@@ -71,7 +83,13 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """A client is there."""
         self._transport = cast("asyncio.Transport", transport)
         tune(transport)
-        self.session = self._bridge.open_session(self, self.loop.time())
+        session = self.session = self._bridge.open_session(self, self.loop.time())
+        self._receive, self._take = session.receive_data, session.take_output
+        if self._manners is not None:
+            from mycelium.bus.interpreter import Interpreter
+
+            interpreter = Interpreter(session, self._bridge, self._manners, self._read)
+            self._receive, self._take = interpreter.receive_data, interpreter.take_output
 
     @property
     def is_trusted(self) -> bool:
@@ -91,19 +109,19 @@ class SessionProtocol(asyncio.BufferedProtocol):
         now = self.loop.time()
         data = bytes(self._read_buffer[:nbytes])
         if nbytes > _SMALL:
-            self.session.receive_data(data, now)
+            self._receive(data, now)
             return
         flushes = self._flushes
         flushes.begin(now)
         try:
-            self.session.receive_data(data, now)
+            self._receive(data, now)
         finally:
             flushes.hurry(now)
 
     def eof_received(self) -> bool:
         """The client sends no more; it is gone, but may still be reading."""
         now = self.loop.time()
-        self.session.receive_data(b"", now)
+        self._receive(b"", now)
         self.flush(now)
         return False
 
@@ -130,6 +148,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
             session = self.session
             _log.info("client %s, session %d: closed: %s", session.client or "?", session.number, session.reason)
             self._bridge.forget_session(self)
+            self._on_lost(session.reason or "")
 
     def schedule(self) -> None:
         """Write once this turn of the loop is over, however many messages come in it."""
@@ -169,6 +188,11 @@ class SessionProtocol(asyncio.BufferedProtocol):
             except Exception:  # noqa: BLE001  nobody else would ever write to this socket again
                 self._fail()
 
+    def _read(self, go_on: bool) -> None:  # noqa: FBT001  the only thing that it is told
+        """Read what the socket gives, or leave it there."""
+        if not self._transport.is_closing():
+            (self._transport.resume_reading if go_on else self._transport.pause_reading)()
+
     def _guarded(self, step: Callable[..., None], *args: float) -> None:
         try:
             step(*args)
@@ -183,7 +207,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Write one piece; the rest waits for the next turn, after everybody else."""
         session = self.session
         if not self._paused or session.reason is not None:
-            data = session.take_output(now)
+            data = self._take(now)
             if data:
                 self._transport.write(data)
         if session.reason is not None:
@@ -193,7 +217,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     def _end(self) -> None:
         self._ended = True
-        last = self.session.take_output(self.loop.time())
+        last = self._take(self.loop.time())
         if last:
             self._transport.write(last)
         if self._transport.can_write_eof():

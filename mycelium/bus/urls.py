@@ -1,42 +1,69 @@
-"""Where a bridge is: `tcp://host:port`, `unix:///path`, or `host:port` for short."""
+"""Where a bridge is: `tcp://host:port`, `unix:///path`, or `host:port` for short; with `rust+` before it for Mycelium's
+own dialect, as the Rust bus speaks it.
+"""
 
 import os
-from typing import Final, Literal
-from urllib.parse import urlsplit
+from typing import Final, Literal, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mycelium.bus.errors import UsageError
 
-__all__ = ["DEFAULT_PORT", "DEFAULT_URL", "URL_VARIABLE", "Address", "default_url", "parse_url"]
+__all__ = [
+    "DEFAULT_PORT",
+    "DEFAULT_URL",
+    "DIGEST_VARIABLE",
+    "SOCKET_VARIABLE",
+    "URL_VARIABLE",
+    "Address",
+    "default_url",
+    "parse_url",
+]
 
 DEFAULT_PORT: Final = 7777
 DEFAULT_URL: Final = f"tcp://localhost:{DEFAULT_PORT}"
 URL_VARIABLE: Final = "MYCELIUM_URL"
-_LATER: Final = frozenset({"tls", "rust+tcp", "rust+unix"})
+SOCKET_VARIABLE: Final = "MYCELIUM_SOCKET"
+"""Where the Rust bridge tells a worker that it spawns its Unix socket."""
+DIGEST_VARIABLE: Final = "MYCELIUM_SCHEMA_DIGEST"
+"""And the digest of the contracts that it goes by, in hex."""
+_LATER: Final = frozenset({"tls"})
+_RUST: Final = "rust+"
+Digest: TypeAlias = Literal["send", "none"]
 _UNIX_PATH_MAX: Final = 107
 """Bytes of the longest path that Linux binds (sockaddr_un.sun_path less its NUL)."""
 
 
 @frozen
 class Address:
-    """A parsed URL: a path for `unix`, else host and port."""
+    """A parsed URL: a path for `unix`, else host and port.
+
+    Attributes:
+        is_rust: Whether Mycelium's own dialect is spoken there, and not this project's protocol.
+        digest: In that dialect, whether who connects sends the preamble; None: as the environment asks for.
+    """
 
     scheme: Literal["tcp", "unix"]
     host: str = ""
     port: int = 0
     path: str = ""
+    is_rust: bool = False
+    digest: Digest | None = None
 
     def __str__(self) -> str:
+        dialect = _RUST if self.is_rust else ""
+        query = f"?digest={self.digest}" if self.digest else ""
         if self.scheme == "unix":
-            return f"unix://{self.path}"
+            return f"{dialect}unix://{self.path}{query}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp://{host}:{self.port}"
+        return f"{dialect}tcp://{host}:{self.port}{query}"
 
 
 def default_url() -> str:
-    """$MYCELIUM_URL, else tcp://localhost:7777."""
-    return os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    """$MYCELIUM_URL, else the Rust bridge's socket at $MYCELIUM_SOCKET, else tcp://localhost:7777."""
+    spawned = os.environ.get(SOCKET_VARIABLE)
+    return os.environ.get(URL_VARIABLE) or (f"{_RUST}unix://{spawned}" if spawned else DEFAULT_URL)
 
 
 def parse_url(url: str) -> Address:
@@ -53,10 +80,24 @@ def parse_url(url: str) -> Address:
             return _parse_tcp(url, rest)
         case "unix":
             return _parse_unix(url, rest)
+        case "rust+tcp" | "rust+unix":
+            return _parse_rust(url, scheme.removeprefix(_RUST), rest)
         case _ if scheme in _LATER:
             raise UsageError(f"{scheme}:// is not supported yet; use tcp:// or unix://")
         case _:
             raise UsageError(f"{url!r} is no address; write tcp://host:port, unix:///path or host:port")
+
+
+def _parse_rust(url: str, scheme: str, rest: str) -> Address:
+    place, mark, query = rest.partition("?")
+    address = _parse_tcp(url, place) if scheme == "tcp" else _parse_unix(url, place)
+    if scheme == "tcp" and urlsplit(f"//{place}").port is None:
+        raise UsageError(f"{url!r} has no port; the Rust bus has no default one")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    digest = options.pop("digest", None)
+    if options or digest not in (None, "send", "none") or (mark and digest is None):
+        raise UsageError(f"{url!r}: after the ? only digest=send or digest=none is understood")
+    return evolve(address, is_rust=True, digest=digest)
 
 
 def _parse_tcp(url: str, rest: str) -> Address:
