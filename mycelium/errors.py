@@ -4,6 +4,7 @@
     ├── SchemaError                 mycelium.schema.errors: what a contracts file says
     │   ├── ContractError           the file has faults (all of them at once)
     │   ├── ContractNotFound        there is no such file
+    │   ├── LayoutError             messages that have no layout in the Rust dialect (all of them at once)
     │   └── UnknownTypeError        the contracts have no such message or enum
     ├── MessageError                mycelium.schema.errors: a message that does not fit its contract
     │   ├── RuleError               a value breaks a rule

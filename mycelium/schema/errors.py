@@ -14,7 +14,9 @@ __all__ = [
     "ContractWarning",
     "Fault",
     "JsonError",
+    "LayoutError",
     "MessageError",
+    "NoLayout",
     "RuleError",
     "SchemaError",
     "UnknownTypeError",
@@ -96,6 +98,33 @@ class ContractMismatch(SchemaError):
 
     def __str__(self) -> str:
         return f"class {self.name} is not what {self.source} says: {'; '.join(self.differences)}; change one of them"
+
+
+@frozen
+class NoLayout:
+    """Why a message has no layout."""
+
+    message: str
+    field: str | None
+    """None where it is the message as a whole."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.message}.{self.field}: {self.reason}" if self.field else f"{self.message}: {self.reason}"
+
+
+class LayoutError(SchemaError):
+    """Messages that cannot be spoken in the Rust dialect; `problems` holds every one of them, in file order."""
+
+    def __init__(self, problems: Sequence[NoLayout]) -> None:
+        super().__init__(problems)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        what = "; ".join(str(problem) for problem in self.problems)
+        return (
+            f"no layout in the Rust dialect: {what}; use other types, or keep these messages in contracts of their own"
+        )
 
 
 class MessageError(MyceliumError, ValueError):

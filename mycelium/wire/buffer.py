@@ -1,14 +1,15 @@
 """Frames out of a byte stream that may be cut anywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, final
+
+from attrs import frozen
 
 from mycelium.wire.errors import ErrorCode, ProtocolError
 from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HEADER, LENGTH_SIZE, TYPE_ID_SIZE
 
-__all__ = ["Batch", "FrameBuffer"]
+__all__ = ["NATIVE", "Batch", "FrameBuffer", "Framing"]
 
-_HEADER_AT: Final = HEADER.unpack_from
 _ALL: Final = 1 << 62
 _SLACK: Final = 4
 """How many times its own size a batch that waits may keep alive."""
@@ -18,6 +19,20 @@ _SHORT: Final = 64
 """Frames of which all are looked at without a glance at the first ones before."""
 _FEW: Final = 16
 """Frames that are taken one by one before another look; where that was in vain, more and more of them."""
+
+
+@frozen
+class Framing:
+    """How the six bytes in front of a payload are read."""
+
+    header_at: Callable[[bytes, int], tuple[int, ...]]
+    """`header_at(data, position)`: the length, which counts the type id and the payload, and the type id."""
+    length_first: bool
+    """Whether the length alone can be read before the rest is there."""
+
+
+NATIVE: Final = Framing(HEADER.unpack_from, length_first=True)
+"""What wire protocol, section "Frame", says."""
 
 
 @final
@@ -94,8 +109,10 @@ class FrameBuffer:
         max_payload: Bytes; a frame that declares more is refused as soon as its header is there.
     """
 
-    def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
+    def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD, framing: Framing = NATIVE) -> None:
         self.max_payload = max_payload
+        self._header_at: Final = framing.header_at
+        self._length_first: Final = framing.length_first
         self._data = b""
         self._position = 0
         self._pending = bytearray()
@@ -142,7 +159,7 @@ class FrameBuffer:
         if left < HEADER.size:
             self._look_at_start(data[position:], after_others=False)
             return None
-        length, type_id = _HEADER_AT(data, position)
+        length, type_id = self._header_at(data, position)
         if not TYPE_ID_SIZE <= length <= self.max_payload + TYPE_ID_SIZE:
             raise _bad_length(length, self.max_payload)
         size = LENGTH_SIZE + length
@@ -169,7 +186,7 @@ class FrameBuffer:
         type_ids, bounds = [type_id], [self._position, position]
         end, largest = len(data), self.max_payload + TYPE_ID_SIZE
         last = end - HEADER.size
-        unpack, add_type, add_bound = _HEADER_AT, type_ids.append, bounds.append
+        unpack, add_type, add_bound = self._header_at, type_ids.append, bounds.append
         self._missing = 0
         for _ in range(most - 1):
             if position > last:
@@ -212,6 +229,9 @@ class FrameBuffer:
 
     def _look_at_start(self, start: bytes, *, after_others: bool) -> None:
         """Decide about less than a header: a length alone can be wrong, and nothing else may ever follow it."""
+        if not self._length_first:
+            self._missing = HEADER.size - len(start)
+            return
         if len(start) < LENGTH_SIZE:
             self._missing = LENGTH_SIZE - len(start)
             return

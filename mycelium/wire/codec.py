@@ -6,7 +6,7 @@ made for it hands the whole message over, and the walk returns a value or says w
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final, NoReturn, final
+from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from mycelium.schema.errors import RuleError
 from mycelium.schema.model import Message, fixed_size, messages_in
@@ -16,6 +16,9 @@ from mycelium.wire.fast import FastPath
 from mycelium.wire.frames import encode_frame
 from mycelium.wire.tlv import HEADER_SIZE
 from mycelium.wire.walk import MessageWalk, Types
+
+if TYPE_CHECKING:
+    from mycelium.wire.rust import RustCodec
 
 __all__ = ["Codec", "Types", "compile_codec"]
 
@@ -125,6 +128,17 @@ class Codec:
         True proves that `verify` returns `{}` for every payload.
         """
         return self._fast.verify_run()
+
+    @cached_property
+    def rust(self) -> "RustCodec":
+        """The codec of the same message in the Rust dialect.
+
+        Raises:
+            LayoutError: The message has no layout.
+        """
+        from mycelium.wire.rust import RustCodec  # which few need, and which is written in terms of this module
+
+        return RustCodec(self)
 
     @cached_property
     def _fits(self) -> Callable[..., None]:

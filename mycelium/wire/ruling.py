@@ -8,7 +8,7 @@ from mycelium.schema.model import INTEGERS, Rule, Scalar, String, Type
 from mycelium.wire.shapes import Slot
 from mycelium.wire.source import Function, Scope, Writer
 
-__all__ = ["rules", "rules_function", "sure_test"]
+__all__ = ["obeys", "rules", "rules_function", "sure_test"]
 
 
 def _most(type_: Type, limit: Any) -> str:
@@ -63,8 +63,13 @@ def rules(slots: Sequence[Slot], scope: Scope) -> Iterator[str]:
     """Tests whether the values obey their rules."""
     for slot in slots:
         if slot.codec.checks:
-            holds = " and ".join(_holds(slot, rule, scope.add("rule", check)) for rule, check in slot.codec.checks)
+            holds = obeys(slot, scope)
             yield f"({slot.value} is None or {holds})" if slot.field.optional else holds
+
+
+def obeys(slot: Slot, scope: Scope) -> str:
+    """Tests whether a value that is not None obeys its rules, of which there are some."""
+    return " and ".join(_holds(slot, rule, scope.add("rule", check)) for rule, check in slot.codec.checks)
 
 
 def _holds(slot: Slot, rule: Rule, check: str) -> str:

@@ -15,7 +15,7 @@ from mycelium.wire.shapes import Slot
 from mycelium.wire.source import Function, Scope, Writer, all_of
 from mycelium.wire.tlv import HEADER, HEADER_SIZE, LENGTH
 
-__all__ = ["check_function", "encode_function"]
+__all__ = ["check_function", "class_tests", "encode_function", "exact_test", "value_test"]
 
 _SHORT: Final = 128
 """Bytes of a value from which on its header is not made beforehand."""
@@ -48,7 +48,7 @@ def encode_function(
     name = "encode" if frame_of is None else "encode_frame"
     writer = Writer(f"{name}(message, depth=1)", fallback, scope)
     writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots))
-    writer.require(*_class_tests(slots), *(_test(slot) for slot in slots if not slot.field.optional))
+    writer.require(*class_tests(slots), *(value_test(slot) for slot in slots if not slot.field.optional))
     if is_ruled:
         writer.require(*rules(slots, scope))
     parts: list[str] = []
@@ -86,15 +86,17 @@ def _write_frame_header(run: "_Run", type_id: int, slots: Iterable[Slot]) -> Non
     run.add_constant(_TAG.pack(type_id))
 
 
-def _exact(slot: Slot) -> str:
+def exact_test(slot: Slot) -> str:
+    """Whether a value has the class that it should have; empty where that is looked at elsewhere."""
     return f"{slot.value}.__class__ is {slot.shape.exact}" if slot.shape.exact else ""
 
 
-def _test(slot: Slot) -> str:
+def value_test(slot: Slot) -> str:
+    """Whether a value of the right class is one of the type; empty where all are."""
     return slot.shape.test.format(v=slot.value)
 
 
-def _class_tests(slots: Iterable[Slot]) -> Iterator[str]:
+def class_tests(slots: Iterable[Slot]) -> Iterator[str]:
     """One comparison for all fields that are always written and whose values have the same class."""
     values: dict[str, list[str]] = {}
     for slot in slots:
@@ -158,7 +160,7 @@ def _write_optional(slot: Slot, writer: Writer) -> None:
     scope, shape, value = writer.scope, slot.shape, slot.data
     item = shape.write.format(v=slot.value)
     writer.add(f"if {slot.value} is None: {value} = b''", "else:")
-    writer.require(_exact(slot), _test(slot), indent=1)
+    writer.require(exact_test(slot), value_test(slot), indent=1)
     if shape.code is not None:
         pack = scope.add("pack", Struct(f"<{HEADER_SIZE}s{shape.code}").pack)
         writer.add(f"    {value} = {pack}({slot.header!r}, {item})")
@@ -173,11 +175,11 @@ def check_function(owner: str, slots: Iterable[Slot], scope: Scope, fallback: Fu
     """`check(message, depth=1)`: whether `encode` would take the message; rules are not its business."""
     writer = Writer("check(message, depth=1)", fallback, scope)
     writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots))
-    writer.require(*_class_tests(slots), *(_fits(slot) for slot in slots))
+    writer.require(*class_tests(slots), *(_fits(slot) for slot in slots))
     writer.add("return None")
     return writer.compile(owner)
 
 
 def _fits(slot: Slot) -> str:
-    fits = all_of(_test(slot), slot.shape.fits.format(v=slot.value))
-    return f"({slot.value} is None or {all_of(_exact(slot), fits)})" if slot.field.optional else fits
+    fits = all_of(value_test(slot), slot.shape.fits.format(v=slot.value))
+    return f"({slot.value} is None or {all_of(exact_test(slot), fits)})" if slot.field.optional else fits

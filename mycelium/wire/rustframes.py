@@ -1,0 +1,105 @@
+"""The stream of Mycelium's own dialect: `type_id u16 | length u32 | payload`, where length counts the payload only.
+
+A client may say the digest of its contracts file's text first, unasked and without an answer: `32 u16 | 32 bytes`.
+That is no frame, since 32 is a core id and never an application's type (wire protocol, last section).
+"""
+
+from struct import Struct
+from typing import Final, final
+
+from mycelium.wire.buffer import Batch, FrameBuffer, Framing
+from mycelium.wire.errors import ErrorCode, ProtocolError
+from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, TYPE_ID_SIZE
+
+__all__ = ["RUST_HEADER", "RustFrames", "encode_rust_frame", "preamble"]
+
+RUST_HEADER: Final = Struct("<HI")
+"""Six bytes: type id and length of the payload."""
+_DIGEST_SIZE: Final = 32
+_PREAMBLE: Final = Struct(f"<H{_DIGEST_SIZE}s")
+_MARK: Final = _DIGEST_SIZE.to_bytes(2, "little")
+_HELLO: Final = slice(2, 6), b"\0\0\1\0"
+"""What a native Hello of less than 64 KiB has there: the upper half of its length, and type id 1."""
+
+
+def encode_rust_frame(type_id: int, payload: bytes) -> bytes:
+    """A frame around a payload, which is not held against any limit here."""
+    return RUST_HEADER.pack(type_id, len(payload)) + payload
+
+
+def preamble(digest: bytes) -> bytes:
+    """What a client says first where the other side wants it.
+
+    Args:
+        digest: SHA-256 of the contracts file's bytes.
+    """
+    if len(digest) != _DIGEST_SIZE:
+        raise ValueError(f"a digest has {_DIGEST_SIZE} bytes, not {len(digest)}; give the SHA-256 as bytes, not as hex")
+    return _PREAMBLE.pack(_DIGEST_SIZE, digest)
+
+
+def _header_at(data: bytes, position: int) -> tuple[int, int]:
+    type_id, length = RUST_HEADER.unpack_from(data, position)
+    return length + TYPE_ID_SIZE, type_id
+
+
+_FRAMING: Final = Framing(_header_at, length_first=False)
+
+
+@final
+class RustFrames:
+    """What arrives on one connection: perhaps a preamble, then frames.
+
+    The batches are like those of a native connection, but for the order of what is in the header: `payload`, `type_ids`
+    and `bounds` mean the same, and frames of an unknown type are simply passed over.
+
+    Args:
+        max_payload: Bytes; a frame that declares more is refused as soon as its header is there.
+
+    Attributes:
+        digest: What the preamble says; None as long as there was none. It is there before the first batch.
+    """
+
+    def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
+        self.digest: bytes | None = None
+        self._buffer: Final = FrameBuffer(max_payload, _FRAMING)
+        self._head: bytes | None = b""
+        """What has arrived, as long as that is too little to tell a preamble from a frame."""
+
+    def __len__(self) -> int:
+        """Bytes that wait."""
+        return len(self._head or b"") + len(self._buffer)
+
+    def __repr__(self) -> str:
+        return f"<RustFrames of {len(self)} bytes>"
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes to the end."""
+        if self._head is None:
+            self._buffer.feed(data)
+        else:
+            self._head += data
+
+    def take(self) -> Batch | None:
+        """The next whole frames, or None where more bytes are needed.
+
+        Raises:
+            ProtocolError: A length over `max_payload` (code limit), or a native client (code protocol); whole frames
+                before it are given first.
+        """
+        if self._head is not None:
+            self._begin(self._head)
+        return self._buffer.take()
+
+    def _begin(self, head: bytes) -> None:
+        needed = _PREAMBLE.size if head.startswith(_MARK) else RUST_HEADER.size
+        if len(head) < needed:
+            return
+        if head.startswith(_MARK):
+            self.digest, head = head[len(_MARK) : needed], head[needed:]
+        elif head[_HELLO[0]] == _HELLO[1]:
+            raise ProtocolError(
+                ErrorCode.PROTOCOL, "a native Hello where the Rust dialect is spoken; connect to a native listener"
+            )
+        self._head = None
+        self._buffer.feed(head)
