@@ -41,7 +41,11 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
     from mycelium.bus.reload import Change
+    from mycelium.schema.compat.findings import Finding
     from mycelium.schema.compat.reloading import ReloadPolicy
+
+    Guard = Callable[[Schema, Schema], tuple[Finding, ...]]
+    """The schema in force and an edited one -> for what the edit is refused."""
 
 __all__ = ["Contracts", "Source", "bind", "core_protocol", "default", "find", "load", "load_document"]
 
@@ -56,11 +60,13 @@ class Contracts:
 
     Attributes:
         registry: Classes and codecs of the newest generation.
+        guards: What an edit has to pass beside the policy of who follows the file.
     """
 
     def __init__(self, schema: Schema, origin: Origin | None = None) -> None:
         self.origin = origin
         self._listeners: list[Callable[[Change], object]] = []
+        self.guards: list[Guard] = []
         self.registry = make_registry(schema, owner=self)
         warn_unenforced(schema)
         _remember(self)
@@ -78,6 +84,11 @@ class Contracts:
     def path(self) -> Path | None:
         """The file that this was loaded from, as a real path; None for text and documents."""
         return None if self.origin is None else self.origin.real
+
+    @property
+    def text_digest(self) -> str | None:
+        """SHA-256 of the bytes of the file that says what is in force, in hex; None for text and documents."""
+        return None if self.origin is None else self.origin.content_hash
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -166,6 +177,15 @@ class Contracts:
         """
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback) if callback in self._listeners else None
+
+    def guard(self, check: "Guard") -> Callable[[], None]:
+        """Have edits refused for what a function finds between the schema in force and the edited one.
+
+        Returns:
+            A function that ends it.
+        """
+        self.guards.append(check)
+        return lambda: self.guards.remove(check) if check in self.guards else None
 
     def tell(self, change: "Change") -> None:
         """Call everybody who asked with `on_change`; what they raise is logged."""

@@ -6,12 +6,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Protocol, Self, final
+from typing import Any, Final, Self, final
 
+from mycelium.bus.dialect import Dialect
 from mycelium.bus.errors import UsageError
-from mycelium.bus.exchange import Exchange
 from mycelium.bus.flushes import Flushes
+from mycelium.bus.hub import Closed, Hub
 from mycelium.bus.intake import Intake
+from mycelium.bus.join import Joins
 from mycelium.bus.limits import Limits, affordable
 from mycelium.bus.listeners import Listeners
 from mycelium.bus.meeting import Acquaintances
@@ -24,7 +26,7 @@ from mycelium.bus.stats import BusStats
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.thread import check_thread
 from mycelium.bus.transport import SessionProtocol
-from mycelium.bus.urls import parse_url
+from mycelium.bus.urls import Address, parse_url
 from mycelium.handle import Contracts, core_protocol
 from mycelium.schema.document import document_bytes
 from mycelium.schema.model import Schema
@@ -32,7 +34,7 @@ from mycelium.schema.registry import Registry
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import ErrorCode, ProtocolError
 
-__all__ = ["Bridge", "Closed", "Hub"]
+__all__ = ["Bridge"]
 
 _TICK_SECONDS: Final = 0.25
 _TICKS_PER_HANDSHAKE: Final = 20
@@ -45,41 +47,6 @@ _ANSWER_SECONDS: Final = 1.0
 _MOST_CLOSED: Final = 1000
 
 
-class Hub(Protocol):
-    """The bus that a bridge belongs to."""
-
-    exchange: Exchange
-
-    def stats(self) -> BusStats:
-        """The counters of everything."""
-
-    @property
-    def monotonic(self) -> Mapping[int, tuple[str, ...]]:
-        """Fields of the newest generation that must not decrease, by type id."""
-
-    def next_session(self) -> int:
-        """A number that no session of the bus has had."""
-
-    def limit_payload(self, max_payload: int) -> None:
-        """Publish nothing that is larger, in bytes."""
-
-
-class Closed(NamedTuple):
-    """A connection that was.
-
-    Attributes:
-        session: Its number.
-        client: The name that the client gave itself.
-        reason: Why it ended.
-        received: Messages that it had published.
-    """
-
-    session: int
-    client: str
-    reason: str
-    received: int
-
-
 @final
 class Bridge:
     """Serves a bus to socket clients; an async context manager that listens inside its block.
@@ -89,6 +56,8 @@ class Bridge:
         urls: Where to listen; port 0 means any free one.
         name: What clients are told.
         limits: What is taken from a client.
+        join: Buses that speak Mycelium's own dialect, of which the bridge becomes a member.
+        echo: Whether a connection may get its own messages.
 
     Attributes:
         core: The core protocol.
@@ -97,10 +66,22 @@ class Bridge:
         pressure: What is done about clients that do not read.
         flushes: Sessions that have something to write.
         reloader: What reads the contracts file again when a client asks for it.
+        dialect: What is needed for peers that speak Mycelium's own.
+        joins: Buses that speak it, of which the bridge is a member.
     """
 
-    def __init__(self, hub: Hub, urls: Sequence[str], name: str = "mycelium", limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        urls: Sequence[str],
+        name: str = "mycelium",
+        limits: Limits | None = None,
+        *,
+        join: Sequence[str] = (),
+        echo: bool = True,
+    ) -> None:
         self.name = name
+        self.echo = echo
         self.limits = self._asked = limits or Limits()
         self.core = core_protocol()
         self.exchange = hub.exchange
@@ -109,7 +90,9 @@ class Bridge:
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
         self._hub = hub
         self._wanted = [parse_url(url) for url in urls]
-        self._listeners = Listeners(lambda: SessionProtocol(self))
+        self._listeners = Listeners(self._protocol_for)
+        self.dialect = Dialect(hub.exchange.contracts)
+        self.joins = Joins(self, join)
         self._protocols: dict[int, SessionProtocol] = {}
         self._handshaking: dict[int, SessionProtocol] = {}
         self._lagging: set[int] = set()
@@ -153,6 +136,7 @@ class Bridge:
 
         Raises:
             BindError: One of them cannot be opened.
+            LayoutError: A peer may come that speaks Mycelium's own dialect, and a message has no layout.
             UsageError: It is serving already, or this is not the bus's thread.
         """
         if self._serving:
@@ -160,6 +144,8 @@ class Bridge:
         self._serving = True
         self.limits = affordable(self._asked)
         try:
+            if len(self.joins) or any(address.is_rust for address in self._wanted):
+                self.dialect.begin()
             for address in self._wanted:
                 self._listeners.open(address)
             self._hub.limit_payload(self.limits.max_payload)
@@ -172,6 +158,7 @@ class Bridge:
         on_change = self.exchange.contracts.on_change
         self._forget_changes = on_change(lambda change: loop.call_soon_threadsafe(self._on_change, change))
         self._tick()
+        self.joins.start()
 
     async def close(self, grace: float = _GRACE_SECONDS, flush: float | None = None) -> None:
         """Stop listening, say Goodbye, send what is queued, and close. May be called twice.
@@ -204,6 +191,7 @@ class Bridge:
             self._timer.cancel()
             self._timer = None
         await self._listeners.close()
+        await self.joins.end()
         await self._tasks.end()
 
     def abort(self) -> None:
@@ -353,9 +341,14 @@ class Bridge:
 
     # --- inside ---
 
+    def _protocol_for(self, address: Address) -> SessionProtocol:
+        return SessionProtocol(self, self.dialect.of_guest(address) if address.is_rust else None)
+
     def _stop_listening(self) -> None:
         self._serving = False
         self._listeners.stop()
+        self.joins.stop()
+        self.dialect.end()
         if self._forget_changes is not None:
             self._forget_changes()
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
 from typing import Final, Literal, TypeVar, Unpack, final, overload
 
@@ -243,20 +243,24 @@ class MessageBus:
 
     # --- the rest of what users call ---
 
-    def serve(self, *urls: str, name: str = "mycelium", limits: Limits | None = None) -> Bridge:
+    def serve(
+        self, *urls: str, name: str = "mycelium", limits: Limits | None = None, join: Sequence[str] = ()
+    ) -> Bridge:
         """An async context manager that serves this bus to socket clients inside its block.
 
         Args:
-            urls: `tcp://host:port` and `unix:///path`; port 0 means any free one, see `Bridge.urls`.
+            urls: `tcp://host:port` and `unix:///path`; port 0 means any free one, see `Bridge.urls`. With `rust+`
+                before it, for peers that speak Mycelium's own dialect.
             name: What clients are told.
             limits: What is taken from a client.
+            join: `rust+tcp://host:port` and `rust+unix:///path` of buses in that dialect to become a member of.
 
         Raises:
             UsageError: A URL is none.
         """
-        if not urls:
+        if not urls and not join:
             raise UsageError('serve() needs an address; write serve("tcp://127.0.0.1:7777")')
-        return Bridge(self, urls, name, limits)
+        return Bridge(self, urls, name, limits, join=join)
 
     def stats(self) -> BusStats:
         """The counters of everything as they stand; at every quiet moment they satisfy the law of conservation."""

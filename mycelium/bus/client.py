@@ -72,6 +72,7 @@ class MyceliumClient:
         buffer: Bytes of messages that wait for a connection, at most 65,536 of them and for 30 s; 0: none wait.
         block_timeout: Seconds that a publish waits where the bridge takes no more of a type.
         confirm_timeout: Seconds that a confirmed publish waits for its Receipt.
+        echo: On a bus in Mycelium's own dialect, which sends every message to its publisher too: keep these.
 
     Attributes:
         name: See above.
@@ -96,6 +97,7 @@ class MyceliumClient:
         buffer: int = BUFFER_BYTES,
         block_timeout: float = DEFAULT_BLOCK_SECONDS,
         confirm_timeout: float = _CONFIRM_SECONDS,
+        echo: bool = False,
     ) -> None:
         self.name = name or f"{PurePath(sys.argv[0]).name or 'python'}-{os.getpid()}"
         self._timeout = timeout
@@ -133,8 +135,10 @@ class MyceliumClient:
             tasks=self._tasks,
             timeout=timeout,
             check=self._refuse_subscribing,
+            require=lambda ability: self._life.require(ability),  # noqa: PLW0108  there is no lifeline yet
+            echo=echo,
         )
-        settings = Settings(self.name, round(heartbeat * 1000), timeout, reconnect, max_reconnect_seconds)
+        settings = Settings(self.name, round(heartbeat * 1000), timeout, reconnect, max_reconnect_seconds, echo)
         parts = Parts(self._inbox, self._outlet, letters, self._reception, self._accord, self._events)
         self._life = Lifeline(core, settings, parts, self._orders.take_up_declared)
         self._ending = Ending(self._life, self._inbox, self._outlet, tasks=self._tasks, events=self._events)
@@ -181,7 +185,8 @@ class MyceliumClient:
         """Connect to a bridge, and make every subscription that was declared with `on` or `reply`.
 
         Args:
-            url: `tcp://host:port`, `host:port` or `unix:///path`; None for $MYCELIUM_URL, else tcp://localhost:7777.
+            url: `tcp://host:port`, `host:port` or `unix:///path`, or `rust+tcp://host:port` or `rust+unix:///path` of a
+                bus in Mycelium's own dialect; None for $MYCELIUM_URL, else tcp://localhost:7777.
             retry_first: Whether to go on trying where there is no bridge yet.
 
         Raises:
@@ -302,7 +307,7 @@ class MyceliumClient:
         """Decorates a function, sync or async, that returns the reply to a request; see `on`."""
 
         def declare(function: F) -> F:
-            self._orders.declare(Order(function, answering(function), types, topic, options))
+            self._orders.declare(Order(function, answering(function), types, topic, options, replies=True))
             return function
 
         return declare
@@ -351,6 +356,7 @@ class MyceliumClient:
         if not self._life.is_steady or get_ident() != self._thread:
             self._refuse_publishing()
         if confirm or mandatory:
+            self._life.require("confirm")
             return await confirmed(outlet, message, self._confirm_seconds, mandatory=mandatory)
         if outlet.is_free:
             outlet.post(message)
@@ -391,6 +397,7 @@ class MyceliumClient:
             MyceliumError: As `publish` raises.
         """
         self._refuse_publishing()
+        self._life.require("request")
         return await self._correspondence.request(message, reply, timeout)
 
     async def flush(self) -> None:
@@ -419,6 +426,7 @@ class MyceliumClient:
             ClosedError: The client is closed, or not connected.
             UsageError: This is not the client's thread.
         """
+        self._life.require("query")
         async with asyncio.timeout(self._timeout):
             conversation = await self._connected()
             answer, bodies = conversation.query(what, json.dumps(options).encode() if options else None)

@@ -22,6 +22,7 @@ class Settings:
         timeout: Seconds that one attempt to connect may take.
         reconnect: Whether a lost connection is made again.
         max_reconnect_seconds: How long that is tried; None for ever.
+        echo: Whether to keep own messages that a bus in Mycelium's own dialect sends back.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Settings:
     timeout: float
     reconnect: bool
     max_reconnect_seconds: float | None
+    echo: bool
 
 
 @frozen(eq=False)

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, Protocol, final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, Final, Protocol, TypeAlias, final
 
 from mycelium.bus.errors import ConnectError, ConnectionLost, refusal
 from mycelium.bus.heartbeat import Due, Heartbeat
@@ -18,9 +18,10 @@ from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Core, Event
 from mycelium.wire.state import is_fatal
 
-__all__ = ["Conversation", "Listener"]
+__all__ = ["Connect", "Conversation", "Listener"]
 
 _log = logging.getLogger("mycelium.client")
+Connect: TypeAlias = Callable[[Address, Core, Callable[[Event], None], Callable[[str], None]], Awaitable[Link]]
 _TICK_SECONDS: Final = 0.5
 _PART_SECONDS: Final = 5.0
 
@@ -85,14 +86,19 @@ class Conversation:
 
     # --- the beginning ---
 
-    async def open(self, address: Address, hello: Message) -> Any:
+    async def open(self, address: Address, hello: Message, connect: Connect = open_link) -> Any:
         """Connect and say Hello; the Welcome.
+
+        Args:
+            address: Of the bridge.
+            hello: What is said first.
+            connect: Makes the link.
 
         Raises:
             ConnectError: Nobody is there, or the connection ended before Welcome.
             Refused: The bridge does not let this client in.
         """
-        self._link = await open_link(address, self._core, self._receive, self._lose)
+        self._link = await connect(address, self._core, self._receive, self._lose)
         # It runs before a Welcome can come, so that a loop that shuts down right after `connect` finds it running.
         self._keeper = asyncio.create_task(self._keep(self._link), name=f"mycelium connection to {address}")
         self._link.write(self._link.frame(hello))

@@ -10,9 +10,9 @@ from mycelium.wire.codec import Codec
 from mycelium.wire.connection import Core
 
 if TYPE_CHECKING:
+    from mycelium.bus.dialect import Dialect
     from mycelium.bus.intake import Intake
     from mycelium.bus.session import Session
-    from mycelium.wire.rust import RustCodecs
 
 __all__ = ["Host"]
 
@@ -27,8 +27,8 @@ class Host(Protocol):
     """Whether a connection may get its own messages."""
 
     @property
-    def rust(self) -> "RustCodecs":
-        """The newest generation in Mycelium's own dialect."""
+    def dialect(self) -> "Dialect":
+        """What is needed for peers that speak Mycelium's own."""
 
     @property
     def exchange(self) -> Exchange:

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from mycelium.bus.door import Objection
 from mycelium.bus.host import Host
-from mycelium.bus.lag import DropReason
+from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.recent import RecentFrames
 from mycelium.bus.session import Session
 from mycelium.schema.errors import UnknownTypeError
@@ -25,7 +25,6 @@ _log = logging.getLogger("mycelium.bridge")
 _PROTOCOL: Final = 1
 _HEARTBEAT_MS: Final = 300_000
 """The longest that a bridge grants; it is answered right here, and says nothing of the peer."""
-_SUBSCRIPTION: Final = 1
 _EVERYTHING: Final = 0
 """In place of a type id: all types are paused."""
 
@@ -38,14 +37,18 @@ class Manners:
         name: What the bridge shows of the peer.
         greeting: What the peer is told before the first frame.
         judge: Why a peer that says a digest may not stay; None if it may.
-        recent: Where the peer is a bus, which sends everything back: what was sent to it. Nothing goes there that came
-            from it, last values included, and nobody is sent away for what others have published there.
+        is_bus: Whether the peer is a bus, on which others publish too. Nothing goes there that came from it, last
+            values included, and it is not left for what others have published.
+        recent: What was sent to a bus, which sends everything back; None to keep what comes back.
+        on_lag: What to do where the peer does not read; None: what each message's contract says.
     """
 
     name: str
     judge: Callable[[bytes], str | None]
     greeting: bytes = b""
+    is_bus: bool = False
     recent: RecentFrames | None = None
+    on_lag: Lag | None = None
 
 
 @final
@@ -119,7 +122,7 @@ class Interpreter:
             self._session.end(ErrorCode.SCHEMA_INCOMPATIBLE.reason)
 
     def _take_batch(self, batch: Batch, now: float) -> None:
-        recent, to_native = self._manners.recent, self._host.rust.to_native
+        recent, to_native = self._manners.recent, self._host.dialect.codecs.to_native
         frames: list[bytes] = []
         for index, type_id in enumerate(batch.type_ids):
             if recent is not None and recent.take(batch.frame(index), now):
@@ -141,7 +144,7 @@ class Interpreter:
     def _object(self, index: int, type_id: int, error: DecodeError | UnknownTypeError) -> None:
         """A frame is left out; who sends many wrong ones is sent away, unless others may have sent them."""
         code = ErrorCode.INVALID_PAYLOAD if isinstance(error, DecodeError) else ErrorCode.UNKNOWN_TYPE
-        excused = code is ErrorCode.UNKNOWN_TYPE or self._manners.recent is not None
+        excused = code is ErrorCode.UNKNOWN_TYPE or self._manners.is_bus
         if excused:
             self._session.warn(f"{code.reason} {type_id}", printable(str(error)))
         self._session.intake.object(Objection(index, type_id, code, str(error), excused))
@@ -160,14 +163,14 @@ class Interpreter:
     def _say_batch(self, batch: Batch, now: float) -> None:
         unwanted = min(self._unwanted, len(batch))
         self._unwanted -= unwanted
-        recent, from_native = self._manners.recent, self._host.rust.from_native
+        recent, from_native = self._manners.recent, self._host.dialect.codecs.from_native
         for index in range(unwanted, len(batch)):
             type_id = batch.type_ids[index]
             try:
                 frame = from_native(type_id, batch.payload(index))
             except (DecodeError, EncodeError, UnknownTypeError) as error:  # too long, or of a generation that is over
                 self._session.warn(f"unsendable {type_id}", printable(str(error)))
-                self._session.subscriptions.fail(_SUBSCRIPTION, type_id, DropReason.SCHEMA)
+                self._session.subscriptions.fail(1, type_id, DropReason.SCHEMA)
                 continue
             self._output.append(frame)
             if recent is not None:
@@ -177,8 +180,9 @@ class Interpreter:
         self._session.receive_data(self._connection.send(message), now)
 
     def _on_welcome(self, _: Any, now: float) -> None:
-        core, is_bus = self._host.core, self._manners.recent is not None
-        self._tell(core.Subscribe(request=1, subscription=_SUBSCRIPTION, type_ids=[], no_echo=is_bus or None), now)
+        manners, subscribe = self._manners, self._host.core.Subscribe
+        no_echo = manners.is_bus or None
+        self._tell(subscribe(request=1, subscription=1, type_ids=[], on_lag=manners.on_lag, no_echo=no_echo), now)
 
     def _on_ping(self, ping: Any, now: float) -> None:
         self._tell(self._host.core.Pong(nonce=ping.nonce), now)
@@ -187,7 +191,7 @@ class Interpreter:
         self._tell(self._host.core.Goodbye(reason="client"), now)
 
     def _on_retained(self, retained: Any, _: float) -> None:
-        if self._manners.recent is not None:
+        if self._manners.is_bus:
             self._unwanted += retained.messages
 
     def _on_flow(self, flow: Any, _: float) -> None:

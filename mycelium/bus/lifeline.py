@@ -19,8 +19,10 @@ from mycelium.bus.errors import (
     ConnectionLost,
     Refused,
     SchemaMismatch,
+    UsageError,
     VersionError,
 )
+from mycelium.bus.foreign import refuse, way_to
 from mycelium.bus.segment import Note
 from mycelium.bus.urls import Address
 from mycelium.errors import MyceliumError
@@ -35,7 +37,7 @@ __all__ = ["Lifeline"]
 _log = logging.getLogger("mycelium.client")
 _MOST_REFUSALS: Final = 2
 """Refused authentications in a row; the first may have met a bridge in the middle of a rotation."""
-_FATAL: Final = (SchemaMismatch, VersionError, ContractError)
+_FATAL: Final = (SchemaMismatch, VersionError, ContractError, UsageError)
 _FAULT: Final = "a fault of this client; its log has more"
 
 
@@ -133,6 +135,10 @@ class Lifeline:
         if self.epoch == 0 and self._deadline is not None:
             with contextlib.suppress(RuntimeError):  # it has expired just now
                 self._deadline.reschedule(asyncio.get_running_loop().time())
+
+    def require(self, ability: str) -> None:
+        """Raise a UsageError where the other end has no word for something; see `foreign`."""
+        refuse(self._address, ability)
 
     async def joined(self) -> Conversation:
         """Wait for the connection, if it is being made again.
@@ -322,7 +328,8 @@ class Lifeline:
         conversation = self.conversation = Conversation(self._core, self, self._parts.outlet)
         try:
             async with asyncio.timeout(self.settings.timeout) as self._deadline:
-                await self._enter(conversation, await conversation.open(address, self._hello()))
+                welcome = await conversation.open(address, self._hello(), way_to(address, self.settings, self._parts))
+                await self._enter(conversation, welcome)
         except BaseException as error:  # noqa: BLE001  whatever it is, nothing of the attempt is left
             self._parts.inbox.part()
             await conversation.abandon()

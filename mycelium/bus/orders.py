@@ -39,6 +39,7 @@ class Order:
         types: Message classes.
         topic: In their place.
         options: As they were given.
+        replies: Whether what the function returns answers a request.
     """
 
     function: HandlerFunction | None
@@ -46,6 +47,7 @@ class Order:
     types: tuple[type[Message], ...]
     topic: str | None
     options: SubscribeOptions
+    replies: bool = False
 
 
 @final
@@ -59,6 +61,8 @@ class Orders:
         tasks: Where those are made that nobody waits for.
         timeout: Seconds that the bridge may take to confirm one.
         check: Raises where nothing may be subscribed to.
+        require: Raises where the bridge cannot do something.
+        echo: Whether own messages come back where nobody can tell whose they are.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class Orders:
         tasks: Tasks,
         timeout: float,
         check: Callable[[], None],
+        require: Callable[[str], None],
+        echo: bool,
     ) -> None:
         self._inbox = inbox
         self._contracts = contracts
@@ -77,6 +83,8 @@ class Orders:
         self._tasks = tasks
         self._timeout = timeout
         self._check = check
+        self._require = require
+        self._echo = echo
         self._declared: list[Order] | None = []
         """Those that the first connection makes; None after that."""
 
@@ -122,6 +130,13 @@ class Orders:
     def _take_up(self, order: Order) -> tuple[LocalSubscription, list[Answer]]:
         """Begin a subscription; what the bridge has to confirm."""
         options = options_of(**order.options)
+        for ability, is_asked in (
+            ("reply", order.replies),
+            ("group", options.group is not None),
+            ("no_echo", options.no_echo and self._echo),
+        ):
+            if is_asked:
+                self._require(ability)
         said = {name for name in _OF_THE_WIRE if order.options.get(name) is not None}
         asked = {name: getattr(options, name) for name in said | _MEANT}
         subscription = LocalSubscription(

@@ -52,6 +52,7 @@ class Outlet:
         turn_bytes: Bytes that were published in this turn of the loop.
         receipts: Who waits for one.
         block_seconds: See above.
+        stamps: Whether each message carries more than its fields.
     """
 
     frame: Callable[[Message], bytes]
@@ -75,7 +76,7 @@ class Outlet:
         self.receipts = Unconfirmed(block_seconds)
         self.block_seconds = block_seconds
         self._keeps = limit > 0
-        self._stamp = stamp
+        self.stamps = stamp
         self._check = check
         self._blocks_itself = blocks_itself
         self._on_expired = on_expired
@@ -230,7 +231,7 @@ class Outlet:
         self, correlation: bytes | None = None, *, asks: bool = False, deliver_to: int | None = None
     ) -> Stamp:
         """What a message that is published now carries beside its fields."""
-        if self._stamp:
+        if self.stamps:
             return Stamp(time.time_ns(), correlation, asks=asks, deliver_to=deliver_to)
         return PLAIN if correlation is None else Stamp(None, correlation, asks=asks, deliver_to=deliver_to)
 
@@ -308,7 +309,7 @@ class Outlet:
         publisher = self.publisher
         entry = publisher.entry(message)
         frame = publisher.encode(message, entry)
-        payload = len(frame) - HEADER.size + metadata + (STAMP_BYTES if self._stamp else 0)
+        payload = len(frame) - HEADER.size + metadata + (STAMP_BYTES if self.stamps else 0)
         if payload > publisher.max_payload:
             problem = f"a payload of {payload} bytes; the other side takes at most {publisher.max_payload}"
             raise EncodeError(entry.message.name, None, problem)
@@ -337,7 +338,7 @@ class Outlet:
             raise BackpressureTimeout(self.block_seconds) from None
 
     def _enter(self, frame: bytes) -> None:
-        if self._stamp:
+        if self.stamps:
             self.post_parcel(Parcel(frame, self.new_stamp()))
         else:
             self._put(frame)
@@ -373,7 +374,7 @@ class Outlet:
 
     def _refresh(self) -> None:
         buffer = self.buffer
-        self.is_free = not buffer.is_corked and not self._stamp and not buffer.flow and not buffer.is_waiting
+        self.is_free = not buffer.is_corked and not self.stamps and not buffer.flow and not buffer.is_waiting
 
     def _arm(self) -> None:
         """Look again when the oldest message has waited for too long."""

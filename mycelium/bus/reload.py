@@ -25,6 +25,7 @@ from mycelium.schema.model import Schema
 from mycelium.schema.parse import parse_text
 
 if TYPE_CHECKING:
+    from mycelium.handle import Guard
     from mycelium.schema.compat.findings import Finding
     from mycelium.schema.compat.reloading import ReloadPolicy
     from mycelium.schema.compat.report import Report
@@ -80,14 +81,24 @@ class Change:
         return SchemaChanged(self.source, self.current.version, self.previous.digest, self.current.digest, self.report)
 
 
-def judge(previous: Schema, current: Schema, policy: "ReloadPolicy", source: str) -> Change:
-    """Whether an edited schema may take the place of the one in force."""
+def judge(
+    previous: Schema, current: Schema, policy: "ReloadPolicy", source: str, guards: "Sequence[Guard]" = ()
+) -> Change:
+    """Whether an edited schema may take the place of the one in force.
+
+    Args:
+        previous: The one in force.
+        current: The edited one.
+        policy: What it must keep.
+        source: The file.
+        guards: Each finds for what else it is refused, whatever the policy is.
+    """
     from mycelium.compat import prover
     from mycelium.schema.compat.reloading import refusals
     from mycelium.schema.compat.report import examine
 
     report = examine(previous, current, prover=prover(previous, current))
-    refused = refusals(report, policy)
+    refused = (*refusals(report, policy), *(one for guard in guards for one in guard(previous, current)))
     if refused:
         reasons = tuple(f"{one.rule} {one.subject or one.path}: {one.message}" for one in refused)
         return Change("incompatible", source, previous, current, report, reasons, refused)
@@ -164,7 +175,8 @@ class Reloader:
             return Change("invalid", source, previous, None, None, _first(error.faults))
         except (MyceliumError, OSError, RecursionError) as error:
             return Change("error", source, previous, None, None, (str(error),))
-        return await aside(judge, previous, current, "none" if force else self.policy, source)
+        policy = "none" if force else self.policy
+        return await aside(judge, previous, current, policy, source, tuple(self.contracts.guards))
 
     def _log(self, change: Change) -> None:
         if change.refused:

@@ -188,7 +188,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
             except Exception:  # noqa: BLE001  nobody else would ever write to this socket again
                 self._fail()
 
-    def _read(self, go_on: bool) -> None:  # noqa: FBT001  the only thing that it is told
+    def _read(self, go_on: bool) -> None:
         """Read what the socket gives, or leave it there."""
         if not self._transport.is_closing():
             (self._transport.resume_reading if go_on else self._transport.pause_reading)()

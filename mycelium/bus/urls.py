@@ -1,10 +1,11 @@
-"""Where a bridge is: `tcp://host:port`, `unix:///path`, or `host:port` for short; with `rust+` before it for Mycelium's
-own dialect, as the Rust bus speaks it.
+"""Where a bridge is: `tcp://host:port`, `unix:///path`, or `host:port` for short.
+
+With `rust+` before it Mycelium's own dialect is spoken there, as the Rust bus does.
 """
 
 import os
 from typing import Final, Literal, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
 
@@ -31,6 +32,7 @@ DIGEST_VARIABLE: Final = "MYCELIUM_SCHEMA_DIGEST"
 _LATER: Final = frozenset({"tls"})
 _RUST: Final = "rust+"
 Digest: TypeAlias = Literal["send", "none"]
+_DIGESTS: Final[dict[str, Digest]] = {"digest=send": "send", "digest=none": "none"}
 _UNIX_PATH_MAX: Final = 107
 """Bytes of the longest path that Linux binds (sockaddr_un.sun_path less its NUL)."""
 
@@ -93,11 +95,9 @@ def _parse_rust(url: str, scheme: str, rest: str) -> Address:
     address = _parse_tcp(url, place) if scheme == "tcp" else _parse_unix(url, place)
     if scheme == "tcp" and urlsplit(f"//{place}").port is None:
         raise UsageError(f"{url!r} has no port; the Rust bus has no default one")
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    digest = options.pop("digest", None)
-    if options or digest not in (None, "send", "none") or (mark and digest is None):
-        raise UsageError(f"{url!r}: after the ? only digest=send or digest=none is understood")
-    return evolve(address, is_rust=True, digest=digest)
+    if mark and query not in _DIGESTS:
+        raise UsageError(f"{url!r}: after the ? only {' or '.join(_DIGESTS)} is understood")
+    return evolve(address, is_rust=True, digest=_DIGESTS.get(query))
 
 
 def _parse_tcp(url: str, rest: str) -> Address:
