@@ -13,7 +13,7 @@ from strategies import load, message_names, mutated, struct_messages, struct_wor
 
 from mycelium.schema.errors import LayoutError, RuleError, UnknownTypeError
 from mycelium.schema.layout import layout_of
-from mycelium.schema.model import MessageRef
+from mycelium.schema.model import MISSING, MessageRef
 from mycelium.schema.values import from_json_value
 from mycelium.wire.errors import DecodeError, EncodeError, Misfit
 from mycelium.wire.frames import encode_frame
@@ -171,7 +171,9 @@ def test_what_crosses_to_the_native_form_is_read_there(data):
     except DecodeError:
         return
     codec.publish_frame(message)
-    codec.decode(codec.encode(message))
+    # Beside a default None does not survive the native wire, and nobody makes a default obey the rules.
+    if not any(field.optional and field.default is not MISSING for field in codec.message.fields):
+        assert codec.decode(codec.encode(message)) == message or "nan" in repr(message)
 
 
 SIZES = {
