@@ -2,6 +2,7 @@
 
 `contracts()` draws the text of a contracts file; `worlds()` loads it and has the registry as well. `messages` draws a
 message of a registry, `payloads` its bytes, `mutated` and `rearranged` what may become of bytes on their way.
+`struct_worlds` and `struct_messages` are the same for what the Rust dialect can say.
 """
 
 import json
@@ -13,6 +14,7 @@ import attrs
 from attrs import frozen
 from hypothesis import strategies as st
 
+from mycelium.schema.layout import layout_of
 from mycelium.schema.model import (
     INTEGERS,
     Array,
@@ -292,3 +294,75 @@ def mutated(draw: st.DrawFn, payload: bytes) -> bytes:
         else:
             del data[first:]
     return bytes(data)
+
+
+# --- structs of the Rust dialect -------------------------------------------------------------------------------------
+
+NARROW = sorted(set(SCALARS) - {"u128", "i128"})
+STRUCT_LEAVES = st.sampled_from([*NARROW, *ENUMS]) | st.integers(1, 5).map("[u8; {}]".format)
+STRUCT_TYPES = (
+    st.recursive(STRUCT_LEAVES, lambda inner: st.builds("[{}; {}]".format, inner, st.integers(1, 3)), max_leaves=3)
+    | st.sampled_from(["String", "bytes", "Vec<u8>"])
+    | st.integers(1, 5).map("Vec<[u8; {}]>".format)
+)
+NARROW_REPRS = st.sampled_from(sorted(set(INTEGERS) - {"U256", "u128", "i128"}))
+MEMBERS = st.lists(st.integers(0, 100), min_size=1, max_size=4, unique=True)
+
+
+@st.composite
+def struct_contracts(draw: st.DrawFn, *, rules: bool = False) -> str:
+    """The text of a contracts file of which every message has a layout."""
+    document: dict[str, Any] = {"types": {}, "messages": {}}
+    for name in ENUMS:
+        members = {f"member{number}": number for number in draw(MEMBERS)}
+        document["types"][name] = {"enum": members, "repr": draw(NARROW_REPRS), "open": draw(st.booleans())}
+    for number, name in enumerate(MESSAGES[:2]):
+        fields = {one: draw(_struct_field(rules=rules)) for one in draw(NAMES)}
+        document["messages"][name] = {"tlv_type": 1000 + number, "fields": fields, **draw(TRAITS)}
+    return json.dumps(document, ensure_ascii=False, indent=1)
+
+
+@st.composite
+def _struct_field(draw: st.DrawFn, *, rules: bool) -> dict[str, Any]:
+    spelling = draw(STRUCT_TYPES)
+    field: dict[str, Any] = {"type": spelling}
+    if draw(st.booleans()):
+        field["optional"] = True
+    if _default(spelling) is not None and draw(DEFAULTED) == 0:
+        field["default"] = _default(spelling)
+    validation = draw(_rules(spelling)) if rules else []
+    if spelling == "String" or spelling.startswith(("bytes", "Vec")):
+        validation = [one for one in validation if "max_length" not in one]
+        validation += draw(st.sampled_from([[], [{"max_length": draw(st.integers(4, 40))}]]))
+    return {**field, "validation": validation} if validation else field
+
+
+def struct_schemas() -> st.SearchStrategy[Schema]:
+    """Models of which every message has a layout."""
+    return struct_contracts().map(parse_text)
+
+
+def struct_worlds(*, rules: bool = False) -> st.SearchStrategy[World]:
+    """Loaded contracts of which every message has a layout."""
+    return struct_contracts(rules=rules).map(load)
+
+
+@st.composite
+def struct_messages(draw: st.DrawFn, world: World, name: str = "Message0", *, nan: bool = False) -> Any:
+    """Messages whose values fit their room; optional fields are now there and now None."""
+    given: dict[str, Any] = {}
+    layout = layout_of(world.schema.messages[name])
+    for field in world.schema.messages[name].fields:
+        if field.optional and draw(st.booleans()):
+            given[field.name] = None
+        elif field.required or draw(st.booleans()):
+            value = draw(values(field.type, world, nan=nan))
+            given[field.name] = _fitted(value, next(slot for slot in layout.slots if slot.name == field.name).capacity)
+    return world.registry.class_of(name)(**given)
+
+
+def _fitted(value: Any, capacity: int | None) -> Any:
+    """The value, cut to its room."""
+    if capacity is None:
+        return value
+    return value.encode()[:capacity].decode(errors="ignore") if isinstance(value, str) else value[:capacity]

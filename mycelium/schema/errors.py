@@ -122,9 +122,7 @@ class LayoutError(SchemaError):
 
     def __str__(self) -> str:
         what = "; ".join(str(problem) for problem in self.problems)
-        return (
-            f"no layout in the Rust dialect: {what}; use other types, or keep these messages in contracts of their own"
-        )
+        return f"no layout in the Rust dialect: {what}; use other types, or put these messages into another file"
 
 
 class MessageError(MyceliumError, ValueError):

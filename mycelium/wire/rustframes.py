@@ -9,7 +9,7 @@ from typing import Final, final
 
 from mycelium.wire.buffer import Batch, FrameBuffer, Framing
 from mycelium.wire.errors import ErrorCode, ProtocolError
-from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, TYPE_ID_SIZE
+from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, FIRST_APPLICATION_ID, TYPE_ID_SIZE
 
 __all__ = ["RUST_HEADER", "RustFrames", "encode_rust_frame", "preamble"]
 
@@ -18,8 +18,9 @@ RUST_HEADER: Final = Struct("<HI")
 _DIGEST_SIZE: Final = 32
 _PREAMBLE: Final = Struct(f"<H{_DIGEST_SIZE}s")
 _MARK: Final = _DIGEST_SIZE.to_bytes(2, "little")
-_HELLO: Final = slice(2, 6), b"\0\0\1\0"
-"""What a native Hello of less than 64 KiB has there: the upper half of its length, and type id 1."""
+_HELLO_AS_LENGTH: Final = 0x1_0000
+"""What the upper half of a native Hello's length, which is 0, and its type id, which is 1, are when read as a length;
+the lower half is then a type id, and less than any application's."""
 
 
 def encode_rust_frame(type_id: int, payload: bytes) -> bytes:
@@ -97,9 +98,14 @@ class RustFrames:
             return
         if head.startswith(_MARK):
             self.digest, head = head[len(_MARK) : needed], head[needed:]
-        elif head[_HELLO[0]] == _HELLO[1]:
-            raise ProtocolError(
-                ErrorCode.PROTOCOL, "a native Hello where the Rust dialect is spoken; connect to a native listener"
-            )
+        else:
+            _refuse_hello(*RUST_HEADER.unpack_from(head))
         self._head = None
         self._buffer.feed(head)
+
+
+def _refuse_hello(type_id: int, length: int) -> None:
+    if type_id < FIRST_APPLICATION_ID and length == _HELLO_AS_LENGTH:
+        raise ProtocolError(
+            ErrorCode.PROTOCOL, "a native Hello where the Rust dialect is spoken; connect to a native listener"
+        )
