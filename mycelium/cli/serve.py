@@ -18,7 +18,17 @@ _SETTINGS: Final = (
         "listen",
         str,
         ["tcp://127.0.0.1:7777"],
-        "where to listen, tcp://host:port or unix:///path; repeatable",
+        "where to listen, tcp://host:port or unix:///path, with rust+ before it for peers that speak Mycelium's own "
+        "dialect; repeatable",
+        "URL",
+        many=True,
+    ),
+    Setting(
+        "join",
+        str,
+        [],
+        "become a member of a bus in Mycelium's own dialect, rust+unix:///path or rust+tcp://host:port; ?digest=send "
+        "tells it the digest of the contracts file; repeatable",
         "URL",
         many=True,
     ),
@@ -62,6 +72,7 @@ def add_parser(commands: Commands) -> None:
         "--listen as MYCELIUM_LISTEN.",
         "mycelium serve",
         "mycelium serve contracts.yaml --listen tcp://127.0.0.1:7777 --listen unix:///run/mycelium.sock",
+        "mycelium serve --join rust+unix:///tmp/mycelium/bus.sock",
     )
     parser.add_argument(
         "contracts",
@@ -120,7 +131,7 @@ async def _serve(args: argparse.Namespace, settings: dict[str, Any]) -> int:
         connections=settings["max-connections"],
         block_seconds=settings["block-timeout"],
     )
-    bridge = bus.serve(*settings["listen"], name=settings["name"], limits=limits)
+    bridge = bus.serve(*settings["listen"], name=settings["name"], limits=limits, join=settings["join"])
     policy = settings["reload-policy"] if settings["reload"] else None
     await Serving(bus, bridge, policy, settings["grace"], settings["flush-timeout"]).run()
     return 0

@@ -126,6 +126,8 @@ class Serving:
         say(f"queues may hold up to {self._bus.stats().memory_limit // _MIB} MiB")
         for url in self._bridge.urls:
             say(f"listening on {url}")
+        for join in self._bridge.joins:
+            say(f"joining {join.address}")
 
     def _hung_up(self) -> None:
         """SIGHUP: read the contracts again, or stop if it means that the terminal is gone."""
