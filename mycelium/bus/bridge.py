@@ -146,6 +146,7 @@ class Bridge:
         try:
             if len(self.joins) or any(address.is_rust for address in self._wanted):
                 self.dialect.begin()
+            self.joins.check()
             for address in self._wanted:
                 self._listeners.open(address)
             self._hub.limit_payload(self.limits.max_payload)

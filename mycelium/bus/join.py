@@ -117,14 +117,17 @@ class Joins:
     def __repr__(self) -> str:
         return f"<Joins {self._all}>"
 
-    def start(self) -> None:
-        """Connect to all, and keep connected.
+    def check(self) -> None:
+        """Look whether it is clear what they are to be told.
 
         Raises:
-            UsageError: A bus is to be told a digest, and it is not clear which.
+            UsageError: A bus is to be told a digest, and there is none, or another one than it wants.
         """
         for join in self._all:
             self._bridge.dialect.of_bus(join.address)
+
+    def start(self) -> None:
+        """Connect to all, and keep connected."""
         self._running = [asyncio.create_task(join.run(), name=f"mycelium join of {join.address}") for join in self._all]
 
     def stop(self) -> None:
