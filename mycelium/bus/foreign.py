@@ -18,7 +18,8 @@ _LACKS: Final = {
     "group": "shares no messages among a group; subscribe without it",
     "no_echo": "does not say whose a message is; connect without echo=True, and all own ones are left out",
     "stamp": "carries no metadata; make the client without stamp=True",
-    "query": "answers no questions about itself",
+    "query": "answers no questions about itself; ask a Mycelium bridge that has joined it",
+    "ping": "answers no pings; look whether messages come with `mycelium sub`",
 }
 """Ability -> what there is none of, and what to do then. The table for users is in docs/rust.md."""
 

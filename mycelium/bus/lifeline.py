@@ -357,7 +357,8 @@ class Lifeline:
             raise ClosedError("the client is closed; make a new one")
         parts = self._parts
         contracts = parts.accord.welcome(welcome)
-        parts.reception.refuse_larger(parts.outlet.begin(contracts, welcome.max_payload))
+        as_structs = self._address is not None and self._address.is_rust
+        parts.reception.refuse_larger(parts.outlet.begin(contracts, welcome.max_payload, as_structs=as_structs))
         self.session = welcome.session
         if self.epoch == 0:
             self._declare()

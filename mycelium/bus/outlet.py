@@ -119,10 +119,10 @@ class Outlet:
         link.on_writable = self.pump
         self.buffer.attach(session)
 
-    def begin(self, contracts: Contracts, max_payload: int) -> int:
+    def begin(self, contracts: Contracts, max_payload: int, *, as_structs: bool) -> int:
         """Go by what the bridge has said; how many messages are dropped since they are larger than it takes."""
         if self._publisher is None:
-            self._publisher = Publisher(contracts)
+            self._publisher = Publisher(contracts, as_structs=as_structs)
             self.frame = self._publisher.frame
         self._publisher.max_payload = max_payload
         return self.buffer.drop_larger(max_payload + HEADER.size)

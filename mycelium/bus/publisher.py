@@ -27,14 +27,16 @@ class Publisher:
     Args:
         contracts: Where its message types are from.
         max_payload: Bytes.
+        as_structs: Whether messages end as structs, in whose room every value has to fit.
 
     Attributes:
         max_payload: See above.
         guard: Remembers what may not decrease.
     """
 
-    def __init__(self, contracts: Contracts, max_payload: int = HARD_MAX_PAYLOAD) -> None:
+    def __init__(self, contracts: Contracts, max_payload: int = HARD_MAX_PAYLOAD, *, as_structs: bool = False) -> None:
         self.contracts = contracts
+        self._publish_frame = _fitting if as_structs else _plain
         self.max_payload = max_payload
         self._registry = contracts.registry
         self.guard = MonotonicGuard(monotonic_fields(contracts.schema))
@@ -90,7 +92,7 @@ class Publisher:
             EncodeError: A value does not fit its type, or the payload is too large.
             RuleError: A value breaks a rule.
         """
-        frame: bytes = entry.codec.publish_frame(message)
+        frame = self._publish_frame(entry.codec)(message)
         if extra is not None:
             frame = encode_frame(entry.message.type_id, frame[HEADER.size :] + extra.encode())
         self._refuse_large(frame, entry.message.name)
@@ -116,12 +118,13 @@ class Publisher:
 
     def _framer(self, entry: Entry[Codec]) -> Callable[[Message], bytes]:
         """What makes the frames of a type, with the checks that its contract asks for."""
-        codec = entry.codec
-        return partial(self._guarded, codec) if entry.message.type_id in self.guard.fields else codec.publish_frame
+        make = self._publish_frame(entry.codec)
+        is_guarded = entry.message.type_id in self.guard.fields
+        return partial(self._guarded, make, entry.message.name) if is_guarded else make
 
-    def _guarded(self, codec: Codec, message: Message) -> bytes:
-        frame = codec.publish_frame(message)
-        self._refuse_large(frame, codec.message.name)
+    def _guarded(self, make: Callable[[Message], bytes], name: str, message: Message) -> bytes:
+        frame = make(message)
+        self._refuse_large(frame, name)
         self.guard.check(message)
         return frame
 
@@ -130,3 +133,18 @@ class Publisher:
         if size > self.max_payload:
             problem = f"a payload of {size} bytes; the other side takes at most {self.max_payload}"
             raise EncodeError(name, None, problem)
+
+
+def _plain(codec: Codec) -> Callable[[Message], bytes]:
+    return codec.publish_frame
+
+
+def _fitting(codec: Codec) -> Callable[[Message], bytes]:
+    """The same for messages that have to fit into a struct, which is made later, from what is queued."""
+    fits, frame = codec.rust.encode, codec.publish_frame
+
+    def publish_frame(message: Message) -> bytes:
+        fits(message)
+        return frame(message)
+
+    return publish_frame

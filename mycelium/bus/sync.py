@@ -24,6 +24,7 @@ from mycelium.bus.replies import answering
 from mycelium.bus.subscription import LocalSubscription, calling_subscription
 from mycelium.bus.syncstream import SyncEvents, SyncStream, Taker
 from mycelium.bus.syncsubscription import SyncSubscription
+from mycelium.bus.urls import default_url, parse_url
 from mycelium.handle import Contracts, Source
 from mycelium.schema.classes import M, Message
 
@@ -62,7 +63,8 @@ def connect(url: str | None = None, contracts: Source | None = None, **options: 
         return client
 
     try:
-        return SyncClient(thread.run(begin), thread, callbacks)
+        as_structs = parse_url(url or default_url()).is_rust
+        return SyncClient(thread.run(begin), thread, callbacks, as_structs=as_structs)
     except BaseException:
         thread.end()
         raise
@@ -82,7 +84,9 @@ class SyncClient:
     connect anew.
     """
 
-    def __init__(self, client: MyceliumClient, thread: LoopThread, callbacks: Hands) -> None:
+    def __init__(
+        self, client: MyceliumClient, thread: LoopThread, callbacks: Hands, *, as_structs: bool = False
+    ) -> None:
         self._client = client
         self._thread = thread
         self._callbacks = callbacks
@@ -90,7 +94,7 @@ class SyncClient:
         self._hands: weakref.WeakSet[Hands] = weakref.WeakSet((callbacks,))
         """Those whose threads still run; a thread keeps its own."""
         self._takers: weakref.WeakSet[Taker[Any]] = weakref.WeakSet()
-        self._checker = Publisher(client.types)
+        self._checker = Publisher(client.types, as_structs=as_structs)
         """Refuses in the calling thread what cannot be published; the client's own may be used by the loop only."""
         self._handover = Handover(thread, client.publish_nowait, client.publish)
         _open.add(self)

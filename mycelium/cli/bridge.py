@@ -7,6 +7,8 @@ from typing import Any
 
 from mycelium.bus.client import MyceliumClient
 from mycelium.bus.errors import ConnectError
+from mycelium.bus.foreign import refuse
+from mycelium.bus.urls import default_url, parse_url
 from mycelium.handle import Contracts, load
 from mycelium.schema.errors import ContractNotFound
 from mycelium.schema.model import Schema
@@ -66,6 +68,7 @@ ASKER = "mycelium command"
 
 
 async def _ask(url: str | None, what: str, options: dict[str, Any]) -> list[dict[str, Any]]:
+    refuse(parse_url(url or default_url()), "query")
     client = MyceliumClient(from_bridge=True, name=ASKER, reconnect=False)
     await client.connect(url)
     async with client:

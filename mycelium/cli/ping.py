@@ -31,10 +31,12 @@ def run(args: argparse.Namespace) -> int:
 
 async def _ping(args: argparse.Namespace) -> int:
     from mycelium.bus.client import MyceliumClient
-    from mycelium.bus.urls import default_url
+    from mycelium.bus.foreign import refuse
+    from mycelium.bus.urls import default_url, parse_url
 
     client = MyceliumClient(from_bridge=True, name="mycelium ping", reconnect=False)
     url = args.url or default_url()
+    refuse(parse_url(url), "ping")
     await client.connect(url)
     times = []
     async with client:

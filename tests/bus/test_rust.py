@@ -11,7 +11,7 @@ import rustbus
 from rustbus import BATCH, COUNTER, TEXT, Bus, Peer
 
 import mycelium
-from mycelium import ConnectError, LayoutError, MyceliumClient, UsageError
+from mycelium import ConnectError, EncodeError, LayoutError, MyceliumClient, UsageError
 from mycelium.bus.recent import RecentFrames
 from mycelium.bus.urls import default_url, parse_url
 from mycelium.events import Connected, Disconnected
@@ -476,6 +476,17 @@ async def test_what_the_dialect_has_no_word_for_is_refused_with_what_to_do(proto
         await rust.until(lambda: not rust.members)
 
 
+async def test_a_value_that_is_too_long_for_its_room_is_an_error_before_anything_is_sent(lax, tmp_path):
+    async with bus_at(f"rust+unix://{tmp_path}/bus.sock") as rust, mycelium.connect(rust.url, lax) as client:
+        with pytest.raises(EncodeError, match=r"Note\.text: has 33 bytes where the struct has room for 32"):
+            await client.publish(lax.Note(text="x" * 33))
+        with pytest.raises(EncodeError, match=r"Note\.text"):
+            client.publish_nowait(lax.Note(text="x" * 33))
+        await client.publish(lax.Note(text="x" * 32))
+        await rust.until(lambda: rust.seen)
+        assert rust.seen == [(1001, note("x" * 32))]
+
+
 async def test_a_client_whose_handlers_are_slow_lags_by_its_own_policy(protocol, tmp_path):
     release, got, gaps = asyncio.Event(), [], []
 
@@ -563,6 +574,8 @@ def test_blocking_code_has_the_same_client(protocol, tmp_path):
 
     def use(url):
         with mycelium.sync.connect(url, protocol) as client:
+            with pytest.raises(EncodeError, match=r"TextMessage\.sender"):
+                client.publish_nowait(protocol.TextMessage(sender="x" * 33, content="", timestamp=0))
             client.publish(protocol.CounterUpdate(counter_id=5, value=0, delta=0))
 
     assert asyncio.run(main()) == [(COUNTER, rustbus.counter(5, 0, 0))]
