@@ -32,7 +32,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--layout",
         choices=("rust",),
-        help="print offsets, sizes and padding of the structs that the Rust Mycelium speaks; exit code 1 if one has none",
+        help="print offsets, sizes and padding of the structs of the Rust Mycelium; exit code 1 if one has none",
     )
     parser.add_argument("--contracts", metavar="FILE", help="the contracts file (default: the one that is found)")
     parser.set_defaults(func=run)
