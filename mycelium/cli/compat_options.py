@@ -86,7 +86,9 @@ def add_policy(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--unknown-types", choices=("skip", "fail"), help="what readers do with type ids that they do not know (skip)"
     )
-    group.add_argument("--profile", choices=("tlv", "rust"), help="the wire format (tlv)")
+    group.add_argument(
+        "--profile", choices=("tlv", "rust"), help="the wire format: rust asks for equal structs, too (tlv)"
+    )
     group.add_argument(
         "--strict-source", action="store_const", const=True, help="names that code uses count: their changes are errors"
     )

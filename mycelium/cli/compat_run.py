@@ -94,8 +94,6 @@ def settings_of(args: argparse.Namespace, found: Found) -> Policy:
     """
     command_line = configuration(given(args), "command line")
     values = {**found.settings.values, **command_line.values}
-    if values.get("profile") == "rust":
-        raise ConfigurationError("profile", "rust is not supported yet", "leave it out, or take tlv")
     policy = configured(DEFAULT_POLICY, values)
     settings = evolve(policy.settings, everything=getattr(args, "all", False))
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()

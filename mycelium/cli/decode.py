@@ -4,11 +4,18 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from mycelium.cli.options import Commands, add_contracts, add_url, new_command
+from mycelium.cli.options import Commands, add_contracts, add_dialect, add_url, new_command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cattrs import Converter
+
     from mycelium.handle import Contracts
+    from mycelium.schema.classes import Message
+    from mycelium.schema.registry import Registry
     from mycelium.wire.annotate import Row
+    from mycelium.wire.codec import Codec
 
 __all__ = ["add_parser"]
 
@@ -26,6 +33,7 @@ def add_parser(commands: Commands) -> None:
         "mycelium decode 0a000000f2030100020000006869",
         "mycelium decode --type Ping --annotate 0100020000006869",
         'mycelium encode Ping \'{"value": "hi"}\' --frame | mycelium decode -',
+        'mycelium encode Ping \'{"value": "hi"}\' --frame --dialect rust | mycelium decode --dialect rust -',
     )
     parser.add_argument("hex", metavar="HEX", help="the bytes in hex, spaces allowed; '-' reads standard input")
     parser.add_argument(
@@ -35,6 +43,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--show-sensitive", action="store_true", help="print values that the contract keeps out of sight"
     )
+    add_dialect(parser)
     add_contracts(parser)
     add_url(parser)
     parser.set_defaults(func=run)
@@ -55,54 +64,74 @@ def run(args: argparse.Namespace) -> int:
     if args.annotate and not data and args.type is None:
         return fail(1, "these bytes are no frames", "there are no bytes", "give them in hex, or - for standard input")
     if args.annotate:
-        return _annotate(contracts, data, args.type, show_sensitive=args.show_sensitive)
-    return _decode(contracts, data, args.type, show_sensitive=args.show_sensitive)
+        return _annotate(contracts, data, args)
+    return _decode(contracts, data, args)
 
 
-def _decode(contracts: "Contracts", data: bytes, name: str | None, *, show_sensitive: bool) -> int:
+def _decode(contracts: "Contracts", data: bytes, args: argparse.Namespace) -> int:
     from mycelium.cli.failures import fail
     from mycelium.cli.output import as_object, json_line
-    from mycelium.handle import core_protocol
-    from mycelium.schema.converter import make_converter
-    from mycelium.wire.buffer import FrameBuffer
     from mycelium.wire.errors import ProtocolError
-    from mycelium.wire.frames import HARD_MAX_PAYLOAD
 
-    if name is not None:
-        message = contracts[name].from_bytes(data)
-        print(json_line(as_object(message, contracts.schema, contracts.converter, show_sensitive=show_sensitive)))
-        return 0
-    buffer = FrameBuffer(HARD_MAX_PAYLOAD)
-    buffer.feed(data)
-    core = core_protocol().registry
-    homes = (contracts.registry, contracts.converter), (core, make_converter(core))
     try:
-        while (batch := buffer.take()) is not None:
-            for index, type_id in enumerate(batch.type_ids):
-                registry, converter = homes[type_id in core.by_id]
-                message = registry.entry_by_id(type_id).decode(batch.payload(index))
-                print(json_line(as_object(message, registry.schema, converter, show_sensitive=show_sensitive)))
+        for message, home, converter in _messages(contracts, data, args.type, is_rust=args.dialect == "rust"):
+            print(json_line(as_object(message, home.schema, converter, show_sensitive=args.show_sensitive)))
     except ProtocolError as error:
-        return fail(1, "these bytes are no frames", error.problem, "--type TYPE reads a payload without a frame")
-    if len(buffer) or not data:
-        why = f"{len(buffer)} bytes are left that are no whole frame" if data else "there are no bytes"
-        return fail(1, "these bytes are no frames", why, "--annotate explains them, --type TYPE reads a bare payload")
+        remedy = "--annotate explains them, --type TYPE reads a bare payload"
+        return fail(1, "these bytes are no frames", error.problem, remedy)
     return 0
 
 
-def _annotate(contracts: "Contracts", data: bytes, name: str | None, *, show_sensitive: bool) -> int:
+def _messages(
+    contracts: "Contracts", data: bytes, name: str | None, *, is_rust: bool
+) -> "Iterator[tuple[Message, Registry[Codec], Converter]]":
+    """The message of a payload, or the messages of all frames, each with where it is from.
+
+    Raises:
+        ProtocolError: Not everything is frames.
+    """
+    from mycelium.handle import core_protocol
+    from mycelium.schema.converter import make_converter
+    from mycelium.wire.buffer import FrameBuffer
+    from mycelium.wire.errors import ErrorCode, ProtocolError
+    from mycelium.wire.frames import HARD_MAX_PAYLOAD
+    from mycelium.wire.rustframes import RustFrames
+
+    home = contracts.registry, contracts.converter
+    if name is not None:
+        codec = home[0].codec_of(name)
+        yield (codec.rust if is_rust else codec).decode(data), *home
+        return
+    stream = RustFrames(HARD_MAX_PAYLOAD) if is_rust else FrameBuffer(HARD_MAX_PAYLOAD)
+    stream.feed(data)
+    core = core_protocol().registry
+    core_home = core, make_converter(core)
+    while (batch := stream.take()) is not None:
+        for index, type_id in enumerate(batch.type_ids):
+            found = core_home if type_id in core.by_id and not is_rust else home
+            codec = found[0].entry_by_id(type_id).codec
+            yield (codec.rust if is_rust else codec).decode(batch.payload(index)), *found
+    if len(stream) or not data:
+        why = f"{len(stream)} bytes are left that are no whole frame" if data else "there are no bytes"
+        raise ProtocolError(ErrorCode.PROTOCOL, why)
+
+
+def _annotate(contracts: "Contracts", data: bytes, args: argparse.Namespace) -> int:
     from mycelium.handle import core_protocol
     from mycelium.schema.redaction import unredacted
     from mycelium.wire.annotate import annotate, annotate_frames
+    from mycelium.wire.rustannotate import annotate_rust_frames, annotate_struct
 
     schemas = [contracts.schema, core_protocol().registry.schema]
-    if show_sensitive:
+    if args.show_sensitive:
         schemas = [unredacted(schema) for schema in schemas]
-    if name is None:
-        rows = annotate_frames(data, schemas)
+    is_rust, schema = args.dialect == "rust", schemas[0]
+    if args.type is None:
+        rows = annotate_rust_frames(data, schema) if is_rust else annotate_frames(data, schemas)
     else:
-        contracts.registry.entry(name)  # that there is one
-        rows = annotate(schemas[0].messages[name], data, schemas[0])
+        contracts.registry.entry(args.type)  # that there is one
+        message = schema.messages[args.type]
+        rows = annotate_struct(message, data) if is_rust else annotate(message, data, schema)
     for row in rows:
         _print_row(row)
     return 1 if any(row.wrong for row in rows) else 0

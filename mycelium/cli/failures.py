@@ -12,6 +12,7 @@ from mycelium.schema.errors import (
     ContractNotFound,
     ContractWarning,
     JsonError,
+    LayoutError,
     MessageError,
     SchemaError,
     UnknownTypeError,
@@ -81,6 +82,12 @@ def _bind(error: BindError) -> Told:
     return f"cannot listen on {error.url}", error.reason, error.remedy
 
 
+def _no_layout(error: LayoutError) -> Told:
+    lines = (f"  {problem}" for problem in error.problems)
+    remedy = "use other types, or put these messages into a file of their own"
+    return "\n".join(["messages that the Rust dialect has no layout for", *lines]), "", remedy
+
+
 def _refused(error: Refused) -> Told:
     return "the bridge refused", error.text, ""
 
@@ -117,6 +124,7 @@ _TABLE: Final[list[tuple[type[MyceliumError], int, Callable[[Any], Told]]]] = [
     (ContractNotFound, 4, _not_found),
     (ContractError, 3, _faults),
     (UnknownTypeError, 2, _unknown),
+    (LayoutError, 3, _no_layout),
     (SchemaError, 3, _plain),
     (JsonError, 2, _message),
     (DecodeError, 1, _decode),

@@ -4,7 +4,17 @@ import argparse
 import re
 from typing import Final, TypeAlias
 
-__all__ = ["Commands", "add_contracts", "add_url", "duration", "lag_policy", "new_command", "positive", "size"]
+__all__ = [
+    "Commands",
+    "add_contracts",
+    "add_dialect",
+    "add_url",
+    "duration",
+    "lag_policy",
+    "new_command",
+    "positive",
+    "size",
+]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  it has no public name
 """What a parser for a command is added to."""
@@ -84,6 +94,16 @@ def add_contracts(parser: argparse.ArgumentParser) -> None:
         "--contracts",
         metavar="FILE",
         help="the contracts file ($MYCELIUM_CONTRACTS, else the nearest contracts.yaml from here upward)",
+    )
+
+
+def add_dialect(parser: argparse.ArgumentParser) -> None:
+    """`--dialect`."""
+    parser.add_argument(
+        "--dialect",
+        choices=("native", "rust"),
+        default="native",
+        help="how the bytes are laid out: as TLV (default), or as the C structs of the Rust Mycelium",
     )
 
 

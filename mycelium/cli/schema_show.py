@@ -25,9 +25,15 @@ def add_parser(commands: Commands) -> None:
         "Print what a contracts file declares: everything in short, or some types with their fields.",
         "mycelium schema show",
         "mycelium schema show Ping --contracts contracts.yaml",
+        "mycelium schema show --layout rust Ping",
     )
     parser.add_argument("types", metavar="TYPE", nargs="*", help="messages or enums (default: a list of all)")
     parser.add_argument("-o", "--output", choices=("pretty", "json"), default="pretty", help="json: the document")
+    parser.add_argument(
+        "--layout",
+        choices=("rust",),
+        help="print offsets, sizes and padding of the structs of the Rust Mycelium; exit code 1 if one has none",
+    )
     parser.add_argument("--contracts", metavar="FILE", help="the contracts file (default: the one that is found)")
     parser.set_defaults(func=run)
 
@@ -41,10 +47,14 @@ def run(args: argparse.Namespace) -> int:
     from mycelium.schema.errors import UnknownTypeError
 
     schema = load(args.contracts).schema
-    known = [*schema.messages, *schema.enums]
+    known = [*schema.messages, *([] if args.layout else schema.enums)]
     for name in args.types:
         if name not in known:
             raise UnknownTypeError(name, difflib.get_close_matches(name, known, n=2))
+    if args.layout:
+        from mycelium.cli.layout import show_layouts
+
+        return show_layouts([schema.messages[name] for name in args.types or schema.messages], args.output)
     if args.output == "json":
         print(json.dumps(_chosen(schema, args.types), ensure_ascii=False))
         return 0

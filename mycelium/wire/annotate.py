@@ -34,7 +34,7 @@ from mycelium.wire.metadata import KINDS
 from mycelium.wire.scalars import SCALARS
 from mycelium.wire.tlv import FIRST_METADATA_TAG, HEADER, HEADER_SIZE, LENGTH
 
-__all__ = ["MOST_ELEMENTS", "Row", "annotate", "annotate_frames"]
+__all__ = ["MOST_ELEMENTS", "Annotator", "Place", "Row", "annotate", "annotate_frames", "place_of"]
 
 MOST_ELEMENTS: Final = 64
 """Elements of a list that get rows of their own; the rest are one row."""
@@ -76,7 +76,7 @@ def annotate(message: Message | None, payload: bytes, schema: Schema) -> list[Ro
         payload: Any bytes.
         schema: Where nested messages are found.
     """
-    return list(_Annotator(payload, schema).fields(_Fields.of(message), 0, len(payload), _place(message, 0)))
+    return list(Annotator(payload, schema).fields(_Fields.of(message), 0, len(payload), place_of(message, 0)))
 
 
 def annotate_frames(data: bytes, schemas: Sequence[Schema]) -> list[Row]:
@@ -115,7 +115,7 @@ def _frame(data: bytes, start: int, schemas: Sequence[Schema]) -> list[Row]:
         Row(start, data[start:middle], 0, f"frame of length {length}{problem}", wrong=bool(problem)),
         Row(middle, data[middle:body], 0, f"type id {type_id}: {name}", wrong=type_id == 0),
     ]
-    return [*rows, *_Annotator(data, schema).fields(_Fields.of(message), body, stop, _place(message, 1))]
+    return [*rows, *Annotator(data, schema).fields(_Fields.of(message), body, stop, place_of(message, 1))]
 
 
 @frozen
@@ -146,7 +146,7 @@ class _Fields:
 
 
 @frozen
-class _Place:
+class Place:
     """Where in the nesting some bytes are."""
 
     depth: int
@@ -155,41 +155,47 @@ class _Place:
     """Messages inside each other, the outermost is 1."""
     hidden: bool = False
 
-    def deeper(self) -> "_Place":
+    def deeper(self) -> "Place":
         """One step further in."""
         return evolve(self, depth=self.depth + 1)
 
 
-def _place(message: Message | None, depth: int) -> _Place:
-    return _Place(depth, hidden=message is not None and message.redacted)
+def place_of(message: Message | None, depth: int) -> Place:
+    """Where the fields of the outermost message are."""
+    return Place(depth, hidden=message is not None and message.redacted)
 
 
-class _Annotator:
-    """Makes rows of the bytes of one payload."""
+class Annotator:
+    """Makes rows of the bytes of one payload.
+
+    Args:
+        data: Any bytes, of which the payload is a part.
+        schema: Where nested messages are found.
+    """
 
     def __init__(self, data: bytes, schema: Schema) -> None:
         self._data = data
         self._schema = schema
 
-    def _row(self, start: int, stop: int, place: _Place, text: str, *, wrong: bool = False) -> Row:
+    def row(self, start: int, stop: int, place: Place, text: str, *, wrong: bool = False) -> Row:
         """A row that says what its bytes are without showing a value."""
         return Row(start, self._data[start:stop], place.depth, text, wrong)
 
-    def _rest(self, start: int, stop: int, place: _Place, text: str, *, wrong: bool = False) -> Iterator[Row]:
+    def rest(self, start: int, stop: int, place: Place, text: str, *, wrong: bool = False) -> Iterator[Row]:
         """A row for bytes of a value that are not taken apart, if there are any."""
         if start < stop or wrong:
             yield Row(start, self._data[start:stop], place.depth, text, wrong, place.hidden)
 
     # --- fields ------------------------------------------------------------------------------------------------------
 
-    def fields(self, known: _Fields, start: int, stop: int, place: _Place) -> Iterator[Row]:
+    def fields(self, known: _Fields, start: int, stop: int, place: Place) -> Iterator[Row]:
         """The rows of a TLV sequence."""
         seen: set[int] = set()
         while start < stop:
             first = start + HEADER_SIZE
             if first > stop:
                 text = f"{stop - start} trailing bytes are no whole field header"
-                yield self._row(start, stop, place, text, wrong=True)
+                yield self.row(start, stop, place, text, wrong=True)
                 return
             tag, length = HEADER.unpack_from(self._data, start)
             yield self._tag(known, start, tag, place, again=tag in seen)
@@ -198,45 +204,46 @@ class _Annotator:
             if start > stop:
                 yield from self._overrun(first, stop, place, f"length {length}")
                 return
-            yield self._row(first - LENGTH.size, first, place, f"length {length}")
+            yield self.row(first - LENGTH.size, first, place, f"length {length}")
             yield from self._field(known, tag, first, start, place.deeper())
         for tag in known.required:
             if tag not in seen:
-                yield self._row(stop, stop, place, f"tag {tag} ({known.titles[tag]}) is missing", wrong=True)
+                yield self.row(stop, stop, place, f"tag {tag} ({known.titles[tag]}) is missing", wrong=True)
 
-    def _tag(self, known: _Fields, start: int, tag: int, place: _Place, *, again: bool) -> Row:
+    def _tag(self, known: _Fields, start: int, tag: int, place: Place, *, again: bool) -> Row:
         title = known.titles.get(tag, "unknown field, skipped")
         if tag >= FIRST_METADATA_TAG:
             kind = KINDS.get(tag) if known.metadata else None
             title = f"metadata, {kind.title}" if kind else "unknown metadata, skipped"
         problem = ", never valid" if tag == 0 else ", there twice" if again else ""
         shown = f"{tag:#06x}" if tag >= FIRST_METADATA_TAG else str(tag)
-        return self._row(start, start + _TAG_SIZE, place, f"tag {shown}: {title}{problem}", wrong=bool(problem))
+        return self.row(start, start + _TAG_SIZE, place, f"tag {shown}: {title}{problem}", wrong=bool(problem))
 
-    def _overrun(self, first: int, stop: int, place: _Place, length: str) -> Iterator[Row]:
+    def _overrun(self, first: int, stop: int, place: Place, length: str) -> Iterator[Row]:
         """A length that says more than there is, and what there is."""
-        yield self._row(first - LENGTH.size, first, place, f"{length}: {stop - first} are left", wrong=True)
-        yield from self._rest(first, stop, place.deeper(), "what is left")
+        yield self.row(first - LENGTH.size, first, place, f"{length}: {stop - first} are left", wrong=True)
+        yield from self.rest(first, stop, place.deeper(), "what is left")
 
-    def _field(self, known: _Fields, tag: int, start: int, stop: int, place: _Place) -> Iterator[Row]:
+    def _field(self, known: _Fields, tag: int, start: int, stop: int, place: Place) -> Iterator[Row]:
         kind = KINDS.get(tag) if known.metadata else None
         if tag in known.types:
-            yield from self._value(known.types[tag], start, stop, place)
+            yield from self.value(known.types[tag], start, stop, place)
         elif kind is None:
-            yield from self._rest(start, stop, place, "raw bytes")
+            yield from self.rest(start, stop, place, "raw bytes")
         elif stop - start != kind.size:
-            yield from self._rest(start, stop, place, f"takes {kind.size} bytes, not {stop - start}", wrong=True)
+            yield from self.rest(start, stop, place, f"takes {kind.size} bytes, not {stop - start}", wrong=True)
         else:
             value = kind.decode(self._data[start:stop])
-            yield self._row(start, stop, place, f"0x{value.hex()}" if isinstance(value, bytes) else str(value))
+            yield self.row(start, stop, place, f"0x{value.hex()}" if isinstance(value, bytes) else str(value))
 
     # --- values ------------------------------------------------------------------------------------------------------
 
-    def _value(self, type_: Type, start: int, stop: int, place: _Place) -> Iterator[Row]:
+    def value(self, type_: Type, start: int, stop: int, place: Place) -> Iterator[Row]:
+        """The rows of a value."""
         size = fixed_size(type_)
         if size is not None and stop - start != size:
             text = f"{type_} takes {size} bytes, not {stop - start}"
-            yield from self._rest(start, stop, place, text, wrong=True)
+            yield from self.rest(start, stop, place, text, wrong=True)
             return
         match type_:
             case Array(element, _):
@@ -252,28 +259,28 @@ class _Annotator:
             case _:
                 assert_never(type_)
 
-    def _message(self, message: Message, start: int, stop: int, place: _Place) -> Iterator[Row]:
+    def _message(self, message: Message, start: int, stop: int, place: Place) -> Iterator[Row]:
         inside = evolve(place, messages=place.messages + 1, hidden=place.hidden or message.redacted)
         if inside.messages > MAX_NESTING:
             text = f"{message.name} nests deeper than {MAX_NESTING} messages"
-            yield from self._rest(start, stop, place, text, wrong=True)
+            yield from self.rest(start, stop, place, text, wrong=True)
         else:
             yield from self.fields(evolve(_Fields.of(message), metadata=False), start, stop, inside)
 
-    def _packed(self, element: Type, start: int, stop: int, place: _Place) -> Iterator[Row]:
+    def _packed(self, element: Type, start: int, stop: int, place: Place) -> Iterator[Row]:
         """Elements of a fixed size, one after the other."""
         size = fixed_size(element) or 1
         whole = stop - (stop - start) % size
         shown = min(whole, start + MOST_ELEMENTS * size)
         for at in range(start, shown, size):
-            yield from self._value(element, at, at + size, place)
-        yield from self._rest(shown, whole, place, f"{(whole - shown) // size} more of {element}")
+            yield from self.value(element, at, at + size, place)
+        yield from self.rest(shown, whole, place, f"{(whole - shown) // size} more of {element}")
         if whole < stop:
-            yield from self._rest(
+            yield from self.rest(
                 whole, stop, place, f"{stop - whole} trailing bytes are no whole {element}", wrong=True
             )
 
-    def _counted(self, type_: Vec | Map, start: int, stop: int, place: _Place) -> Iterator[Row]:
+    def _counted(self, type_: Vec | Map, start: int, stop: int, place: Place) -> Iterator[Row]:
         """Elements of a Vec, or entries of a Map, each behind its length."""
         what = "entry" if isinstance(type_, Map) else "element"
         for index in range(MOST_ELEMENTS):
@@ -281,21 +288,21 @@ class _Annotator:
             if start == stop:
                 return
             if first > stop:
-                yield from self._rest(start, stop, place, "trailing bytes are no whole length", wrong=True)
+                yield from self.rest(start, stop, place, "trailing bytes are no whole length", wrong=True)
                 return
             length: int = LENGTH.unpack_from(self._data, start)[0]
             start = first + length
             if start > stop:
                 yield from self._overrun(first, stop, place, f"{what} {index}, length {length}")
                 return
-            yield self._row(first - LENGTH.size, first, place, f"{what} {index}, length {length}")
+            yield self.row(first - LENGTH.size, first, place, f"{what} {index}, length {length}")
             if isinstance(type_, Map):
                 yield from self.fields(_Fields.entry(type_), first, start, place.deeper())
             else:
-                yield from self._value(type_.element, first, start, place.deeper())
-        yield from self._rest(start, stop, place, "more of the same")
+                yield from self.value(type_.element, first, start, place.deeper())
+        yield from self.rest(start, stop, place, "more of the same")
 
-    def _leaf(self, type_: Type, start: int, stop: int, place: _Place) -> Iterator[Row]:
+    def _leaf(self, type_: Type, start: int, stop: int, place: Place) -> Iterator[Row]:
         wrong = True
         try:
             text, wrong = _LEAVES[type(type_)](type_, self._data[start:stop]), False

@@ -11,13 +11,15 @@ from mycelium.wire.buffer import Batch, FrameBuffer, Framing
 from mycelium.wire.errors import ErrorCode, ProtocolError
 from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, FIRST_APPLICATION_ID, TYPE_ID_SIZE
 
-__all__ = ["RUST_HEADER", "RustFrames", "encode_rust_frame", "preamble"]
+__all__ = ["PREAMBLE_MARK", "PREAMBLE_SIZE", "RUST_HEADER", "RustFrames", "encode_rust_frame", "preamble"]
 
 RUST_HEADER: Final = Struct("<HI")
 """Six bytes: type id and length of the payload."""
 _DIGEST_SIZE: Final = 32
 _PREAMBLE: Final = Struct(f"<H{_DIGEST_SIZE}s")
-_MARK: Final = _DIGEST_SIZE.to_bytes(2, "little")
+PREAMBLE_SIZE: Final = _PREAMBLE.size
+PREAMBLE_MARK: Final = _DIGEST_SIZE.to_bytes(2, "little")
+"""What a preamble starts with, and no frame."""
 _HELLO_AS_LENGTH: Final = 0x1_0000
 """What the upper half of a native Hello's length, which is 0, and its type id, which is 1, are when read as a length;
 the lower half is then a type id, and less than any application's."""
@@ -93,11 +95,11 @@ class RustFrames:
         return self._buffer.take()
 
     def _begin(self, head: bytes) -> None:
-        needed = _PREAMBLE.size if head.startswith(_MARK) else RUST_HEADER.size
+        needed = PREAMBLE_SIZE if head.startswith(PREAMBLE_MARK) else RUST_HEADER.size
         if len(head) < needed:
             return
-        if head.startswith(_MARK):
-            self.digest, head = head[len(_MARK) : needed], head[needed:]
+        if head.startswith(PREAMBLE_MARK):
+            self.digest, head = head[len(PREAMBLE_MARK) : needed], head[needed:]
         else:
             _refuse_hello(*RUST_HEADER.unpack_from(head))
         self._head = None

@@ -65,6 +65,35 @@ def test_annotate_hides_what_the_contract_hides():
     assert "ab" * 16 in run("decode", frame, "--annotate", "--show-sensitive", env=env).stdout
 
 
+RUST_FRAME = "f20328000000" + "0200" + "00" * 6 + "6869" + "00" * 30
+
+
+def test_the_rust_dialect_goes_both_ways_and_is_explained():
+    assert run("encode", "Ping", '{"value": "hi"}', "--dialect", "rust", "--frame").stdout == f"{RUST_FRAME}\n"
+    assert run("encode", "Ping", '{"value": "hi"}', "--dialect", "rust").stdout == f"{RUST_FRAME[12:]}\n"
+    preamble = "2000" + "07" * 32
+    frames = run("decode", preamble + RUST_FRAME * 2, "--dialect", "rust")
+    assert [json.loads(line) for line in frames.stdout.splitlines()] == [
+        {"type": "Ping", "fields": {"value": "hi"}}
+    ] * 2
+    payload = run("decode", "--type", "Ping", RUST_FRAME[12:], "--dialect", "rust")
+    assert json.loads(payload.stdout) == {"type": "Ping", "fields": {"value": "hi"}}
+    shown = run("decode", RUST_FRAME, "--annotate", "--dialect", "rust")
+    assert shown.returncode == 0
+    assert "count 2, room for 32" in shown.stdout
+    assert "'hi'" in shown.stdout
+    payload = run("decode", RUST_FRAME[12:], "--annotate", "--dialect", "rust", "--type", "Ping")
+    assert "unused" in payload.stdout
+
+
+def test_a_message_without_a_layout_is_named(tmp_path):
+    file = tmp_path / "contracts.yaml"
+    file.write_text("messages:\n  A: {tlv_type: 1000, fields: {x: {type: u128}}}\n")
+    failed = run("encode", "A", '{"x": 1}', "--dialect", "rust", "--contracts", file)
+    assert (failed.returncode, failed.stdout) == (3, "")
+    assert "A.x: u128 (integers of 128 bits have none)" in failed.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -76,6 +105,11 @@ def test_annotate_hides_what_the_contract_hides():
         (["decode", "0000000000000000"], 1, "a frame of length 0"),
         (["decode", "02000000ffff"], 1, "no type id 65535"),
         (["decode", "--annotate", ""], 1, "there are no bytes"),
+        (["decode", "--dialect", "rust", "f203280000"], 1, "5 bytes are left that are no whole frame"),
+        (["decode", "--dialect", "rust", "ffff00000000"], 1, "no type id 65535"),
+        (["decode", "--dialect", "rust", "0a00000001000100020000006869"], 1, "a native Hello"),
+        (["decode", "--dialect", "rust", "f203020000006869"], 1, "takes 40 bytes, not 2"),
+        (["encode", "Ping", f'{{"value": "{"x" * 33}"}}', "--dialect", "rust"], 2, "room for 32"),
         (["decode", "--type", "Ping", "010002000000fffe"], 1, "value"),
         (["decode", "--type", "Pong", "010002000000fffe", "--contracts", "nothing.yaml"], 4, "no contracts file"),
         (["encode", "Ping", '{"value": 1}'], 2, "value"),

@@ -26,6 +26,43 @@ def test_show_as_json_is_the_document():
     assert list(json.loads(run("schema", "show", "-o", "json").stdout)) == ["schema", "messages"]
 
 
+def test_show_prints_layouts_with_offsets_sizes_and_padding(tmp_path):
+    shown = run("schema", "show", "--layout", "rust", "--contracts", CONTRACTS / "mycelium-defi.yaml")
+    assert shown.returncode == 0
+    assert "InstrumentMeta  (type id 1018, 68 bytes, alignment 4)" in shown.stdout
+    rows = [line.split() for line in shown.stdout.splitlines()]
+    assert ["20", "40", "2", "symbol", "String", "32"] in rows
+    assert ["61", "3", "padding"] in rows
+    file = tmp_path / "contracts.yaml"
+    ping = "  Ping: {tlv_type: 1010, fields: {}}\n"
+    file.write_text("messages:\n  A: {tlv_type: 1000, fields: {x: {type: u8}, y: {type: Vec<u16>}}}\n" + ping)
+    refused = run("schema", "show", "--layout", "rust", "--contracts", file)
+    assert refused.returncode == 1
+    assert "A  (no layout: y: Vec<u16> (of all Vecs those of u8 and of [u8; N] have one))" in refused.stdout
+    assert run("schema", "show", "--layout", "rust", "--contracts", file, "Ping").returncode == 0
+
+
+def test_show_prints_layouts_as_json(tmp_path):
+    file = tmp_path / "contracts.yaml"
+    other = "  B: {tlv_type: 1001, fields: {x: {type: i128}}}\n"
+    file.write_text("messages:\n  A: {tlv_type: 1000, fields: {x: {type: bytes}, y: {type: u32}}}\n" + other)
+    shown = run("schema", "show", "--layout", "rust", "--contracts", file, "-o", "json")
+    assert shown.returncode == 1
+    assert json.loads(shown.stdout)["messages"] == {
+        "A": {
+            "tlv_type": 1000,
+            "size": 28,
+            "alignment": 4,
+            "fields": {
+                "x": {"type": "bytes", "offset": 0, "size": 24, "alignment": 2, "capacity": 16},
+                "y": {"type": "u32", "offset": 24, "size": 4, "alignment": 4},
+            },
+            "padding": [],
+        },
+        "B": {"problems": [{"field": "x", "reason": "i128 (integers of 128 bits have none)"}]},
+    }
+
+
 def test_digest_prints_the_digest_its_text_or_the_document():
     import hashlib
 
@@ -72,6 +109,7 @@ def test_lint_fails_on_warnings_only_when_asked_to(tmp_path):
     ("arguments", "code"),
     [
         (["schema", "show", "Pingg"], 2),
+        (["schema", "show", "--layout", "c", "Ping"], 2),
         (["schema", "show", "--contracts", "nothing.yaml"], 4),
         (["schema", "digest", "nothing.yaml"], 4),
         (["schema", "nonsense"], 2),

@@ -5,12 +5,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mycelium.compat import check_compatibility
+from mycelium.compat import Policy, check_compatibility
+from mycelium.schema.compat.scope import Settings
 from mycelium.schema.compat.table import TABLE
 
 HERE = Path(__file__).parent
 CASES = yaml.safe_load((HERE / "cases.yaml").read_text())["cases"]
 MORE = yaml.safe_load((HERE / "more_cases.yaml").read_text())["cases"]
+
+
+def policy_of(case):
+    return Policy(settings=Settings(profile=case.get("profile", "tlv")))
 
 
 def whole(case, side, version):
@@ -60,7 +65,7 @@ def test_case_has_its_verdicts_over_older_versions(case):
 
 @pytest.mark.parametrize("case", by_id(MORE))
 def test_further_case_has_exactly_its_findings(case):
-    report = check_compatibility(whole(case, "old", 1), whole(case, "new", 2))
+    report = check_compatibility(whole(case, "old", 1), whole(case, "new", 2), policy=policy_of(case))
     assert sorted({one.rule for one in report.issues}) == case["rules"]
     assert (report.backward, report.forward) == (case["backward"], case["forward"])
     assert report.severity == case["severity"]
@@ -70,7 +75,8 @@ def test_every_rule_has_a_case_a_text_and_a_hint():
     seen = set()
     for cases in (CASES, MORE):
         for case in cases:
-            seen |= {one.rule for one in check_compatibility(whole(case, "old", 1), whole(case, "new", 2)).issues}
+            both = whole(case, "old", 1), whole(case, "new", 2)
+            seen |= {one.rule for one in check_compatibility(*both, policy=policy_of(case)).issues}
     assert seen == set(TABLE)
     assert all(rule.why.endswith(".") and rule.hint.endswith(".") for rule in TABLE.values())
 
@@ -85,6 +91,6 @@ def test_a_contract_compared_with_itself_has_no_findings(case):
 
 @pytest.mark.parametrize("case", by_id([*CASES, *MORE]))
 def test_a_break_has_bytes_that_prove_it_or_a_reason_why_none_can(case):
-    for finding in check_compatibility(whole(case, "old", 1), whole(case, "new", 2)).issues:
+    for finding in check_compatibility(whole(case, "old", 1), whole(case, "new", 2), policy=policy_of(case)).issues:
         provable = finding.breaks and not TABLE[finding.rule].unprovable
         assert (finding.witness is not None) == provable, finding

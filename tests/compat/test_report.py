@@ -13,6 +13,7 @@ from mycelium.schema.compat.configuration import ConfigurationError, configurati
 from mycelium.schema.compat.findings import Waiver
 from mycelium.schema.compat.github_report import render_github, render_summary
 from mycelium.schema.compat.json_report import failed_json, render_json
+from mycelium.schema.compat.reloading import check_layouts
 from mycelium.schema.compat.report import Policy
 from mycelium.schema.compat.sarif_report import render_sarif
 from mycelium.schema.compat.scope import Settings
@@ -43,10 +44,14 @@ def whole(text, version):
     return text if "schema:" in text else f"schema: {{id: 16, version: {version}, min_compatible: 1}}\n{text}"
 
 
+def policy_of(case):
+    return Policy(settings=Settings(profile=case.get("profile", "tlv")))
+
+
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in cases()])
 def test_turning_a_case_round_exchanges_the_directions(case):
-    old, new = whole(case["old"], 1), whole(case["new"], 2)
-    there, back = check_compatibility(old, new), check_compatibility(new, old)
+    old, new, policy = whole(case["old"], 1), whole(case["new"], 2), policy_of(case)
+    there, back = check_compatibility(old, new, policy=policy), check_compatibility(new, old, policy=policy)
     if {one.rule for one in (*there.issues, *back.issues)} & ONE_WAY.keys():
         return
     assert (there.backward, there.forward) == (back.forward, back.backward)
@@ -87,7 +92,8 @@ def _fits(value, schema, path):
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in cases()])
 def test_json_has_the_published_shape_and_every_format_renders(case):
-    view = View(check_compatibility(whole(case["old"], 1), whole(case["new"], 2)), "new.yaml", "old.yaml", verbose=True)
+    report = check_compatibility(whole(case["old"], 1), whole(case["new"], 2), policy=policy_of(case))
+    view = View(report, "new.yaml", "old.yaml", verbose=True)
     fits(json.loads(render_json(view)), SCHEMA["$defs"]["report"])
     assert json.loads(render_sarif(view))["version"] == "2.1.0"
     assert "\x1b" not in render_text(view)
@@ -242,3 +248,47 @@ def test_every_rule_belongs_to_the_category_of_the_specification():
         "FIELD_DEFAULT_CHANGED",
         "FIELD_DEFAULT_REMOVED",
     }
+
+
+# --- structs ---------------------------------------------------------------------------------------------------------
+
+RUST = Policy(settings=Settings(profile="rust"))
+TEXT_FIELD = "{{type: String, validation: [{{max_length: {}}}]}}"
+TEXTS = f"messages: {{{{M: {{{{tlv_type: 1001, fields: {{{{a: {TEXT_FIELD}, b: {{{{type: u32}}}}}}}}}}}}}}}}"
+
+
+def test_offsets_are_printed_side_by_side():
+    report = check_compatibility(whole(TEXTS.format(9), 1), whole(TEXTS.format(20), 2), policy=RUST)
+    lines = render_text(View(report, "new.yaml", "old.yaml")).splitlines()
+    start = next(number for number, line in enumerate(lines) if "LAYOUT_CHANGED" in line)
+    said = (
+        "The struct of `M` has 32 bytes in place of 24: `a` has 28 bytes in place of 18; `b` went from offset 20 to 28."
+    )
+    assert lines[start + 1].strip().startswith(said)
+    assert [line.split() for line in lines[start + 2 : start + 6]] == [
+        ["field", "old", "offset", "size", "new", "offset", "size"],
+        ["a", "0", "18", "0", "28", "<"],
+        ["b", "20", "4", "28", "4", "<"],
+        ["the", "struct", "24", "32", "<"],
+    ]
+    finding = next(one for one in report.issues if one.rule == "LAYOUT_CHANGED")
+    assert finding.old == {"size": 24, "fields": {"a": {"offset": 0, "size": 18}, "b": {"offset": 20, "size": 4}}}
+    assert "equal structs" in render_text(View(report, "new.yaml", "old.yaml"))
+
+
+def test_of_a_large_struct_what_differs_is_printed_and_all_of_it_under_verbose():
+    fields = {f"f{number}": {"type": "u8"} for number in range(30)}
+    old = json.dumps({"messages": {"M": {"tlv_type": 1001, "fields": fields}}})
+    new = json.dumps({"messages": {"M": {"tlv_type": 1001, "fields": {**fields, "more": {"type": "u8"}}}}})
+    report = check_compatibility(f"{old}\n", f"{new}\n", policy=RUST)
+    assert " f3 " not in render_text(View(report, "new.yaml", "old.yaml"))
+    assert " more " in render_text(View(report, "new.yaml", "old.yaml"))
+    assert " f3 " in render_text(View(report, "new.yaml", "old.yaml", verbose=True))
+
+
+def test_check_layouts_finds_other_structs_and_nothing_else():
+    old, new = parse_text(whole(TEXTS.format(9), 1)), parse_text(whole(TEXTS.format(20), 2))
+    assert [one.rule for one in check_layouts(old, new)] == ["LAYOUT_CHANGED"]
+    assert check_layouts(old, parse_text(whole(TEXTS.format(10), 2))) == ()
+    other_id = parse_text(f"schema: {{id: 17}}\n{TEXTS.format(20)}")
+    assert [one.rule for one in check_layouts(old, other_id)] == ["LAYOUT_CHANGED"]

@@ -202,6 +202,7 @@ def configured(policy: Policy, values: Mapping[str, Any]) -> Policy:
         policy.settings,
         validation=values.get("validation", policy.settings.validation),
         unknown_types=values.get("unknown-types", policy.settings.unknown_types),
+        profile=values.get("profile", policy.settings.profile),
     )
     return evolve(
         policy,

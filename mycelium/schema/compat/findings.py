@@ -121,6 +121,8 @@ class Finding:
     old_location: Location | None = field(default=None, eq=False)
     new_location: Location | None = field(default=None, eq=False)
     """Of the element, or of its parent where the element is gone."""
+    table: tuple[tuple[str, ...], ...] = field(default=(), eq=False, repr=False)
+    """Both sides beside each other, for people: rows of cells, the heads first."""
     affects: tuple[str, ...] = ()
     """Paths of the fields elsewhere that the change reaches."""
     against: str | None = None

@@ -72,6 +72,20 @@ def rename_message(pair: MessagePair) -> Fix:
     return Fix(text, f"messages.{pair.current.name}", mapping({"renamed_from": pair.previous.name}))
 
 
+def leave_out(message: Message) -> Fix:
+    """Keep a message that is no struct from Rust peers."""
+    text = "Use types that have a layout, or keep the message in a file that no Rust peer goes by."
+    return Fix(text, "messages", drop=(message.name,))
+
+
+def restore_struct(pair: SchemaPair, moved: MessagePair) -> Fix:
+    """Give a message the struct back that it had."""
+    free = free_type_id(pair.previous, pair.current, moved.previous.type_id + 1)
+    text = f"Put its fields back, and add a new message with the new ones beside it: type id {free} is free."
+    drop = (moved.current.name,) if moved.renamed else ()
+    return Fix(text, "messages", message_yaml(moved.previous), drop)
+
+
 def restore_type_id(pair: MessagePair) -> Fix:
     """Give a message its type id back."""
     text = f"Restore `tlv_type: {pair.previous.type_id}`, or add a new message beside the old one."

@@ -37,7 +37,11 @@ def as_json(view: View) -> dict[str, Any]:
         "level": report.level,
         "new_reads_old": report.backward,
         "old_reads_new": report.forward,
-        "policy": {"level": report.policy.level, "fail_on": report.policy.fail_on},
+        "policy": {
+            "level": report.policy.level,
+            "fail_on": report.policy.fail_on,
+            "profile": report.policy.settings.profile,
+        },
         "previous": {"name": view.previous, "version": report.previous.version},
         "current": {"name": view.current, "version": report.current.version},
         "transitive": {

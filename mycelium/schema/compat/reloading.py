@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from typing import Final, TypeAlias, get_args
 
 from mycelium.schema.compat.findings import Finding
-from mycelium.schema.compat.report import PolicyLevel, Report, asked
+from mycelium.schema.compat.layouts import LAYOUT_RULES
+from mycelium.schema.compat.report import Policy, PolicyLevel, Report, asked, examine
+from mycelium.schema.compat.scope import Settings
+from mycelium.schema.model import Schema
 
-__all__ = ["RELOAD_POLICIES", "ReloadPolicy", "refusals"]
+__all__ = ["RELOAD_POLICIES", "ReloadPolicy", "check_layouts", "refusals"]
 
 ReloadPolicy: TypeAlias = PolicyLevel
 RELOAD_POLICIES: Final[tuple[ReloadPolicy, ...]] = get_args(ReloadPolicy)
@@ -26,6 +29,19 @@ def refusals(report: Report, policy: ReloadPolicy) -> tuple[Finding, ...]:
         policy: Which directions must hold; under `none` everything is applied.
     """
     return () if policy == "none" else tuple(_refused(report, policy))
+
+
+def check_layouts(previous: Schema, current: Schema) -> tuple[Finding, ...]:
+    """The messages that are another struct in the Rust dialect, or none any more; empty where all are as they were.
+
+    While a Rust listener is open these refuse an edit whatever the policy is: its clients have no way to follow.
+
+    Args:
+        previous: The running schema.
+        current: The edited one.
+    """
+    settings = Settings(profile="rust", everything=True)
+    return examine(previous, current, Policy(settings=settings, only=LAYOUT_RULES)).issues
 
 
 def _refused(report: Report, policy: ReloadPolicy) -> Iterator[Finding]:

@@ -39,6 +39,8 @@ class Settings:
     """Whether readers run value rules; if not, rule changes break nothing."""
     unknown_types: Literal["skip", "fail"] = "skip"
     """What readers do with type ids that they do not know."""
+    profile: Literal["tlv", "rust"] = "tlv"
+    """Whether messages must also be the same structs in the Rust dialect."""
     everything: bool = False
     """Go on after SCHEMA_ID_CHANGED."""
     tombstones: Tombstones = field(factory=Tombstones)

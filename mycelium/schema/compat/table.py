@@ -32,6 +32,7 @@ class RuleInfo:
 
 _NO_BYTES: Final = "nothing on the wire changes"
 _VERSIONS: Final = "versions are compared in the handshake, not in payloads"
+_STRUCTS: Final = "bytes that prove are payloads of the native form; the offsets prove this"
 _EXPAND: Final = (
     "Add a new field with a fresh tag beside the old one (optional), write both, move readers, stop writing the old "
     "one, remove and reserve it."
@@ -339,6 +340,19 @@ _RULES: Final = (
         "VALIDATION_OPAQUE_CHANGED", "WIRE", "warning",
         "What a custom rule or `monotonic` accepts is not known here, so nothing can be said of either direction.",
         _TWO_STEPS, "the rule is application code, or keeps state",
+    ),
+    # --- layout, under --profile rust ---
+    RuleInfo(
+        "LAYOUT_CHANGED", "WIRE", "error",
+        "A struct of the Rust dialect has no tags: names, order, sizes and offsets of its fields must be equal, and "
+        "`max_length` is a size.",
+        "Put the fields back, and add a new message with the new ones beside it.", _STRUCTS,
+    ),
+    RuleInfo(
+        "LAYOUT_MISSING", "WIRE", "error",
+        "Structs of the Rust dialect have no integers of 128 bits, no maps, no nested messages, and no vectors but of "
+        "u8 and [u8; N].",
+        "Use types that have a layout, or keep the message in a file that no Rust peer goes by.", _STRUCTS,
     ),
 )  # fmt: skip
 

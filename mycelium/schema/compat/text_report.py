@@ -15,6 +15,8 @@ Paint: TypeAlias = Callable[[str, str], str]
 _LABELS: Final[dict[Severity, str]] = {"error": "ERROR", "warning": "WARN ", "info": "INFO "}
 _LONG_FIX: Final = 12
 """Lines of YAML above which a fix is shown under --verbose only."""
+_LONG_TABLE: Final = 12
+"""Rows of a table above which only those that differ are shown, and so many at most, without --verbose."""
 _HEX: Final = 48
 _FOOTER: Final = 4
 
@@ -104,6 +106,7 @@ def _block(finding: Finding, view: View, paint: Paint) -> Iterator[str]:
     yield _line(finding, paint)
     was = f"  (was {finding.lines[0]})" if finding.lines[0] and finding.lines[1] else ""
     yield f"   {finding.message}{paint(was, 'faint')}"
+    yield from _table(finding, view)
     if finding.against:
         yield f"   found   against {finding.against}"
     # Fields of the element itself stand in the message.
@@ -119,6 +122,18 @@ def _block(finding: Finding, view: View, paint: Paint) -> Iterator[str]:
         yield f"   waived  {finding.waiver.reason}{until}"
     elif finding in view.report.failures and view.gate and view.waivable:
         yield f'   accept  mycelium schema accept {finding.fingerprint} --reason "..."'
+
+
+def _table(finding: Finding, view: View) -> Iterator[str]:
+    """Both sides beside each other; names at the left, numbers at the right of their columns."""
+    if not finding.table:
+        return
+    widths = [max(map(len, column)) for column in zip(*finding.table, strict=True)]
+    *rows, total = finding.table
+    kept = rows if view.verbose or len(rows) <= _LONG_TABLE else [one for one in rows if one[-1] or one is rows[0]]
+    for row in (*kept[: None if view.verbose else _LONG_TABLE], total):
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        yield f"           {'  '.join(cells)}".rstrip()
 
 
 def _proof(finding: Finding, view: View) -> Iterator[str]:

@@ -65,7 +65,8 @@ class View:
         """The policy in words: `full (any deploy order)`."""
         level = self.report.policy.level
         words = LEVEL_WORDS[level.removesuffix("-transitive")]
-        return f"{level} ({words}{', every older version' if level.endswith('-transitive') else ''})"
+        rust = ", equal structs" if self.report.policy.settings.profile == "rust" else ""
+        return f"{level} ({words}{', every older version' if level.endswith('-transitive') else ''}{rust})"
 
     @property
     def stale_waivers(self) -> tuple[tuple[str, Waiver], ...]:

@@ -9,6 +9,7 @@ from mycelium.schema.compat.aliases import alias_rules
 from mycelium.schema.compat.enums import enum_rules
 from mycelium.schema.compat.fields import field_rules, structure
 from mycelium.schema.compat.findings import SEVERITIES, Finding, Prover
+from mycelium.schema.compat.layouts import layout_rules, new_layout_rules
 from mycelium.schema.compat.messages import message_rules, set_rules
 from mycelium.schema.compat.pairs import SchemaPair
 from mycelium.schema.compat.reserved import reserved_rules
@@ -55,10 +56,10 @@ def _found(scope: Scope) -> Iterator[tuple[Finding, bool]]:
     """Findings, and whether each concerns nothing but experimental messages."""
     for finding in section_rules(scope.pair):
         yield finding, False
-    for finding in set_rules(scope):
+    for finding in (*set_rules(scope), *new_layout_rules(scope)):
         yield finding, scope.experimental(*_messages(finding))
     for pair in scope.pair.messages.kept:
-        findings = [*message_rules(pair), *reserved_rules(pair), *field_rules(scope, pair)]
+        findings = [*message_rules(pair), *reserved_rules(pair), *field_rules(scope, pair), *layout_rules(scope, pair)]
         if not findings:
             continue
         paths, holders = scope.reach(pair.current.name)
