@@ -41,11 +41,8 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
     from mycelium.bus.reload import Change
-    from mycelium.schema.compat.findings import Finding
     from mycelium.schema.compat.reloading import ReloadPolicy
-
-    Guard = Callable[[Schema, Schema], tuple[Finding, ...]]
-    """The schema in force and an edited one -> for what the edit is refused."""
+    from mycelium.schema.compat.scope import Profile
 
 __all__ = ["Contracts", "Source", "bind", "core_protocol", "default", "find", "load", "load_document"]
 
@@ -60,13 +57,12 @@ class Contracts:
 
     Attributes:
         registry: Classes and codecs of the newest generation.
-        guards: What an edit has to pass beside the policy of who follows the file.
     """
 
     def __init__(self, schema: Schema, origin: Origin | None = None) -> None:
         self.origin = origin
         self._listeners: list[Callable[[Change], object]] = []
-        self.guards: list[Guard] = []
+        self._layout_holders = 0
         self.registry = make_registry(schema, owner=self)
         warn_unenforced(schema)
         _remember(self)
@@ -178,14 +174,14 @@ class Contracts:
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback) if callback in self._listeners else None
 
-    def guard(self, check: "Guard") -> Callable[[], None]:
-        """Have edits refused for what a function finds between the schema in force and the edited one.
+    @property
+    def profile(self) -> "Profile":
+        """What an edit is checked for: `rust` where every layout in Mycelium's own dialect must stay, else `tlv`."""
+        return "rust" if self._layout_holders else "tlv"
 
-        Returns:
-            A function that ends it.
-        """
-        self.guards.append(check)
-        return lambda: self.guards.remove(check) if check in self.guards else None
+    def hold_layouts(self, by: int = 1) -> None:
+        """Count who speaks that dialect with these contracts; one less with -1."""
+        self._layout_holders += by
 
     def tell(self, change: "Change") -> None:
         """Call everybody who asked with `on_change`; what they raise is logged."""

@@ -1,8 +1,7 @@
 """What a bridge needs for peers that speak Mycelium's own dialect: codecs, digests, layouts that stay as they are."""
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from mycelium.bus.errors import UsageError
 from mycelium.bus.interpreter import Manners
@@ -10,14 +9,10 @@ from mycelium.bus.lag import Lag
 from mycelium.bus.recent import RecentFrames
 from mycelium.bus.urls import DIGEST_VARIABLE, Address
 from mycelium.handle import Contracts
-from mycelium.schema.model import Schema
 from mycelium.schema.registry import Registry
 from mycelium.wire.codec import Codec
 from mycelium.wire.rust import RustCodecs
 from mycelium.wire.rustframes import preamble
-
-if TYPE_CHECKING:
-    from mycelium.schema.compat.findings import Finding
 
 __all__ = ["Dialect"]
 
@@ -33,7 +28,7 @@ class Dialect:
     def __init__(self, contracts: Contracts) -> None:
         self._contracts = contracts
         self._made: tuple[Registry[Codec], RustCodecs] | None = None
-        self._forget_guard: Callable[[], None] | None = None
+        self._is_open = False
 
     def __repr__(self) -> str:
         return f"<Dialect of {self._contracts!r}>"
@@ -57,12 +52,14 @@ class Dialect:
             LayoutError: A message of the contracts has no layout.
         """
         _ = self.codecs
-        self._forget_guard = self._contracts.guard(_layout_changes)
+        self._is_open = True
+        self._contracts.hold_layouts()
 
     def end(self) -> None:
-        """There will be no peers any more."""
-        if self._forget_guard is not None:
-            self._forget_guard()
+        """There will be no peers any more. May be called twice, and without `begin`."""
+        if self._is_open:
+            self._is_open = False
+            self._contracts.hold_layouts(-1)
 
     # --- connections ---
 
@@ -107,7 +104,3 @@ class Dialect:
 
 def _refuse_digest(_: bytes) -> str:
     return "a bus says no digest; this is another client"
-
-
-def _layout_changes(previous: Schema, current: Schema) -> "tuple[Finding, ...]":
-    return ()

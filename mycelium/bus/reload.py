@@ -25,10 +25,10 @@ from mycelium.schema.model import Schema
 from mycelium.schema.parse import parse_text
 
 if TYPE_CHECKING:
-    from mycelium.handle import Guard
     from mycelium.schema.compat.findings import Finding
     from mycelium.schema.compat.reloading import ReloadPolicy
     from mycelium.schema.compat.report import Report
+    from mycelium.schema.compat.scope import Profile
 
 __all__ = ["Change", "Outcome", "Reloader", "judge"]
 
@@ -81,9 +81,7 @@ class Change:
         return SchemaChanged(self.source, self.current.version, self.previous.digest, self.current.digest, self.report)
 
 
-def judge(
-    previous: Schema, current: Schema, policy: "ReloadPolicy", source: str, guards: "Sequence[Guard]" = ()
-) -> Change:
+def judge(previous: Schema, current: Schema, policy: "ReloadPolicy", source: str, profile: "Profile" = "tlv") -> Change:
     """Whether an edited schema may take the place of the one in force.
 
     Args:
@@ -91,14 +89,16 @@ def judge(
         current: The edited one.
         policy: What it must keep.
         source: The file.
-        guards: Each finds for what else it is refused, whatever the policy is.
+        profile: `rust` where every layout must stay as it is, too, whatever the policy is.
     """
     from mycelium.compat import prover
     from mycelium.schema.compat.reloading import refusals
-    from mycelium.schema.compat.report import examine
+    from mycelium.schema.compat.report import Policy, examine
+    from mycelium.schema.compat.scope import Settings
 
-    report = examine(previous, current, prover=prover(previous, current))
-    refused = (*refusals(report, policy), *(one for guard in guards for one in guard(previous, current)))
+    settings = Settings(profile=profile, everything=profile == "rust")
+    report = examine(previous, current, Policy(settings=settings), prover=prover(previous, current))
+    refused = refusals(report, policy)
     if refused:
         reasons = tuple(f"{one.rule} {one.subject or one.path}: {one.message}" for one in refused)
         return Change("incompatible", source, previous, current, report, reasons, refused)
@@ -176,7 +176,7 @@ class Reloader:
         except (MyceliumError, OSError, RecursionError) as error:
             return Change("error", source, previous, None, None, (str(error),))
         policy = "none" if force else self.policy
-        return await aside(judge, previous, current, policy, source, tuple(self.contracts.guards))
+        return await aside(judge, previous, current, policy, source, self.contracts.profile)
 
     def _log(self, change: Change) -> None:
         if change.refused:

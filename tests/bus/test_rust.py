@@ -13,6 +13,7 @@ from rustbus import BATCH, COUNTER, TEXT, Bus, Peer
 import mycelium
 from mycelium import ConnectError, EncodeError, LayoutError, MyceliumClient, UsageError
 from mycelium.bus.recent import RecentFrames
+from mycelium.bus.reload import Reloader
 from mycelium.bus.urls import default_url, parse_url
 from mycelium.events import Connected, Disconnected
 from peers import until
@@ -321,6 +322,31 @@ async def test_contracts_without_a_layout_are_refused_by_name_when_the_dialect_i
     async with bus.serve("tcp://127.0.0.1:0"):
         pass
     await bus.close()
+
+
+async def test_while_a_listener_is_open_an_edit_must_keep_every_layout(tmp_path):
+    file = tmp_path / "contracts.yaml"
+    file.write_text(LAX)
+    contracts = mycelium.load(file)
+    reloader = Reloader(contracts, "none")
+    async with bridge_of(contracts, "rust+tcp://127.0.0.1:0") as (bus, bridge):
+        peer = await Peer.connect(bridge.urls[1])
+        await until(lambda: bridge.sessions)
+        file.write_text(LAX.replace("{type: String}", "{type: String, validation: [{max_length: 34}]}"))
+        for force in (False, True):
+            change = await reloader.reload(force=force)
+            assert change.outcome == "incompatible"
+            assert [one.rule for one in change.objections] == ["LAYOUT_CHANGED"]
+        file.write_text(LAX.replace("{min: 5}", "{min: 6}"))
+        assert (await reloader.reload()).outcome == "applied"
+        bus.publish_nowait(contracts.Note(text="a", least=6))
+        assert await peer.receive() == (1001, note("a", 6))
+        peer.send(1001, note("b", 5))
+        peer.send(1001, note("c", 7))
+        assert await peer.receive() == (1001, note("c", 7))
+        await peer.close()
+    file.write_text(LAX.replace("{type: String}", "{type: String, validation: [{max_length: 34}]}"))
+    assert (await reloader.reload()).outcome == "applied", "nobody minds any more"
 
 
 # --- joined buses ---

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mycelium.bus.reload import judge
 from mycelium.compat import check_compatibility
 from mycelium.schema.compat.configuration import ConfigurationError, configuration
 from mycelium.schema.compat.findings import Waiver
 from mycelium.schema.compat.github_report import render_github, render_summary
 from mycelium.schema.compat.json_report import failed_json, render_json
-from mycelium.schema.compat.reloading import check_layouts
 from mycelium.schema.compat.report import Policy
 from mycelium.schema.compat.sarif_report import render_sarif
 from mycelium.schema.compat.scope import Settings
@@ -286,9 +286,13 @@ def test_of_a_large_struct_what_differs_is_printed_and_all_of_it_under_verbose()
     assert " f3 " in render_text(View(report, "new.yaml", "old.yaml", verbose=True))
 
 
-def test_check_layouts_finds_other_structs_and_nothing_else():
-    old, new = parse_text(whole(TEXTS.format(9), 1)), parse_text(whole(TEXTS.format(20), 2))
-    assert [one.rule for one in check_layouts(old, new)] == ["LAYOUT_CHANGED"]
-    assert check_layouts(old, parse_text(whole(TEXTS.format(10), 2))) == ()
+@pytest.mark.parametrize("policy", ["full", "none"])
+def test_while_structs_matter_no_policy_lets_another_layout_through(policy):
+    old, longer = parse_text(whole(TEXTS.format(9), 1)), parse_text(whole(TEXTS.format(20), 2))
+    change = judge(old, longer, policy, "x", "rust")
+    assert change.outcome == "incompatible"
+    assert "LAYOUT_CHANGED" in [one.rule for one in change.objections]
+    assert judge(old, longer, "none", "x").outcome == "applied"
+    assert judge(old, parse_text(whole(TEXTS.format(10), 2)), "none", "x", "rust").outcome == "applied"
     other_id = parse_text(f"schema: {{id: 17}}\n{TEXTS.format(20)}")
-    assert [one.rule for one in check_layouts(old, other_id)] == ["LAYOUT_CHANGED"]
+    assert judge(old, other_id, "none", "x", "rust").outcome == "incompatible"

@@ -5,11 +5,9 @@ from typing import Final, TypeAlias, get_args
 
 from mycelium.schema.compat.findings import Finding
 from mycelium.schema.compat.layouts import LAYOUT_RULES
-from mycelium.schema.compat.report import Policy, PolicyLevel, Report, asked, examine
-from mycelium.schema.compat.scope import Settings
-from mycelium.schema.model import Schema
+from mycelium.schema.compat.report import PolicyLevel, Report, asked
 
-__all__ = ["RELOAD_POLICIES", "ReloadPolicy", "check_layouts", "refusals"]
+__all__ = ["RELOAD_POLICIES", "ReloadPolicy", "refusals"]
 
 ReloadPolicy: TypeAlias = PolicyLevel
 RELOAD_POLICIES: Final[tuple[ReloadPolicy, ...]] = get_args(ReloadPolicy)
@@ -22,26 +20,16 @@ def refusals(report: Report, policy: ReloadPolicy) -> tuple[Finding, ...]:
     """The findings for which an edit is not applied; empty where it may be.
 
     Severities and waivers do not count here, and findings about value rules are never among them: the bridge's door
-    enforces the new rules from then on.
+    enforces the new rules from then on. Findings about layouts, which only the profile `rust` has, always are: peers
+    that speak that dialect have no way to follow.
 
     Args:
         report: The running schema against the edited one.
-        policy: Which directions must hold; under `none` everything is applied.
+        policy: Which directions must hold; under `none` everything else is applied.
     """
-    return () if policy == "none" else tuple(_refused(report, policy))
-
-
-def check_layouts(previous: Schema, current: Schema) -> tuple[Finding, ...]:
-    """The messages that are another struct in the Rust dialect, or none any more; empty where all are as they were.
-
-    While a Rust listener is open these refuse an edit whatever the policy is: its clients have no way to follow.
-
-    Args:
-        previous: The running schema.
-        current: The edited one.
-    """
-    settings = Settings(profile="rust", everything=True)
-    return examine(previous, current, Policy(settings=settings, only=LAYOUT_RULES)).issues
+    if policy == "none":
+        return tuple(one for one in report.issues if one.rule in LAYOUT_RULES)
+    return tuple(_refused(report, policy))
 
 
 def _refused(report: Report, policy: ReloadPolicy) -> Iterator[Finding]:
@@ -52,5 +40,5 @@ def _refused(report: Report, policy: ReloadPolicy) -> Iterator[Finding]:
         breaks = (backward and not one.backward) or (forward and not one.forward)
         # With `renamed_from` a renaming is mere information: the old name goes on working.
         renamed = one.category == "SOURCE" and one.severity != "info"
-        if breaks or renamed or one.rule in _NAMES_GONE:
+        if breaks or renamed or one.rule in _NAMES_GONE or one.rule in LAYOUT_RULES:
             yield one

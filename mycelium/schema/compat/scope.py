@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -31,6 +31,9 @@ class Tombstones:
     fields: Mapping[str, Mapping[int, tuple[tuple[str, str], ...]]] = field(factory=dict)
 
 
+Profile: TypeAlias = Literal["tlv", "rust"]
+
+
 @frozen
 class Settings:
     """What changes findings and verdicts, not only which of them fail a run."""
@@ -39,7 +42,7 @@ class Settings:
     """Whether readers run value rules; if not, rule changes break nothing."""
     unknown_types: Literal["skip", "fail"] = "skip"
     """What readers do with type ids that they do not know."""
-    profile: Literal["tlv", "rust"] = "tlv"
+    profile: Profile = "tlv"
     """Whether messages must also be the same structs in the Rust dialect."""
     everything: bool = False
     """Go on after SCHEMA_ID_CHANGED."""
