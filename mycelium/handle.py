@@ -31,6 +31,7 @@ from mycelium.schema.model import Schema
 from mycelium.schema.parse import parse_document, parse_text
 from mycelium.schema.registry import Registry
 from mycelium.schema.rules import warn_unenforced
+from mycelium.schema.texts import Texts
 from mycelium.wire.codec import Codec, compile_codec
 from mycelium.wire.connection import Core
 from mycelium.wire.errors import DecodeError
@@ -57,12 +58,15 @@ class Contracts:
 
     Attributes:
         registry: Classes and codecs of the newest generation.
+        texts: The files that have been gone by, by the SHA-256 of their bytes.
     """
 
     def __init__(self, schema: Schema, origin: Origin | None = None) -> None:
         self.origin = origin
         self._listeners: list[Callable[[Change], object]] = []
         self._layout_holders = 0
+        self.texts = Texts()
+        self.texts.take(None if origin is None else origin.content_hash, schema)
         self.registry = make_registry(schema, owner=self)
         warn_unenforced(schema)
         _remember(self)
@@ -84,7 +88,7 @@ class Contracts:
     @property
     def text_digest(self) -> str | None:
         """SHA-256 of the bytes of the file that says what is in force, in hex; None for text and documents."""
-        return None if self.origin is None else self.origin.content_hash
+        return self.texts.current
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -125,14 +129,19 @@ class Contracts:
         """
         return self.registry.enum_of(name)
 
-    def apply(self, schema: Schema) -> None:
+    def apply(self, schema: Schema, text_digest: str | None = None) -> None:
         """Go over to another schema, without asking whether peers can follow: what a reload does after its checks.
 
         Classes that were given out stay the types, brought up to date in place; nothing is changed if this raises.
+
+        Args:
+            schema: The other one.
+            text_digest: SHA-256 of the bytes of the file that it is from, in hex; None if it is from none.
         """
         registry = self.registry.next(schema)
         registry.activate()
         self.registry = registry
+        self.texts.take(text_digest, schema)
         self.__dict__.pop("converter", None)
         warn_unenforced(schema)
 

@@ -98,8 +98,7 @@ class Dialect:
         return preamble(bytes.fromhex(digest))
 
     def _judge(self, digest: bytes) -> str | None:
-        ours = self._contracts.text_digest
-        return None if digest.hex() == ours else f"digest {digest.hex()} is not {ours}"
+        return self._contracts.texts.objection(digest, self._contracts.schema)
 
 
 def _refuse_digest(_: bytes) -> str:

@@ -158,7 +158,9 @@ class Reloader:
         async with self._lock:
             change = await self._decide(content, force=force)
             if change.outcome == "applied" and change.current is not None:
-                self.contracts.apply(change.current)
+                self.contracts.apply(change.current, self._seen)
+            elif change.outcome == "unchanged" and change.current is not None:
+                self.contracts.texts.take(self._seen, change.current)  # other words, such as a comment
             self._log(change)
             self.contracts.tell(change)
             return change

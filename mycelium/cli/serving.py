@@ -102,7 +102,7 @@ class Serving:
         say("stopped")
 
     def _remember_released(self) -> None:
-        """Clients with contracts of a version in the lockfile need not send them."""
+        """Clients with contracts of a version in the lockfile need not send them, nor have this very text."""
         origin = self._bus.contracts.origin
         if origin is None:
             return
@@ -113,6 +113,7 @@ class Serving:
             return
         for entry in entries:
             self._bridge.remember(entry.schema)
+            self._bus.contracts.texts.remember(entry.sha256, entry.schema)
 
     def _on_signals(self, act: Callable[[], object]) -> None:
         for number in _STOPPING:
