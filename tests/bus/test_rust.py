@@ -136,6 +136,25 @@ async def test_a_digest_of_other_contracts_is_closed_and_logged_with_both(protoc
     assert hashlib.sha256(CONTRACTS.read_bytes()).hexdigest() in line
 
 
+async def test_a_digest_of_another_text_of_this_run_is_taken_while_its_structs_are_the_same(tmp_path):
+    file = tmp_path / "contracts.yaml"
+    file.write_text(LAX)
+    contracts = mycelium.load(file)
+    other = f"{LAX}# another text\n".replace("{min: 5}", "{min: 6}")
+    async with bridge_of(contracts, "rust+tcp://127.0.0.1:0") as (_, bridge):
+        first = rustbus.preamble(other.encode())
+        peer = await Peer.connect(bridge.urls[1], first)
+        assert await peer.rest() == b"", "not yet known"
+        await peer.close()
+        file.write_text(other)
+        assert (await Reloader(contracts).reload()).outcome == "applied"
+        for text in (other, LAX):
+            peer = await Peer.connect(bridge.urls[1], rustbus.preamble(text.encode()))
+            peer.send(1002, number(1))
+            assert await peer.receive() == (1002, number(1))
+            await peer.close()
+
+
 async def test_frames_of_unknown_types_are_passed_over(protocol, caplog):
     async with bridge_of(protocol, "rust+tcp://127.0.0.1:0") as (bus, bridge):
         got = await collecting(bus, protocol.CounterUpdate)
