@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 import rustbus
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rustbus import BATCH, COUNTER, TEXT, Bus, Peer
 
 import mycelium
 from mycelium import ConnectError, EncodeError, LayoutError, MyceliumClient, UsageError
+from mycelium.bus.bridge import Bridge
+from mycelium.bus.interpreter import Interpreter
 from mycelium.bus.recent import RecentFrames
 from mycelium.bus.reload import Reloader
+from mycelium.bus.session import Session
 from mycelium.bus.urls import default_url, parse_url
 from mycelium.events import Connected, Disconnected
 from peers import until
@@ -261,17 +266,19 @@ async def test_a_peer_gets_last_values_first(lax):
         await peer.close()
 
 
-async def test_a_peer_that_does_not_read_loses_its_own_messages_and_nobody_elses(protocol):
-    async with bridge_of(protocol, "rust+tcp://127.0.0.1:0") as (bus, bridge):
-        lazy, quick = await Peer.connect(bridge.urls[1]), await Peer.connect(bridge.urls[1])
+async def test_a_peer_that_does_not_read_loses_its_own_messages_and_nobody_elses(protocol, tmp_path):
+    url, few = f"rust+unix://{tmp_path}/rust.sock", mycelium.Limits(queue=256)
+    async with bridge_of(protocol, url, limits=few) as (bus, bridge):
+        lazy, quick = await Peer.connect(url), await Peer.connect(url)
         await until(lambda: len(bridge.sessions) == 2)
-        count = 60_000
-        reading = asyncio.ensure_future(_count(quick, count))
-        for index in range(count):
-            await bus.publish(protocol.TextMessage(sender="a", content="b" * 200, timestamp=index))
-        assert await reading == count - 1
-        stats = [one.outbox.stats() for session in bridge.sessions for one in session.subscriptions]
-        assert stats[0].dropped["dropped_oldest"] > 0
+        count = 0
+        while not _stats(bridge)[0].dropped:
+            for _ in range(100):
+                bus.publish_nowait(protocol.TextMessage(sender="a", content="b" * 200, timestamp=count))
+                assert (await quick.receive())[1][-8:] == number(count)
+                count += 1
+        stats = _stats(bridge)
+        assert list(stats[0].dropped) == ["dropped_oldest"]
         assert stats[1].dropped == {}
         for one in stats:
             assert one.matched == one.delivered + sum(one.dropped.values()) + one.queued + one.in_flight == count
@@ -279,10 +286,8 @@ async def test_a_peer_that_does_not_read_loses_its_own_messages_and_nobody_elses
             await peer.close()
 
 
-async def _count(peer, count):
-    for _ in range(count):
-        _, payload = await peer.receive()
-    return int.from_bytes(payload[-8:], "little")
+def _stats(bridge):
+    return [one.outbox.stats() for session in bridge.sessions for one in session.subscriptions]
 
 
 async def test_a_peer_that_publishes_into_a_full_queue_under_block_is_not_read_for_so_long(protocol):
@@ -366,6 +371,44 @@ async def test_while_a_listener_is_open_an_edit_must_keep_every_layout(tmp_path)
         await peer.close()
     file.write_text(LAX.replace("{type: String}", "{type: String, validation: [{max_length: 34}]}"))
     assert (await reloader.reload()).outcome == "applied", "nobody minds any more"
+
+
+FRAMES = [
+    rustbus.frame(1001, note("a")),
+    rustbus.frame(1001, note("b", 4)),
+    rustbus.frame(1002, number(1)),
+    rustbus.frame(4711, b"what"),
+    rustbus.frame(1002, b"short"),
+    rustbus.preamble(LAX.encode()),
+]
+
+
+@settings(max_examples=40)
+@given(st.lists(st.sampled_from(FRAMES) | st.binary(max_size=20), max_size=12), st.data())
+def test_any_bytes_in_any_pieces_are_messages_refusals_or_the_end_and_never_a_fault(pieces, data):
+    stream = b"".join(pieces)
+    whole = _interpreted([stream] if stream else [])
+    cut = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
+    parts = [stream[start:stop] for start, stop in zip([0, *cut], [*cut, len(stream)], strict=True) if start < stop]
+    assert _interpreted(parts) == whole
+    assert whole[0] in {None, "limit", "protocol", "schema_incompatible"}
+
+
+HANDLE = mycelium.load(LAX)
+
+
+def _interpreted(chunks):
+    bridge = Bridge(mycelium.MessageBus(HANDLE), [])
+    session = Session(1, bridge, lambda: None, 0.0)
+    interpreter = Interpreter(session, bridge, bridge.dialect.of_guest(parse_url("rust+tcp://h:1")), lambda _: None)
+    said = bytearray()
+    for chunk in chunks:
+        interpreter.receive_data(chunk, 0.0)
+        said += interpreter.take_output(0.0)
+    heard = None if session.is_over else bytes(said)
+    found = session.reason, session.intake.received, session.intake.refused, heard
+    session.end("eof")
+    return found
 
 
 # --- joined buses ---
