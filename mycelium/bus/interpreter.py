@@ -146,7 +146,7 @@ class Interpreter:
         code = ErrorCode.INVALID_PAYLOAD if isinstance(error, DecodeError) else ErrorCode.UNKNOWN_TYPE
         excused = code is ErrorCode.UNKNOWN_TYPE or self._manners.is_bus
         if excused:
-            self._session.warn(f"{code.reason} {type_id}", _for_logs(error))
+            self._session.warn(code.reason, _for_logs(type_id, error))
         self._session.intake.object(Objection(index, type_id, code, str(error), excused))
 
     # --- from the session ---
@@ -169,7 +169,7 @@ class Interpreter:
             try:
                 frame = from_native(type_id, batch.payload(index))
             except (DecodeError, EncodeError, UnknownTypeError) as error:  # too long, or of a generation that is over
-                self._session.warn(f"unsendable {type_id}", _for_logs(error))
+                self._session.warn("unsendable", _for_logs(type_id, error))
                 self._session.subscriptions.fail(1, type_id, DropReason.SCHEMA)
                 continue
             self._output.append(frame)
@@ -209,9 +209,9 @@ class Interpreter:
     }
 
 
-def _for_logs(error: DecodeError | EncodeError | UnknownTypeError) -> str:
+def _for_logs(type_id: int, error: DecodeError | EncodeError | UnknownTypeError) -> str:
     """Which field it is and what is wrong with it, but no value."""
     if isinstance(error, UnknownTypeError):
-        return "no message has this type id here, so it is passed over"
+        return f"no message has the type id {type_id} here, so it is passed over"
     what = f"it breaks the rule {error.rule}" if isinstance(error, DecodeError) and error.rule else error.problem
     return printable(f"{'.'.join(filter(None, (error.message, error.field)))}: {what}")

@@ -40,17 +40,16 @@ class Listeners:
         Raises:
             BindError: It cannot be.
         """
-        make = partial(self._make, address)
         if address.scheme == "unix":
             listener = UnixListener(address)
             self._unix.append(listener)
-            self._acceptors.append(Acceptor(listener.socket, make))
+            self._acceptors.append(Acceptor(listener.socket, partial(self._make, address)))
             self.addresses.append(address)
             return
         opened = open_tcp(address)
-        port = opened[0].getsockname()[1]
-        self._acceptors += [Acceptor(each, make) for each in opened]
-        self.addresses.append(evolve(address, port=port))
+        address = evolve(address, port=opened[0].getsockname()[1])
+        self._acceptors += [Acceptor(each, partial(self._make, address)) for each in opened]
+        self.addresses.append(address)
 
     def stop(self) -> None:
         """Take nobody more. May be called twice."""
