@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mycelium.bus.aside import aside
 from mycelium.contractfile import read_file
@@ -96,9 +96,13 @@ def judge(
     from mycelium.compat import prover
     from mycelium.schema.compat.reloading import refusals
     from mycelium.schema.compat.report import examine
+    from mycelium.schema.compat.walk import ordered
 
     report = examine(previous, current, prover=prover(previous, current))
-    refused = (*refusals(report, policy), *(one for guard in guards for one in guard(previous, current)))
+    objections = tuple(one for guard in guards for one in guard(previous, current))
+    refused = (*objections, *refusals(report, policy))
+    if objections:
+        report = evolve(report, issues=ordered((*report.issues, *objections)))
     if refused:
         reasons = tuple(f"{one.rule} {one.subject or one.path}: {one.message}" for one in refused)
         return Change("incompatible", source, previous, current, report, reasons, refused)

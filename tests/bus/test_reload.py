@@ -11,6 +11,7 @@ import pytest
 import mycelium
 from mycelium.bus.reload import Reloader, judge
 from mycelium.events import SchemaChanged, SchemaRefused
+from mycelium.schema.compat.reloading import check_layouts
 from mycelium.schema.parse import parse_text
 
 FIELDS = {
@@ -263,3 +264,15 @@ def test_what_each_reload_policy_lets_through(edit, policy, outcome):
     before, after = edit
     assert before in BASE
     assert judge(parse_text(BASE), parse_text(BASE.replace(before, after)), policy, "x").outcome == outcome
+
+
+@pytest.mark.parametrize("policy", ["full", "none"])
+def test_where_structs_are_guarded_no_policy_lets_another_one_pass(policy):
+    before, after = parse_text(text()), parse_text(text(2, more="{type: u8, optional: true}"))
+    assert judge(before, after, policy, "x").outcome == "applied"
+    refused = judge(before, after, policy, "x", (check_layouts,))
+    assert refused.outcome == "incompatible"
+    assert refused.reasons[0].startswith("LAYOUT_CHANGED Ping: The struct of `Ping` has 42 bytes in place of 40")
+    assert refused.report.issues[0].rule == "LAYOUT_CHANGED"
+    assert refused.report.level == "none"
+    assert judge(before, parse_text(text(2)), policy, "x", (check_layouts,)).outcome == "applied"

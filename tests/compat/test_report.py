@@ -292,3 +292,17 @@ def test_check_layouts_finds_other_structs_and_nothing_else():
     assert check_layouts(old, parse_text(whole(TEXTS.format(10), 2))) == ()
     other_id = parse_text(f"schema: {{id: 17}}\n{TEXTS.format(20)}")
     assert [one.rule for one in check_layouts(old, other_id)] == ["LAYOUT_CHANGED"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("u8", "u128", "`M` has no layout any more, because of a: u128 (integers of 128 bits have none)."),
+        ("u128", "u8", "`M` had no layout before, because of a: u128 (integers of 128 bits have none)."),
+        ("u128", "'Map<u8, u8>'", "`M` has no layout, because of a: Map<u8, u8> (a Map has none)."),
+    ],
+)
+def test_a_message_without_a_layout_is_named_with_the_field(old, new, said):
+    text = "messages: {{M: {{tlv_type: 1001, fields: {{a: {{type: {}}}}}}}}}\n"
+    found = check_layouts(parse_text(text.format(old)), parse_text(text.format(new)))
+    assert [(one.rule, one.message) for one in found] == [("LAYOUT_MISSING", said)]
