@@ -12,7 +12,7 @@ from mycelium.wire.frames import encode_frame
 from mycelium.wire.state import Role, State
 from random_wire import Values, World, chance, load, random_contract, seeded
 
-__all__ = ["Cut", "check_stream", "generate_stream", "prepare_streams"]
+__all__ = ["Cut", "check_stream", "cut", "generate_stream", "prepare_streams"]
 
 MOST_FRAMES: Final = 12
 Step = tuple[str, Any]
@@ -50,7 +50,7 @@ def check_stream(_: object, data: bytes) -> str:
     speaker = Role.BRIDGE if data[0] % 2 else Role.CLIENT
     stream = data[1:]
     whole = _replay(speaker, [stream])
-    pieces = _replay(speaker, _cut(stream))
+    pieces = _replay(speaker, cut(stream))
     if whole != pieces:
         raise Cut(f"whole: {whole}\npieces: {pieces}")
     return f"{speaker.value}: {[kind for kind, _ in whole]}"
@@ -61,7 +61,7 @@ def _frame(world: World, name: str, rng: random.Random) -> bytes:
     return encode_frame(codec.message.type_id, codec.encode(Values(world, rng).message(name)))
 
 
-def _cut(stream: bytes) -> list[bytes]:
+def cut(stream: bytes) -> list[bytes]:
     """Pieces that depend on nothing but the stream."""
     rng = seeded(stream.hex())
     pieces, start = [], 0

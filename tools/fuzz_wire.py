@@ -33,6 +33,7 @@ from mycelium.wire.errors import DecodeError, Misfit
 from mycelium.wire.frames import encode_frame
 from mycelium.wire.metadata import KINDS, Metadata
 from random_wire import Values, World, chance, load, mutate, random_contract, seeded
+from rust_wire import check_structs, generate_structs, prepare_structs
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SLOWEST: Final = 2.0
@@ -161,6 +162,7 @@ def _walked(codec: Codec, payload: bytes) -> Outcome:
 TARGETS: Final[Mapping[str, Target]] = {
     "decoder": Target("payloads of many messages", prepare_codecs, generate_payload, check_payload),
     "connection": Target("streams, whole and in pieces", prepare_streams, generate_stream, check_stream),
+    "rust": Target("streams of the Rust dialect", prepare_structs, generate_structs, check_structs),
 }
 
 

@@ -19,6 +19,11 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("file", metavar="FILE", nargs="?", help="the contracts file (default: the one that is found)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--document", action="store_true", help="print the whole document that goes over the wire")
+    what.add_argument(
+        "--rust",
+        action="store_true",
+        help="print SHA-256 of the file's bytes: what a peer of the Rust dialect says first",
+    )
     what.add_argument("--reduced", action="store_true", help="print the text that the digest is taken of")
     parser.set_defaults(func=run)
 
@@ -28,8 +33,11 @@ def run(args: argparse.Namespace) -> int:
     from mycelium.handle import load
     from mycelium.schema.document import document_bytes, reduced_text
 
-    schema = load(args.file).schema
-    if args.document:
+    contracts = load(args.file)
+    schema = contracts.schema
+    if args.rust:
+        print(contracts.text_digest)
+    elif args.document:
         print(document_bytes(schema).decode())
     elif args.reduced:
         print(reduced_text(schema))

@@ -263,3 +263,18 @@ def test_what_each_reload_policy_lets_through(edit, policy, outcome):
     before, after = edit
     assert before in BASE
     assert judge(parse_text(BASE), parse_text(BASE.replace(before, after)), policy, "x").outcome == outcome
+
+
+@pytest.mark.parametrize("policy", ["full", "none"])
+def test_where_structs_are_guarded_no_policy_lets_another_one_pass(policy):
+    before, after = parse_text(text()), parse_text(text(2, more="{type: u8, optional: true}"))
+    assert judge(before, after, policy, "x").outcome == "applied"
+    refused = judge(before, after, policy, "x", "rust")
+    assert refused.outcome == "incompatible"
+    assert any(
+        one.startswith("LAYOUT_CHANGED Ping: The struct of `Ping` has 42 bytes in place of 40")
+        for one in refused.reasons
+    )
+    assert "LAYOUT_CHANGED" in [one.rule for one in refused.report.issues]
+    assert refused.report.level == "none"
+    assert judge(before, parse_text(text(2)), policy, "x", "rust").outcome == "applied"

@@ -69,6 +69,9 @@ def test_digest_prints_the_digest_its_text_or_the_document():
     digest = run("schema", "digest").stdout.strip()
     reduced = run("schema", "digest", "--reduced").stdout.rstrip("\n")
     assert hashlib.sha256(reduced.encode()).hexdigest() == digest
+    file = ROOT / "contracts.yaml"
+    of_file = run("schema", "digest", "--rust", file).stdout.strip()
+    assert of_file == hashlib.sha256(file.read_bytes()).hexdigest()
     assert json.loads(run("schema", "digest", "--document").stdout)["schema"]["id"] == 0x4D594345
 
 

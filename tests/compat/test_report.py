@@ -296,3 +296,17 @@ def test_while_structs_matter_no_policy_lets_another_layout_through(policy):
     assert judge(old, parse_text(whole(TEXTS.format(10), 2)), "none", "x", "rust").outcome == "applied"
     other_id = parse_text(f"schema: {{id: 17}}\n{TEXTS.format(20)}")
     assert judge(old, other_id, "none", "x", "rust").outcome == "incompatible"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("u8", "u128", "`M` has no layout any more, because of a: u128 (integers of 128 bits have none)."),
+        ("u128", "u8", "`M` had no layout before, because of a: u128 (integers of 128 bits have none)."),
+        ("u128", "'Map<u8, u8>'", "`M` has no layout, because of a: Map<u8, u8> (a Map has none)."),
+    ],
+)
+def test_a_message_without_a_layout_is_named_with_the_field(old, new, said):
+    text = "messages: {{M: {{tlv_type: 1001, fields: {{a: {{type: {}}}}}}}}}\n"
+    change = judge(parse_text(text.format(old)), parse_text(text.format(new)), "none", "x", "rust")
+    assert [(one.rule, one.message) for one in change.objections] == [("LAYOUT_MISSING", said)]

@@ -72,15 +72,10 @@ def _without(scope: Scope, message: Message, error: LayoutError) -> Finding:
 
 def _missing(scope: Scope, pair: MessagePair, old: Layout | LayoutError, new: Layout | LayoutError) -> Finding:
     name = pair.current.name
-    sides = [("had", old)] if isinstance(old, LayoutError) else []
-    sides += [("has", new)] if isinstance(new, LayoutError) else []
-    said = "; ".join(
-        f"it {verb} none, because of {_why(error)}" for verb, error in sides if isinstance(error, LayoutError)
-    )
     return found(
         "LAYOUT_MISSING",
         f"messages.{name}",
-        f"The Rust dialect has no layout for `{name}` on both sides: {said}.",
+        f"`{name}` {_lack(old, new)}.",
         backward=False,
         forward=False,
         failure_mode="every_message",
@@ -91,6 +86,12 @@ def _missing(scope: Scope, pair: MessagePair, old: Layout | LayoutError, new: La
         new_location=pair.current.location,
         remedy=None if isinstance(old, LayoutError) else partial(fixes.restore_struct, scope.pair, pair),
     )
+
+
+def _lack(old: Layout | LayoutError, new: Layout | LayoutError) -> str:
+    if not isinstance(new, LayoutError):
+        return f"had no layout before, because of {_why(old)}" if isinstance(old, LayoutError) else ""
+    return f"has no layout{'' if isinstance(old, LayoutError) else ' any more'}, because of {_why(new)}"
 
 
 def _why(error: LayoutError) -> str:
