@@ -389,6 +389,16 @@ def test_the_native_form_may_carry_what_has_no_room_here():
         codec.encode_frame(codec.native.decode(codec.native.encode(cls("a" * 40))))
 
 
+def test_a_value_of_a_class_that_is_close_enough_is_published():
+    class Five(int):
+        pass
+
+    cls, codec = one({"v": {"type": "u8", "validation": [{"min": 5}]}})
+    assert codec.publish_frame(cls(Five(5))) == encode_rust_frame(1000, b"\5")
+    with pytest.raises(RuleError):
+        codec.publish_frame(cls(Five(4)))
+
+
 def test_only_a_message_of_the_class_is_encoded():
     _, codec = one({"v": {"type": "u8"}})
     with pytest.raises(EncodeError, match="M: takes a M"):
