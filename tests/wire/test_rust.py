@@ -149,14 +149,12 @@ def test_what_is_published_obeys_its_rules_and_so_does_what_is_read(data):
         frame = codec.publish_frame(message)
     except RuleError as error:
         field = next(one for one in codec.walk.fields if one.name == error.field)
-        if not (field.codec.field.optional and error.value == field.zero):
+        if not (field.codec.field.optional and getattr(message, field.name) == field.zero):
             with pytest.raises(DecodeError) as caught:
                 codec.decode(codec.encode(message))
             assert caught.value.rule is not None
         return
     assert codec.decode(frame[RUST_HEADER.size :]) == with_zeros(codec, message)
-    native = drawn.codec(name).decode(encode_frame(1, drawn.codec(name).encode(message))[6:])
-    assert codec.encode_frame(native) == frame or native != message
 
 
 @SLOW_TO_DRAW
