@@ -91,15 +91,11 @@ class Interpreter:
             self._session.receive_data(data, now)
             return
         self._frames.feed(data)
+        if not self._is_judged and self._frames.digest is not None:
+            self._judge(self._frames.digest)
         try:
-            while self._session.reason is None:
-                batch = self._frames.take()
-                if not self._is_judged and self._frames.digest is not None:
-                    self._judge(self._frames.digest)
-                elif batch is None:
-                    return
-                if batch is not None and self._session.reason is None:
-                    self._take_batch(batch, now)
+            while self._session.reason is None and (batch := self._frames.take()) is not None:
+                self._take_batch(batch, now)
         except ProtocolError as error:
             self._session.refuse(error.code, error.problem)
 

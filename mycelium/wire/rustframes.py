@@ -60,7 +60,7 @@ class RustFrames:
         max_payload: Bytes; a frame that declares more is refused as soon as its header is there.
 
     Attributes:
-        digest: What the preamble says; None as long as there was none. It is there before the first batch.
+        digest: What the preamble says, as soon as it has been fed; None as long as there was none.
     """
 
     def __init__(self, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
@@ -80,8 +80,16 @@ class RustFrames:
         """Add bytes to the end."""
         if self._head is None:
             self._buffer.feed(data)
-        else:
-            self._head += data
+            return
+        self._head = head = self._head + data
+        is_marked = head.startswith(PREAMBLE_MARK)
+        needed = PREAMBLE_SIZE if is_marked else RUST_HEADER.size
+        if len(head) < needed or _is_hello(head):
+            return
+        if is_marked:
+            self.digest, head = head[len(PREAMBLE_MARK) : needed], head[needed:]
+        self._head = None
+        self._buffer.feed(head)
 
     def take(self) -> Batch | None:
         """The next whole frames, or None where more bytes are needed.
@@ -90,24 +98,16 @@ class RustFrames:
             ProtocolError: A length over `max_payload` (code limit), or a native client (code protocol); whole frames
                 before it are given first.
         """
-        if self._head is not None:
-            self._begin(self._head)
+        if self._head is not None and _is_hello(self._head):
+            raise ProtocolError(
+                ErrorCode.PROTOCOL, "a native Hello where the Rust dialect is spoken; connect to a native listener"
+            )
         return self._buffer.take()
 
-    def _begin(self, head: bytes) -> None:
-        needed = PREAMBLE_SIZE if head.startswith(PREAMBLE_MARK) else RUST_HEADER.size
-        if len(head) < needed:
-            return
-        if head.startswith(PREAMBLE_MARK):
-            self.digest, head = head[len(PREAMBLE_MARK) : needed], head[needed:]
-        else:
-            _refuse_hello(*RUST_HEADER.unpack_from(head))
-        self._head = None
-        self._buffer.feed(head)
 
-
-def _refuse_hello(type_id: int, length: int) -> None:
-    if type_id < FIRST_APPLICATION_ID and length == _HELLO_AS_LENGTH:
-        raise ProtocolError(
-            ErrorCode.PROTOCOL, "a native Hello where the Rust dialect is spoken; connect to a native listener"
-        )
+def _is_hello(head: bytes) -> bool:
+    """Whether a native client speaks; its Hello is shorter than the lowest id of an application's type."""
+    if len(head) < RUST_HEADER.size or head.startswith(PREAMBLE_MARK):
+        return False
+    length, type_id = _header_at(head, 0)
+    return type_id < FIRST_APPLICATION_ID and length - TYPE_ID_SIZE == _HELLO_AS_LENGTH

@@ -53,6 +53,11 @@ def test_a_stream_cut_in_two_anywhere_or_byte_by_byte_gives_the_same(start, dige
 
 def test_the_digest_is_there_before_the_first_frame():
     stream = RustFrames()
+    stream.feed(preamble(DIGEST) + b"\xe8\x03\xff\xff\xff\xff")
+    assert stream.digest == DIGEST
+    with pytest.raises(ProtocolError):
+        stream.take()
+    stream = RustFrames()
     stream.feed(preamble(DIGEST))
     assert stream.take() is None
     assert (stream.digest, len(stream)) == (DIGEST, 0)
