@@ -11,7 +11,6 @@ import contextlib
 import difflib
 import hashlib
 import inspect
-import logging
 import os
 import sys
 import threading
@@ -25,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mycelium.contractfile import Origin, find, read_file
 from mycelium.lenient import Lenient
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.schema.classes import M, Message
 from mycelium.schema.errors import ContractMismatch
 from mycelium.schema.model import Schema
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Contracts", "Source", "bind", "core_protocol", "default", "find", "load", "load_document"]
 
-_log = logging.getLogger("mycelium.contracts")
+_log = Log("mycelium.contracts")
 
 
 class Contracts:
@@ -197,8 +198,8 @@ class Contracts:
         for listener in list(self._listeners):
             try:
                 listener(change)
-            except Exception:  # noqa: BLE001  what a listener raises stops nobody else
-                _log.exception("a function given to on_change failed")
+            except Exception as error:  # noqa: BLE001  what a listener raises stops nobody else
+                _log(Line.CALLBACK_FAILED, caused_by=error, handler="a function given to on_change")
 
     def decode(self, type_id: int, payload: bytes) -> Message:
         """The message of a type id and a payload.
@@ -370,7 +371,7 @@ def make_registry(schema: Schema, owner: object = None) -> Registry[Codec]:
 def _watcher_ended(watcher: "Future[None]") -> None:
     """Nobody waits for a watcher until its block ends: what ends it before is said at once."""
     if not watcher.cancelled() and watcher.exception() is not None:
-        _log.error("a contracts file is not followed any more", exc_info=watcher.exception())
+        _log(Line.SCHEMA_UNFOLLOWED, caused_by=watcher.exception())
 
 
 def _remember(contracts: Contracts) -> None:

@@ -12,8 +12,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 50
 LONGER = {
-    "bus/client.py": (490, "every public call of the client with all that its docstring has to say"),
-    "bus/bus.py": (420, "the same of the bus"),
+    "bus/client.py": (500, "every public call of the client with all that its docstring has to say"),
+    "bus/bus.py": (430, "the same of the bus"),
     "bus/sync.py": (420, "the same of the synchronous client"),
 }
 
@@ -26,7 +26,9 @@ JOINING = {
     "compat": 1,
     "proof": 1,
     "examples": 1,
+    "logs": 1,
     "sync": 2,
+    "tracing": 2,
     "testing": 4,
     "__main__": 4,
     "__init__": 4,

@@ -29,7 +29,9 @@ async def _connected(spec: Spec) -> AsyncIterator[list[MyceliumClient]]:
     """The clients of a process."""
     contracts = load(contract_text())
     async with contextlib.AsyncExitStack() as stack:
-        clients = [MyceliumClient(contracts, name=f"{spec.role} {number}") for number in range(spec.connections)]
+        traced = spec.way == "traced"
+        names = (f"{spec.role} {number}" for number in range(spec.connections))
+        clients = [MyceliumClient(contracts, name=name, tracing=traced) for name in names]
         for client in clients:
             await client.connect(spec.url)
             await stack.enter_async_context(client)

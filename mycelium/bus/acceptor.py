@@ -2,15 +2,17 @@
 
 import asyncio
 import errno
-import logging
 import os
 import socket
 from collections.abc import Callable
 from typing import Any, Final, final
 
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
+
 __all__ = ["Acceptor"]
 
-_log = logging.getLogger("mycelium.bridge")
+_log = Log("mycelium.bridge")
 _AT_ONCE: Final = 100
 """Connections that are taken before it is the others' turn."""
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -89,7 +91,7 @@ class Acceptor:
         if task.cancelled():
             made.close()
         elif (error := task.exception()) is not None:
-            _log.error("a connection could not be taken", exc_info=error)
+            _log(Line.CONN_NOT_TAKEN, caused_by=error)
             made.close()
 
     def _rest(self, number: int) -> None:
@@ -97,4 +99,4 @@ class Acceptor:
         self._resting = self._loop.call_later(_REST_SECONDS, self._watch)
         if not self._short:
             self._short = True
-            _log.warning("no room for more connections (%s); those who come wait", os.strerror(number).lower())
+            _log(Line.CONN_NO_ROOM, reason=os.strerror(number).lower())

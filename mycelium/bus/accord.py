@@ -1,6 +1,5 @@
 """The contracts of a client: a file's or the bridge's, and how they go along when the bridge's change."""
 
-import logging
 from typing import Any, final
 
 from mycelium.bus.aside import aside
@@ -13,6 +12,8 @@ from mycelium.bus.topics import new_of_topic
 from mycelium.contractfile import find
 from mycelium.events import SchemaChanged, SchemaRefused
 from mycelium.handle import Contracts, Source, load, load_document
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
 from mycelium.schema.errors import ContractError, ContractNotFound
 from mycelium.schema.model import Schema
@@ -22,7 +23,7 @@ from mycelium.wire.errors import ErrorCode
 
 __all__ = ["Accord", "own_contracts"]
 
-_log = logging.getLogger("mycelium.client")
+_log = Log("mycelium.client")
 
 
 def own_contracts(source: Source | None, *, from_bridge: bool) -> Contracts | None:
@@ -102,7 +103,7 @@ class Accord:
         try:
             schema = await aside(parse_document, document, self._source)
         except ContractError as error:
-            _log.warning("the new contracts of the bridge are not taken: %s", error)
+            _log(Line.SCHEMA_NOT_TAKEN, error_type=type(error).__name__, error=str(error))
             self._events.tell(SchemaRefused(self._source, "invalid", tuple(map(str, error.faults))))
             return
         if self.contracts is not None and said == self._said:

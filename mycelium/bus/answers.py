@@ -35,10 +35,12 @@ class Answers:
         awaited: Requests of this process.
         taken: Replies that were handed on.
         dropped: Those that were not, by reason: `late`, or `disconnected` where the requester is gone.
+        current_trace: Gives the trace context of what is going on here; None where nobody traces.
     """
 
     def __init__(self, publisher: Publisher, sessions: "dict[int, Session]") -> None:
         self.awaited = Awaited()
+        self.current_trace: Callable[[], bytes | None] | None = None
         self.taken = 0
         self.dropped: Counter[str] = Counter()
         self._publisher = publisher
@@ -63,7 +65,8 @@ class Answers:
 
     def _answer_client(self, number: int, correlation: bytes, message: Message) -> None:
         entry = self._publisher.entry(message)
-        extra = Metadata(correlation=correlation, deliver_to=number)
+        trace = None if self.current_trace is None else self.current_trace()
+        extra = Metadata(trace=trace, correlation=correlation, deliver_to=number)
         self._hand_over(number, correlation, self._publisher.encode(message, entry, extra))
 
     # --- replies of clients ---

@@ -28,6 +28,7 @@ from mycelium.bus.thread import check_thread
 from mycelium.bus.transport import SessionProtocol
 from mycelium.bus.urls import Address, parse_url
 from mycelium.handle import Contracts, core_protocol
+from mycelium.logs.lines import Line
 from mycelium.schema.document import document_bytes
 from mycelium.schema.model import Schema
 from mycelium.schema.registry import Registry
@@ -62,6 +63,7 @@ class Bridge:
     Attributes:
         core: The core protocol.
         exchange: Where messages are routed.
+        traces: Makes spans; None where nobody traces.
         closed: The last thousand connections that are gone.
         pressure: What is done about clients that do not read.
         flushes: Sessions that have something to write.
@@ -87,6 +89,7 @@ class Bridge:
         self.exchange = hub.exchange
         self.pressure = Pressure(hub.exchange.ledger)
         self.flushes = Flushes()
+        self.traces = hub.traces
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
         self._hub = hub
         self._wanted = [parse_url(url) for url in urls]
@@ -305,14 +308,16 @@ class Bridge:
         """A session for an accepted connection."""
         number = self._hub.next_session()
         session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now)
+        session.log.find_place = protocol.place
         self._protocols[number] = self._handshaking[number] = protocol
         if not self._serving:
             session.refuse(ErrorCode.SHUTDOWN, "the bridge is stopping")
         elif len(self._protocols) > self.limits.connections:
-            session.refuse(ErrorCode.LIMIT, f"the bridge takes {self.limits.connections} connections")
+            session.refuse(ErrorCode.LIMIT, f"the bridge takes {self.limits.connections} connections", Line.CONN_LIMIT)
         elif len(self._handshaking) > self.limits.handshakes:
             oldest = next(iter(self._handshaking.values())).session
-            oldest.refuse(ErrorCode.LIMIT, f"the bridge takes {self.limits.handshakes} handshakes at a time")
+            problem = f"the bridge takes {self.limits.handshakes} handshakes at a time"
+            oldest.refuse(ErrorCode.LIMIT, problem, Line.CONN_LIMIT)
             del self._handshaking[oldest.number]
         return session
 

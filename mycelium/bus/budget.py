@@ -49,3 +49,7 @@ class LogLimit:
             return None
         self._next[reason] = now + self._seconds
         return self._held.pop(reason, 0)
+
+    def release(self, reason: str) -> int:
+        """How many lines were held back since the last one, which nobody will be told of later."""
+        return self._held.pop(reason, 0)

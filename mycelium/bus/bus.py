@@ -15,6 +15,7 @@ from mycelium.bus.eventstream import Events, EventStream
 from mycelium.bus.exchange import Exchange, Published
 from mycelium.bus.handlers import Handler, HandlerFunction, describe
 from mycelium.bus.limits import Limits
+from mycelium.bus.observing import TracingChoice, bus_traces
 from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, Options, SubscribeOptions, options_of
 from mycelium.bus.plan import Plans
 from mycelium.bus.receipt import Receipt
@@ -52,10 +53,13 @@ class MessageBus:
         contracts: What `mycelium.load` takes; None for the default contracts file.
         block_timeout: Seconds that `publish` waits for room where a subscriber has the lag policy `block`.
         max_memory: Bytes that queues of socket clients and last values may hold; None for half of what there is.
+        tracing: Whether OpenTelemetry spans are made, of what is routed for socket clients too: True, or a
+            `mycelium.tracing.Tracing`.
 
     Attributes:
         contracts: Where its message types are from.
         exchange: Where messages are routed.
+        traces: Makes the spans; None where nobody traces.
 
     Raises:
         ContractNotFound: There is no such file.
@@ -68,6 +72,7 @@ class MessageBus:
         *,
         block_timeout: float = DEFAULT_BLOCK_SECONDS,
         max_memory: int | None = None,
+        tracing: TracingChoice = None,
     ) -> None:
         self.contracts: Contracts = load(contracts)
         self._events = Events()
@@ -75,7 +80,8 @@ class MessageBus:
         self._block_timeout = block_timeout
         self._forget_changes: Callable[[], None] | None = None
         self._dispatcher = self.exchange.dispatcher
-        self._plans = Plans(self.exchange, self._publish)
+        self.traces = bus_traces(tracing, self.exchange)
+        self._plans = Plans(self.exchange, self._publish, self.traces)
         self._session_numbers = itertools.count(1)
         self._thread: int | None = None
         """Of the event loop, known from the first subscription or listener on."""
@@ -239,6 +245,8 @@ class MessageBus:
             ClosedError: The bus is closed.
         """
         self._admit()
+        if self.traces is not None:
+            return await self.traces.request(message, reply, timeout)
         return await asked(self.exchange, message, reply, timeout)
 
     # --- the rest of what users call ---
@@ -342,6 +350,7 @@ class MessageBus:
             on_close=self._dispatcher.remove,
             tell=self._events.tell,
             name_of=self.exchange.name_of,
+            traces=None if self.traces is None else self.traces.consumer(options, topic),
         )
         subscription.topic = topic
         if topic is not None:
@@ -361,11 +370,11 @@ class MessageBus:
         if change.event is not None:
             self._events.tell(change.event)
 
-    def _publish(self, message: Message, seconds: float | None) -> Published:
+    def _publish(self, message: Message, seconds: float | None, trace: bytes | None = None) -> Published:
         """The general way of a message, where no plan holds."""
         self._admit()
         deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
-        return self.exchange.publish(message, deadline)
+        return self.exchange.publish(message, deadline, None, trace)
 
     def _admit(self) -> None:
         """Whether somebody may publish now. While the bus closes its own handlers still may."""

@@ -26,6 +26,7 @@ from mycelium.bus.handlers import HandlerFunction, describe
 from mycelium.bus.heartbeat import DEFAULT_HEARTBEAT_MS
 from mycelium.bus.inbox import Inbox
 from mycelium.bus.lifeline import Lifeline
+from mycelium.bus.observing import TracingChoice, client_traces
 from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, SubscribeOptions
 from mycelium.bus.orders import Order, Orders
 from mycelium.bus.outlet import TURN_BYTES, Outlet
@@ -73,9 +74,11 @@ class MyceliumClient:
         block_timeout: Seconds that a publish waits where the bridge takes no more of a type.
         confirm_timeout: Seconds that a confirmed publish waits for its Receipt.
         echo: On a bus in Mycelium's own dialect, which sends every message to its publisher too: keep these.
+        tracing: Whether OpenTelemetry spans are made: True, or a `mycelium.tracing.Tracing`.
 
     Attributes:
         name: See above.
+        traces: Makes the spans; None where nobody traces.
 
     Raises:
         ContractError: The contracts file has faults.
@@ -98,6 +101,7 @@ class MyceliumClient:
         block_timeout: float = DEFAULT_BLOCK_SECONDS,
         confirm_timeout: float = _CONFIRM_SECONDS,
         echo: bool = False,
+        tracing: TracingChoice = None,
     ) -> None:
         self.name = name or f"{PurePath(sys.argv[0]).name or 'python'}-{os.getpid()}"
         self._timeout = timeout
@@ -141,6 +145,10 @@ class MyceliumClient:
         settings = Settings(self.name, round(heartbeat * 1000), timeout, reconnect, max_reconnect_seconds, echo)
         parts = Parts(self._inbox, self._outlet, letters, self._reception, self._accord, self._events)
         self._life = Lifeline(core, settings, parts, self._orders.take_up_declared)
+        self.traces = client_traces(tracing, self._life, parts, confirm_timeout, self._refuse_publishing)
+        if self.traces is not None:
+            self._orders.consumer = self.traces.consumer
+            vars(self).update(self.traces.calls())  # in their place, so that those who do not trace pay nothing
         self._ending = Ending(self._life, self._inbox, self._outlet, tasks=self._tasks, events=self._events)
 
     def __repr__(self) -> str:
@@ -200,7 +208,7 @@ class MyceliumClient:
         self._refuse_if_ending()
         if self._life.is_begun:
             raise UsageError("the client is connected already; close it, and make a new one for another bridge")
-        self._thread = get_ident()
+        self._thread = self._life.thread = get_ident()
         try:
             await self._life.begin(parse_url(url or default_url()), retry=retry_first)
         except Exception:

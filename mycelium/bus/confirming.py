@@ -9,7 +9,9 @@ from mycelium.schema.classes import Message
 __all__ = ["confirmed"]
 
 
-async def confirmed(outlet: Outlet, message: Message, seconds: float, *, mandatory: bool) -> Receipt:
+async def confirmed(
+    outlet: Outlet, message: Message, seconds: float, *, mandatory: bool, trace: bytes | None = None
+) -> Receipt:
     """Publish, and wait for the Receipt.
 
     Args:
@@ -17,6 +19,7 @@ async def confirmed(outlet: Outlet, message: Message, seconds: float, *, mandato
         message: The message.
         seconds: How long to wait.
         mandatory: Whether somebody must have subscribed.
+        trace: Its trace context.
 
     Raises:
         ConfirmTimeout: None came in time.
@@ -24,7 +27,10 @@ async def confirmed(outlet: Outlet, message: Message, seconds: float, *, mandato
         BusError: As the Receipt says, or as `Outlet.admit` does.
     """
     is_free = outlet.is_free
-    frame = outlet.frame(message) if is_free else await outlet.admit(message)
+    if not is_free:
+        frame = await outlet.admit(message, trace=trace)
+    else:
+        frame = outlet.frame(message) if trace is None else outlet.publisher.traced_frame(message, trace)
     receipts, name = outlet.receipts, message.__mycelium__.message.name
     waiter = receipts.new_waiter(name, seconds)
     parcel: Parcel | None = None

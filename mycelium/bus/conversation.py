@@ -1,7 +1,6 @@
 """One connection of a client to a bridge, from its Hello to its end: what was asked, and what Welcome said."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Final, Protocol, TypeAlias, final
 
@@ -13,6 +12,8 @@ from mycelium.bus.outlet import Outlet
 from mycelium.bus.requests import Answer, Requests
 from mycelium.bus.segment import Note
 from mycelium.bus.urls import Address
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
 from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Core, Event
@@ -20,7 +21,7 @@ from mycelium.wire.state import is_fatal
 
 __all__ = ["Connect", "Conversation", "Listener"]
 
-_log = logging.getLogger("mycelium.client")
+_log = Log("mycelium.client")
 Connect: TypeAlias = Callable[[Address, Core, Callable[[Event], None], Callable[[str], None]], Awaitable[Link]]
 _TICK_SECONDS: Final = 0.5
 _PART_SECONDS: Final = 5.0
@@ -114,6 +115,11 @@ class Conversation:
     def is_open(self) -> bool:
         """Whether something may be published or asked."""
         return self._link is not None and self._link.is_open and not self._parting and not self.lost.done()
+
+    @property
+    def peer(self) -> object:
+        """The bridge, as the socket names it; None where there is no connection."""
+        return None if self._link is None else self._link.peer
 
     @property
     def why_not(self) -> str:
@@ -211,8 +217,8 @@ class Conversation:
                 self._listener.on_loop_end()
                 await self.part()
             raise
-        except Exception:  # noqa: BLE001  nobody would watch this connection any more
-            _log.exception("the connection could not be watched")
+        except Exception as error:  # noqa: BLE001  nobody would watch this connection any more
+            _log(Line.FAULT, caused_by=error, problem="the connection could not be watched")
             self.abort("a fault of this client; its log has more")
 
     def _look_at_clock(self, link: Link) -> None:

@@ -1,8 +1,11 @@
 """Requests of a client and their replies, and replies that its handlers send."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import final
+
+from attrs import frozen
 
 from mycelium.bus.errors import ConnectionLost, NoResponders
 from mycelium.bus.outlet import Outlet
@@ -10,7 +13,22 @@ from mycelium.bus.parcel import LETTER_BYTES, Parcel
 from mycelium.bus.replies import Awaited, late
 from mycelium.schema.classes import M, Message
 
-__all__ = ["Correspondence"]
+__all__ = ["Correspondence", "LetterSpan"]
+
+
+@frozen
+class LetterSpan:
+    """What a request tells of itself where somebody traces.
+
+    Attributes:
+        trace: The trace context that it carries.
+        on_sent: Called with its correlation id.
+        on_reply: Called with the trace context of its reply, if that has one.
+    """
+
+    trace: bytes | None
+    on_sent: Callable[[bytes], object]
+    on_reply: Callable[[bytes], object]
 
 
 @final
@@ -19,11 +37,17 @@ class Correspondence:
 
     Args:
         outlet: Through which requests and replies go.
+
+    Attributes:
+        current_trace: Gives the trace context of what is going on here; None where nobody traces.
     """
 
     def __init__(self, outlet: Outlet) -> None:
+        self.current_trace: Callable[[], bytes | None] | None = None
         self._outlet = outlet
         self._awaited = Awaited()
+        self._spans: dict[bytes, LetterSpan] = {}
+        """Of requests that are traced."""
         self._out: dict[bytes, str] = {}
         """Requests that were handed to the socket, and the names of their messages."""
 
@@ -35,17 +59,22 @@ class Correspondence:
         """Replies that nobody waited for any more."""
         return self._awaited.late
 
-    async def request(self, message: Message, reply: type[M], timeout: float) -> M:
+    async def request(self, message: Message, reply: type[M], timeout: float, span: LetterSpan | None = None) -> M:
         """Publish a request and wait for the first reply; see `MyceliumClient.request` for errors."""
         deadline = asyncio.get_running_loop().time() + timeout
-        outlet = self._outlet
-        frame = outlet.admit_at_once(message, LETTER_BYTES)
+        outlet, trace = self._outlet, None if span is None else span.trace
+        frame = outlet.admit_at_once(message, LETTER_BYTES, trace)
         if frame is None:
-            frame = await self._admitted(message, reply, timeout)
+            frame = await self._admitted(message, reply, timeout, trace)
         parcel: Parcel | None = None
+        known = b""
 
         def send(correlation: bytes) -> None:
-            nonlocal parcel
+            nonlocal parcel, known
+            if span is not None:
+                self._spans[correlation] = span
+                known = correlation
+                span.on_sent(correlation)
             parcel = Parcel(
                 frame,
                 outlet.new_stamp(correlation, asks=True),
@@ -57,14 +86,15 @@ class Correspondence:
         try:
             return await self._awaited.ask(send, reply, timeout, deadline, self._out)
         finally:
+            self._spans.pop(known, None)
             if parcel is not None:
                 outlet.withdraw(parcel)
 
-    async def _admitted(self, message: Message, reply: type[Message], timeout: float) -> bytes:
+    async def _admitted(self, message: Message, reply: type[Message], timeout: float, trace: bytes | None) -> bytes:
         expired = asyncio.timeout(timeout)
         try:
             async with expired:
-                return await self._outlet.admit(message, LETTER_BYTES)
+                return await self._outlet.admit(message, LETTER_BYTES, trace)
         except TimeoutError:
             if expired.expired():
                 raise late(reply, timeout) from None
@@ -78,8 +108,10 @@ class Correspondence:
 
     # --- what comes ---
 
-    def answer(self, correlation: bytes, message: Message) -> None:
-        """A reply came."""
+    def answer(self, correlation: bytes, message: Message, trace: bytes | None = None) -> None:
+        """A reply came, perhaps with a trace context."""
+        if trace is not None and correlation in self._spans:
+            self._spans[correlation].on_reply(trace)
         self._awaited.answer(correlation, message)
 
     def refuse(self, correlation: bytes) -> None:
@@ -99,5 +131,6 @@ class Correspondence:
 
     def send_reply(self, correlation: bytes, asker: int, message: Message) -> None:
         """Send a reply to the session that has asked; see `Outlet.admit_nowait` for errors."""
-        frame = self._outlet.admit_nowait(message, LETTER_BYTES, is_reply=True)
+        trace = None if self.current_trace is None else self.current_trace()
+        frame = self._outlet.admit_nowait(message, LETTER_BYTES, trace, is_reply=True)
         self._outlet.post_letter(Parcel(frame, self._outlet.new_stamp(correlation, deliver_to=asker)))

@@ -1,23 +1,25 @@
 """Messages to the handlers and iterators of this process, in the order of their publication."""
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias, final
 
+from mycelium.bus.calling import calling_subscription
 from mycelium.bus.delivery import Delivery
 from mycelium.bus.groups import Groups
 from mycelium.bus.holds import Hold
 from mycelium.bus.lag import DropReason
 from mycelium.bus.localqueue import Done
 from mycelium.bus.stats import SubscriptionStats, Totals
-from mycelium.bus.subscription import LocalSubscription, calling_subscription
+from mycelium.bus.subscription import LocalSubscription
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
 
 __all__ = ["Dispatcher", "Turnstile", "after"]
 
-_log = logging.getLogger("mycelium.bus")
+_log = Log("mycelium.bus")
 _Routes: TypeAlias = dict[int, tuple[LocalSubscription, ...]]
 _NOBODY: Final[tuple[LocalSubscription, ...]] = ()
 
@@ -250,7 +252,7 @@ class Turnstile:
                 step, args = self.waiting.popleft()
                 try:
                     step(*args)
-                except Exception:  # noqa: BLE001  whoever published it has gone on, and the others must not suffer
-                    _log.exception("what was published from inside a delivery could not be delivered")
+                except Exception as error:  # noqa: BLE001  whoever published it has gone on, and the others must not suffer
+                    _log(Line.PUBLISH_INSIDE, caused_by=error)
         finally:
             self.is_busy = False

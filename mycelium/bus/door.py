@@ -9,7 +9,7 @@ from mycelium.bus.monotonic import MonotonicGuard
 from mycelium.schema.errors import RuleError
 from mycelium.schema.model import Message, Schema
 from mycelium.schema.registry import Entry
-from mycelium.wire.batches import verify_batch
+from mycelium.wire.batches import apart, verify_batch
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError, ErrorCode
@@ -30,6 +30,7 @@ class Objection:
         code: The error's code.
         problem: For the client; it may show the client's own values, so it is not for logs.
         excused: Whether the client could not know better: it is told once in a while, and never sent away for it.
+        rule: The rule of the contract that it breaks; None where it breaks none.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Objection:
     code: ErrorCode
     problem: str
     excused: bool = False
+    rule: str | None = None
 
 
 @final
@@ -93,12 +95,19 @@ class Door:
             start: Index of the first frame that has not been looked at.
         """
         type_ids = batch.type_ids
-        if start == 0 and len(type_ids) > 1 and self._all_pass(batch, entries):
-            return None
-        for index in range(start, len(type_ids)):
-            note = self._look_at(index, type_ids[index], batch.payload(index), entries)
-            if note is not None:
-                return note
+        if start == 0 and len(type_ids) > 1:
+            if self._all_pass(batch, entries):
+                return None
+            runs = list(apart(batch))
+        else:
+            runs = [(start, len(type_ids))]
+        for first, stop in runs:
+            if len(runs) > 1 and stop - first > 1 and self._all_pass(batch.part(first, stop), entries):
+                continue
+            for index in range(first, stop):
+                note = self._look_at(index, type_ids[index], batch.payload(index), entries)
+                if note is not None:
+                    return note
         return None
 
     def _look_at(
@@ -115,7 +124,7 @@ class Door:
                 self.guard.check(entry.codec.decode(payload))
         except (DecodeError, RuleError) as error:
             excused = error.rule is not None and self._rules_differ(entry.message)
-            return Objection(index, type_id, ErrorCode.INVALID_PAYLOAD, str(error), excused)
+            return Objection(index, type_id, ErrorCode.INVALID_PAYLOAD, str(error), excused, error.rule)
         if tags and (REPLY_TO in tags or DELIVER_TO in tags):
             whose = tags.get(DELIVER_TO)
             return Letter(index, tags[CORRELATION], None if whose is None else int.from_bytes(whose, "little"))

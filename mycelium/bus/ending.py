@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from typing import Final, final
 
 from mycelium.bus.clientstate import ClientState
@@ -13,10 +12,12 @@ from mycelium.bus.lifeline import Lifeline
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.tasks import Tasks
 from mycelium.events import Draining
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 
 __all__ = ["Ending"]
 
-_log = logging.getLogger("mycelium.client")
+_log = Log("mycelium.client")
 _SETTLE_SECONDS: Final = 4.0
 """How long `close` waits for handlers and for what is unsent."""
 _CLOSE_SECONDS: Final = 5.0
@@ -145,5 +146,5 @@ class Ending:
         unsent = self._outlet.buffer.messages
         if not unsent:
             return ""
-        _log.warning("the client %s is closed, and %d messages were not sent", self._lifeline.settings.name, unsent)
+        _log(Line.CLIENT_UNSENT, client_name=self._lifeline.settings.name, dropped=unsent)
         return f"; {unsent} messages were not sent"

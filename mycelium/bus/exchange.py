@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, final
 
 from mycelium.bus.answers import BRIDGE, Answers
+from mycelium.bus.carried import Carried
 from mycelium.bus.catalog import Catalog
 from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.dispatch import Dispatcher, Turnstile
@@ -30,6 +31,7 @@ from mycelium.wire.metadata import Metadata
 if TYPE_CHECKING:
     from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
     from mycelium.bus.session import Session
+    from mycelium.bus.sessionlog import SessionLog
 
 __all__ = ["Exchange", "Fate", "Published", "Trouble"]
 
@@ -42,6 +44,7 @@ class Origin(Protocol):
     """Whoever frames come from."""
 
     subscriptions: "RemoteSubscriptions"
+    log: "SessionLog"
 
 
 class _Parcel(NamedTuple):
@@ -127,13 +130,20 @@ class Exchange:
 
     # --- messages of this process ---
 
-    def publish(self, message: Message, deadline: float | None = None, ask: bytes | None = None) -> Published:
+    def publish(
+        self,
+        message: Message,
+        deadline: float | None = None,
+        ask: bytes | None = None,
+        trace: bytes | None = None,
+    ) -> Published:
         """Hand a message to everybody whom it fits.
 
         Args:
             message: The message.
             deadline: Until when its publisher waits for room; None for one that does not wait.
             ask: The correlation id of a request.
+            trace: Its trace context.
 
         Returns:
             How many subscriptions it fits, and of those that have not taken it what became of it; nothing from inside a
@@ -146,12 +156,13 @@ class Exchange:
         """
         publisher = self.publisher
         entry = publisher.entry(message)
-        frame = self._frame(message, entry, ask) if self._is_wanted(entry.message.type_id) else None
+        more = None if ask is None and trace is None else Carried(ask, trace)
+        frame = self._frame(message, entry, more) if self._is_wanted(entry.message.type_id) else None
         if frame is None:
             entry.codec.check(message)
         if publisher.guard.fields:
             publisher.guard.check(message)
-        published: Published | None = self.turnstile.run(self._deliver, message, entry, frame, deadline, ask)
+        published: Published | None = self.turnstile.run(self._deliver, message, entry, frame, deadline, more)
         return published or _QUEUED
 
     def asks_more(self, type_id: int) -> bool:
@@ -163,40 +174,39 @@ class Exchange:
         """Whether somebody cares for the frames of a type: a socket client, a group, or who comes later."""
         return bool(type_id in self.catalog.retained or self.router.takers(type_id) or self.groups.of(type_id))
 
-    def _frame(self, message: Message, entry: Entry[Codec], ask: bytes | None) -> bytes:
-        extra = None if ask is None else Metadata(correlation=ask, reply_to=BRIDGE)
-        return self.publisher.encode(message, entry, extra)
+    def _frame(self, message: Message, entry: Entry[Codec], more: Carried | None) -> bytes:
+        return self.publisher.encode(message, entry, None if more is None else more.to_metadata())
 
-    def _deliver_here(self, type_id: int, message: Message, deadline: float | None, ask: bytes | None) -> Published:
+    def _deliver_here(self, type_id: int, message: Message, deadline: float | None, more: Carried | None) -> Published:
         """Hand a message to handlers of this process."""
         self.published += 1
-        return self.dispatcher.offer(type_id, message, self._delivery(type_id, ask), deadline)
+        return self.dispatcher.offer(type_id, message, self._delivery(type_id, more), deadline)
 
     def _deliver(
-        self, message: Message, entry: Entry[Codec], frame: bytes | None, deadline: float | None, ask: bytes | None
+        self, message: Message, entry: Entry[Codec], frame: bytes | None, deadline: float | None, more: Carried | None
     ) -> Published:
         """Hand a message on; it has a frame if somebody wanted that when it was published."""
         type_id = entry.message.type_id
         if frame is None and self._is_wanted(type_id):  # they came while it waited
-            frame = self._frame(message, entry, ask)
+            frame = self._frame(message, entry, more)
         if frame is None:
-            return self._deliver_here(type_id, message, deadline, ask)
+            return self._deliver_here(type_id, message, deadline, more)
         batch, troubles = _batch(frame, type_id), list[Trouble]()
         matched = _offer(self.router.takers(type_id), batch, deadline, troubles)
         if type_id in self.catalog.retained:
-            plain = batch if ask is None else _batch(self._frame(message, entry, None), type_id)
+            plain = batch if more is None or more.ask is None else _batch(self._frame(message, entry, None), type_id)
             self._retain(message, plain, own=True)
-        parcel = _Parcel(batch, message, self._delivery(type_id, ask), deadline)
+        parcel = _Parcel(batch, message, self._delivery(type_id, more), deadline)
         matched += self._offer_to_groups(parcel, _is_echoless, troubles)
         self._relieve()
-        here, more = self._deliver_here(type_id, message, deadline, ask)
-        return matched + here, [*troubles, *more]
+        here, others = self._deliver_here(type_id, message, deadline, more)
+        return matched + here, [*troubles, *others]
 
-    def _delivery(self, type_id: int, ask: bytes | None) -> Delivery:
-        if ask is None and not self.dispatcher.is_curious(type_id):
-            return LOCAL
-        answer = None if ask is None else self.answers.to_own(ask)
-        return Delivery.now(BRIDGE, self.published, answer)
+    def _delivery(self, type_id: int, more: Carried | None) -> Delivery:
+        if more is None:
+            return Delivery.now(BRIDGE, self.published) if self.dispatcher.is_curious(type_id) else LOCAL
+        answer = None if more.ask is None else self.answers.to_own(more.ask)
+        return Delivery.now(BRIDGE, self.published, answer, trace=more.trace, correlation=more.ask)
 
     def _retain(self, message: Message, frame: Batch, *, own: bool) -> None:
         type_id = frame.type_ids[0]

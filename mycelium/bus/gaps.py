@@ -58,6 +58,11 @@ class Gaps:
             for gap in self._describe(one for one in self._losses.take_untold() if one[1].reason in REPORTED):
                 self._report(gap)
 
+    def next_inline(self) -> Gap | None:
+        """The next one for an iterator that takes them among its messages, after everything was told."""
+        self.tell()
+        return self.inline.popleft() if self.inline else None
+
     def put(self, gap: Gap, behind: int) -> None:
         """Tell a gap when so many messages that wait have been taken, or when none is taken for a second."""
         self.ahead.append((behind, gap))

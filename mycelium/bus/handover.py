@@ -2,21 +2,22 @@
 
 import asyncio
 import contextlib
-import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Final, TypeAlias, final
 
 from mycelium.bus.budget import LogLimit
 from mycelium.bus.errors import BufferFull, BusError, ClosedError, ConnectionLost, QueueFull
 from mycelium.bus.loopthread import LoopThread
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
 
 __all__ = ["Handover"]
 
-_log = logging.getLogger("mycelium.client")
+_log = Log("mycelium.client")
 _MOST: Final = 65_536
 """Messages that may wait for the loop."""
 _MOST_BYTES: Final = 8 * 1024 * 1024
@@ -25,6 +26,8 @@ _YIELD_AFTER: Final = 256
 """Messages after which the loop gets a turn."""
 
 _Marker: TypeAlias = asyncio.Future[None]
+_Waiting: TypeAlias = tuple[Message, int, Context | None]
+"""A message, the bytes of its frame, and the context in which it is published."""
 
 
 @final
@@ -38,6 +41,7 @@ class Handover:
         thread: The loop's.
         publish_nowait: Called in the loop's thread with each message, in their order.
         publish: Called instead where that one has no room; it waits.
+        in_context: Whether both are called in the context of whoever handed the message over, as traces need it.
     """
 
     def __init__(
@@ -45,12 +49,15 @@ class Handover:
         thread: LoopThread,
         publish_nowait: Callable[[Message], object],
         publish: Callable[[Message], Awaitable[object]],
+        *,
+        in_context: bool = False,
     ) -> None:
         self._thread = thread
         self._publish_nowait = publish_nowait
         self._publish = publish
+        self._in_context = in_context
         self._lock = threading.RLock()  # a signal handler may publish while its thread does
-        self._waiting: deque[tuple[Message, int] | _Marker] = deque()
+        self._waiting: deque[_Waiting | _Marker] = deque()
         self._put_bytes = self._taken_bytes = 0
         self._awake = self._closed = False
         self._pump: asyncio.Task[None] | None = None
@@ -74,6 +81,7 @@ class Handover:
             UsageError: The process was forked.
         """
         self._thread.refuse_forks()
+        context = copy_context() if self._in_context else None
         with self._lock:
             if self._closed:
                 return False
@@ -86,7 +94,7 @@ class Handover:
                 self._thread.soon(self._start)
                 self._awake = True
             self._put_bytes += size
-            self._waiting.append((message, size))
+            self._waiting.append((message, size, context))
         return True
 
     async def passed(self) -> None:
@@ -116,7 +124,7 @@ class Handover:
             else:
                 _let_pass(one)
         if left:
-            _log.warning("closed before %d messages of publish_nowait could be sent", left)
+            _log(Line.CLIENT_UNPUBLISHED, dropped=left)
 
     # --- in the loop's thread ---
 
@@ -132,13 +140,14 @@ class Handover:
             if not isinstance(one, tuple):
                 _let_pass(one)
                 continue
-            await self._send(one[0])
-            self._taken_bytes += one[1]
+            message, size, context = one
+            await self._send(message, context)
+            self._taken_bytes += size
             count += 1
             if count % _YIELD_AFTER == 0:
                 await asyncio.sleep(0)
 
-    def _next(self) -> tuple[Message, int] | _Marker | None:
+    def _next(self) -> _Waiting | _Marker | None:
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()
@@ -146,14 +155,20 @@ class Handover:
             self._pump = None
             return None
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, message: Message, context: Context | None) -> None:
         try:
             try:
-                self._publish_nowait(message)
+                if context is None:
+                    self._publish_nowait(message)
+                else:
+                    context.run(self._publish_nowait, message)
             except QueueFull:
-                await self._publish(message)
+                await asyncio.get_running_loop().create_task(self._wait(message), context=context)
         except Exception as error:  # noqa: BLE001  its publisher has gone on, and the next message is another one's
             self._fail(message, error)
+
+    async def _wait(self, message: Message) -> None:
+        await self._publish(message)
 
     def _fail(self, message: Message, error: Exception) -> None:
         if isinstance(error, ConnectionLost | ClosedError):
@@ -161,8 +176,8 @@ class Handover:
         name = type(message).__name__
         held = self._lines.admit(name, asyncio.get_running_loop().time())
         if held is not None:
-            more = f" (and {held} more)" if held else ""
-            _log.warning("a %s of publish_nowait was not published: %s%s", name, type(error).__name__, more)
+            # Not the error's own words, which may show values of the message.
+            _log(Line.PUBLISH_LOST, message_type=name, error_type=type(error).__name__, suppressed=held)
 
 
 def _let_pass(marker: _Marker) -> None:

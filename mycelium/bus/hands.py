@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,10 +12,12 @@ from typing import Any, Final, TypeAlias, final
 
 from mycelium.bus.errors import ClosedError
 from mycelium.bus.worker import guarded
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 
 __all__ = ["Hands"]
 
-_log = logging.getLogger("mycelium.bus")
+_log = Log("mycelium.bus")
 _JOIN_SECONDS: Final = 1.0
 """How long `end` waits for functions that are running."""
 _CALLBACKS: Final = ("on_gap", "on_error")
@@ -126,8 +127,8 @@ class Hands:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
-            except BaseException:  # noqa: BLE001  the thread lives, or what comes later would wait for ever
-                _log.exception("a callback tried to end its thread")
+            except BaseException as error:  # noqa: BLE001  the thread lives, or what comes later would wait for ever
+                _log(Line.CALLBACK_EXITED, caused_by=error)
             del job  # an idle thread holds no message
             with self._lock:
                 self._unfinished -= 1
@@ -147,7 +148,7 @@ def _outcome(context: Context, function: Callable[..., Any], args: tuple[Any, ..
 def _settle(answer: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
     if answer.done():  # cancelled, when its subscription or client would not wait any longer
         if error is not None:
-            _log.error("a handler failed after the end of its subscription", exc_info=error)
+            _log(Line.HANDLER_FAILED_LATE, caused_by=error)
     elif error is not None:
         answer.set_exception(error)
     else:

@@ -3,17 +3,18 @@
 What came together waits together: a hold may stand for a run of messages, which are let in as room comes.
 """
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Any, Generic, TypeVar, final
 
 from mycelium.bus.lag import DropReason
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 
 __all__ = ["Hold", "Holds"]
 
-_log = logging.getLogger("mycelium.bus")
+_log = Log("mycelium.bus")
 T = TypeVar("T")
 
 
@@ -145,5 +146,5 @@ def _call(listeners: Iterable[Callable[[], None]]) -> None:
     for listener in listeners:
         try:
             listener()
-        except Exception:  # noqa: BLE001  the queue goes on
-            _log.exception("a publisher could not be told of a queue that was full")
+        except Exception as error:  # noqa: BLE001  the queue goes on
+            _log(Line.FAULT, caused_by=error, problem="a publisher could not be told of a queue that was full")

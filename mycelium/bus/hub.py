@@ -1,10 +1,13 @@
 """What a bridge needs of its bus, and what it remembers of connections that are gone."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mycelium.bus.exchange import Exchange
 from mycelium.bus.stats import BusStats
+
+if TYPE_CHECKING:
+    from mycelium.bus.observe.bridge import BusTraces
 
 __all__ = ["Closed", "Hub"]
 
@@ -13,6 +16,7 @@ class Hub(Protocol):
     """The bus that a bridge belongs to."""
 
     exchange: Exchange
+    traces: "BusTraces | None"
 
     def stats(self) -> BusStats:
         """The counters of everything."""

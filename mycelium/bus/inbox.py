@@ -1,7 +1,6 @@
 """What a client is subscribed to: handlers here, wire subscriptions at the bridge, and the credit between them."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, final
@@ -9,6 +8,7 @@ from typing import Any, Final, final
 from attrs import asdict
 
 from mycelium.bus.budget import LogLimit
+from mycelium.bus.calling import calling_subscription
 from mycelium.bus.carriage import Carriage
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.delivery import LOCAL, Delivery
@@ -20,22 +20,24 @@ from mycelium.bus.lag import REPORTED, DropReason, Lag
 from mycelium.bus.lastvalues import LastValues
 from mycelium.bus.localqueue import Done
 from mycelium.bus.requests import Answer
-from mycelium.bus.subscription import LocalSubscription, calling_subscription
+from mycelium.bus.subscription import LocalSubscription
 from mycelium.lenient import Lenient
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
 from mycelium.schema.model import Message as Model
 from mycelium.schema.registry import Registry
-from mycelium.wire.batches import decode_batch
+from mycelium.wire.batches import apart, decode_batch
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.connection import Core
 from mycelium.wire.errors import DecodeError, Misfit
-from mycelium.wire.metadata import CORRELATION, DELIVER_TO, REPLY_TO, Metadata
+from mycelium.wire.metadata import CORRELATION, DELIVER_TO, REPLY_TO, TRACE, Metadata
 from mycelium.wire.tlv import walk
 
 __all__ = ["Inbox"]
 
-_log = logging.getLogger("mycelium.client")
+_log = Log("mycelium.client")
 _LETTER: Final = frozenset({CORRELATION, REPLY_TO})
 """Metadata of a request that carries no other."""
 
@@ -49,7 +51,8 @@ class Inbox:
 
     Args:
         core: The core protocol.
-        on_reply: Called with each reply to a request of this client.
+        on_reply: Called with the correlation id of each reply to a request of this client, the message, and its trace
+            context.
         send_reply: Sends a reply: correlation id, the session that asked, and the message.
 
     Attributes:
@@ -62,7 +65,7 @@ class Inbox:
         self,
         core: Core,
         *,
-        on_reply: Callable[[bytes, Message], None],
+        on_reply: Callable[[bytes, Message, bytes | None], None],
         send_reply: Callable[[bytes, int, Message], None],
     ) -> None:
         self.groups: Groups[LocalSubscription] = Groups()
@@ -191,8 +194,14 @@ class Inbox:
 
     def receive(self, batch: Batch, registry: Registry[Codec]) -> None:
         """Hand frames to the handlers, in their order."""
-        if len(batch) > 1 and self._receive_run(batch, registry):
-            return
+        if len(batch) > 1:
+            if self._receive_run(batch, registry):
+                return
+            runs = list(apart(batch))
+            if len(runs) > 1:
+                for start, stop in runs:
+                    self.receive(batch.part(start, stop), registry)
+                return
         carriage = self._carriage
         for index, type_id in enumerate(batch.type_ids):
             tags: dict[int, bytes] = {}
@@ -203,7 +212,7 @@ class Inbox:
                 self._skip(error, type_id, payload)
                 continue
             if tags and DELIVER_TO in tags and CORRELATION in tags:
-                self._on_reply(tags[CORRELATION], message)
+                self._on_reply(tags[CORRELATION], message, tags.get(TRACE))
                 continue
             number = carriage.carrier_of(type_id)
             credit = carriage.credit_of(number)
@@ -249,9 +258,8 @@ class Inbox:
             entry = registry.by_id.get(notice.type_id)
             name = f"type id {notice.type_id}" if entry is None else entry.message.name
             slow = "too slow: " if reason.reason in REPORTED else ""
-            self._warn(
-                f"lag {name}", f"{slow}the bridge has dropped {notice.dropped} messages of {name} ({reason.reason})"
-            )
+            about = {"message_type": name, "type_id": notice.type_id, "reason": reason.reason}
+            self._warn(f"lag {name}", Line.CONSUMER_LOSES, slow=slow, dropped=notice.dropped, **about)
 
     def settle(self) -> None:
         """Give back the credit that no full batch has given back yet."""
@@ -325,13 +333,14 @@ class Inbox:
             credit.some(1)
         # The value that does not fit is the message's, which logs do not show.
         where = f"{error.message}.{error.field}" if error.field else error.message
-        self._warn(f"skip {error.message}", f"a message of the bridge cannot be read: {where}: {error.problem}")
+        about = {"message_type": error.message, "type_id": type_id, "reason": error.problem}
+        self._warn(f"skip {error.message}", Line.FRAME_UNREADABLE, where=where, size_bytes=len(payload), **about)
 
-    def _warn(self, about: str, text: str) -> None:
+    def _warn(self, about: str, line: Line, **values: Any) -> None:
         """One line of log per matter and second."""
         held = self._lines.admit(about, asyncio.get_running_loop().time())
         if held is not None:
-            _log.warning("%s%s", text, f" (and {held} lines like it before)" if held else "")
+            _log(line, suppressed=held, **values)
 
 
 def _is_reply(payload: bytes) -> bool:

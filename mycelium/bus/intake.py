@@ -1,6 +1,7 @@
 """What becomes of a client's messages: checked at the door, routed, answered with receipts and errors."""
 
 from functools import partial
+from logging import DEBUG
 from typing import Any, Final, Protocol, final
 
 from mycelium.bus.asks import Asked, Asks
@@ -12,13 +13,20 @@ from mycelium.bus.holds import Hold
 from mycelium.bus.host import Host
 from mycelium.bus.receipts import Decision, Receipts, decision_of
 from mycelium.bus.remote import RemoteSubscriptions
+from mycelium.bus.sessionlog import SessionLog
 from mycelium.bus.terms import Terms
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.wire.buffer import Batch
 from mycelium.wire.errors import ErrorCode
+from mycelium.wire.tracecontext import trace_in
 
 __all__ = ["Intake", "Publishing"]
 
 _NEVER, _ANSWERED = Asked.NEVER, Asked.ANSWERED
+_log = Log("mycelium.bridge")
+_LINES: Final = {ErrorCode.UNKNOWN_TYPE: Line.MESSAGE_UNKNOWN, ErrorCode.INVALID_PAYLOAD: Line.FRAME_INVALID}
+"""What is logged of a frame that is not let in."""
 _FULL: Final = {
     ErrorCode.QUEUE_FULL: "a subscriber's queue is full, and its lag policy refuses more",
     ErrorCode.BACKPRESSURE_TIMEOUT: "a subscriber had no room in time",
@@ -29,6 +37,7 @@ class Publishing(Protocol):
     """The session whose messages these are."""
 
     number: int
+    log: SessionLog
     asks: Asks
     subscriptions: RemoteSubscriptions
 
@@ -49,7 +58,7 @@ class Publishing(Protocol):
     def refuse(self, code: ErrorCode, problem: str) -> None:
         """End the session."""
 
-    def warn(self, reason: str, text: str) -> None:
+    def warn(self, line: Line, reason: str, text: str, **values: Any) -> None:
         """Log, within limits."""
 
 
@@ -97,7 +106,7 @@ class Intake:
                     return
             start = note.index + 1
             if isinstance(note, Objection):
-                self._refuse(note, self.receipts.number(1))
+                self._refuse(note, self.receipts.number(1), batch.payload(note.index))
             else:
                 frame = batch if end == 1 else batch.part(note.index, start)
                 if note.deliver_to is None:
@@ -113,7 +122,7 @@ class Intake:
 
     def object(self, objection: Objection) -> None:
         """A frame is left out before it could be one of this session's."""
-        self._refuse(objection, self.receipts.number(1))
+        self._refuse(objection, self.receipts.number(1), b"")
 
     def expire(self, now: float) -> bool:
         """Give up what has waited for room for too long; whether more waits."""
@@ -178,7 +187,8 @@ class Intake:
         number, type_id = self.receipts.number(1), frame.type_ids[0]
         asked = self._exchange.answers.take(frame, correlation, asker)
         if asked is _NEVER:
-            self._refuse(Objection(0, type_id, ErrorCode.DENIED, "nobody has asked for this reply"), number)
+            objection = Objection(0, type_id, ErrorCode.DENIED, "nobody has asked for this reply")
+            self._refuse(objection, number, frame.payload(0))
             return
         if asked is _ANSWERED:
             self._say_error(ErrorCode.DENIED, "somebody has replied to this already", type_id, number)
@@ -194,11 +204,16 @@ class Intake:
             if fate.matched:
                 return
         asks.close(correlation)
+        _log(
+            Line.PUBLISH_NO_SUBSCRIBERS,
+            conn_id=self._session.number,
+            message_type=self._exchange.name_of(frame.type_ids[0]),
+        )
         self._session.say(self._host.core.NoResponders(correlation=correlation))
 
     # --- bad frames ---
 
-    def _refuse(self, objection: Objection, number: int) -> None:
+    def _refuse(self, objection: Objection, number: int, payload: bytes) -> None:
         """A frame is not let in: the client is told, and sent away if it goes on so."""
         self.refused += 1
         if objection.excused:
@@ -206,7 +221,7 @@ class Intake:
             if told is not None:
                 self._session.say(told)
         else:
-            self._session.warn(objection.code.reason, f"type id {objection.type_id}")
+            self._warn(objection, payload)
             if self._budget is None:
                 self._budget = ErrorBudget()
             if not self._budget.spend(self._session.now):
@@ -226,6 +241,22 @@ class Intake:
             )
         if number:
             self.receipts.decide(Decision(number, number, code=objection.code))
+
+    def _warn(self, objection: Objection, payload: bytes) -> None:
+        """Log a frame that is not let in, without its values unless its contract says that they may be logged."""
+        line = Line.MESSAGE_INVALID if objection.rule else _LINES.get(objection.code, Line.PUBLISH_REJECTED)
+        entry = self._exchange.registry.by_id.get(objection.type_id)
+        shows = entry is not None and entry.message.log_payload and not entry.message.redacted and _log.hears(DEBUG)
+        self._session.warn(
+            line,
+            objection.code.reason,
+            f"type id {objection.type_id}",
+            message_type=None if entry is None else entry.message.name,
+            type_id=objection.type_id,
+            size_bytes=len(payload) or None,
+            error=objection.problem if shows else None,
+            trace=trace_in(payload),
+        )
 
     def _say_error(self, code: ErrorCode, problem: str, type_id: int, number: int) -> None:
         """What is nobody's fault: one Error per type and second, the rest is counted."""

@@ -1,6 +1,5 @@
 """Between a session and a peer of Mycelium's own dialect; no I/O. What is lost on the way is listed in docs/rust.md."""
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, final
 
@@ -11,6 +10,7 @@ from mycelium.bus.host import Host
 from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.recent import RecentFrames
 from mycelium.bus.session import Session
+from mycelium.logs.lines import Line
 from mycelium.schema.errors import UnknownTypeError
 from mycelium.schema.printable import printable
 from mycelium.wire.buffer import Batch
@@ -21,7 +21,6 @@ from mycelium.wire.state import Role
 
 __all__ = ["Interpreter", "Manners"]
 
-_log = logging.getLogger("mycelium.bridge")
 _PROTOCOL: Final = 1
 _HEARTBEAT_MS: Final = 300_000
 """The longest that a bridge grants; it is answered right here, and says nothing of the peer."""
@@ -114,7 +113,7 @@ class Interpreter:
         self._is_judged = True
         problem = self._manners.judge(digest)
         if problem is not None:
-            _log.warning("client %s, session %d: %s", self._manners.name, self._session.number, problem)
+            self._session.log.say(Line.CONN_DIGEST, reason=ErrorCode.SCHEMA_INCOMPATIBLE.reason, text=problem)
             self._session.end(ErrorCode.SCHEMA_INCOMPATIBLE.reason)
 
     def _take_batch(self, batch: Batch, now: float) -> None:
@@ -142,7 +141,8 @@ class Interpreter:
         code = ErrorCode.INVALID_PAYLOAD if isinstance(error, DecodeError) else ErrorCode.UNKNOWN_TYPE
         excused = code is ErrorCode.UNKNOWN_TYPE or self._manners.is_bus
         if excused:
-            self._session.warn(code.reason, _for_logs(type_id, error))
+            line = Line.MESSAGE_UNKNOWN if code is ErrorCode.UNKNOWN_TYPE else Line.FRAME_INVALID
+            self._session.warn(line, code.reason, _for_logs(type_id, error), type_id=type_id)
         self._session.intake.object(Objection(index, type_id, code, str(error), excused))
 
     # --- from the session ---
@@ -165,7 +165,7 @@ class Interpreter:
             try:
                 frame = from_native(type_id, batch.payload(index))
             except (DecodeError, EncodeError, UnknownTypeError) as error:  # too long, or of a generation that is over
-                self._session.warn("unsendable", _for_logs(type_id, error))
+                self._session.warn(Line.PUBLISH_REJECTED, "unsendable", _for_logs(type_id, error), type_id=type_id)
                 self._session.subscriptions.fail(1, type_id, DropReason.SCHEMA)
                 continue
             self._output.append(frame)

@@ -1,7 +1,6 @@
 """A bridge as a member of a bus that speaks Mycelium's own dialect: connected, and connected again."""
 
 import asyncio
-import logging
 import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, final
@@ -11,13 +10,15 @@ from mycelium.bus.dial import dial
 from mycelium.bus.errors import ConnectError, UsageError
 from mycelium.bus.transport import SessionProtocol
 from mycelium.bus.urls import Address, parse_url
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
 
 __all__ = ["Join", "Joins"]
 
-_log = logging.getLogger("mycelium.bridge")
+_log = Log("mycelium.bridge")
 _CONNECT_SECONDS: Final = 5.0
 
 
@@ -59,7 +60,7 @@ class Join:
             else:
                 self.is_connected = True
                 self._said = ""
-                _log.info("joined %s", self.address)
+                _log(Line.BUS_JOINED, url=self.address, transport="rust")
                 self._backoff.joined(clock())
                 try:
                     reason = await lost
@@ -88,7 +89,7 @@ class Join:
         """Say once why there is no connection."""
         if reason != self._said:
             self._said = reason
-            _log.warning("not joined to %s: %s; it is tried again", self.address, reason)
+            _log(Line.BUS_NOT_JOINED, url=self.address, transport="rust", reason=reason)
 
 
 @final

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import random
 from collections.abc import Callable
 from typing import Any, Final, final
@@ -27,6 +26,8 @@ from mycelium.bus.segment import Note
 from mycelium.bus.urls import Address
 from mycelium.errors import MyceliumError
 from mycelium.events import Closed, Connected, Connecting, Disconnected, Reconnecting
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
 from mycelium.schema.errors import ContractError
 from mycelium.wire.buffer import Batch
@@ -34,7 +35,7 @@ from mycelium.wire.connection import Core
 
 __all__ = ["Lifeline"]
 
-_log = logging.getLogger("mycelium.client")
+_log = Log("mycelium.client")
 _MOST_REFUSALS: Final = 2
 """Refused authentications in a row; the first may have met a bridge in the middle of a rotation."""
 _FATAL: Final = (SchemaMismatch, VersionError, ContractError, UsageError)
@@ -54,6 +55,8 @@ class Lifeline:
     Attributes:
         settings: See above.
         session: The number that the bridge gave the newest connection; None before.
+        thread: Of the client's event loop; None before.
+        address: Of the bridge; None before.
         epoch: How many connections there were.
         is_steady: Whether everything goes its usual way: connected, and nobody about to leave.
         is_over: Whether there will be no connection any more.
@@ -64,6 +67,7 @@ class Lifeline:
     def __init__(self, core: Core, settings: Settings, parts: Parts, declare: Callable[[], None]) -> None:
         self.settings = settings
         self.session: int | None = None
+        self.thread: int | None = None
         self.epoch = 0
         self.is_steady = self.is_over = self.is_leaving = self.is_ending = False
         self.phase = ClientState.CONNECTING
@@ -71,7 +75,7 @@ class Lifeline:
         self._core = core
         self._parts = parts
         self._declare = declare
-        self._address: Address | None = None
+        self.address: Address | None = None
         self._error: BusError | ContractError | None = None
         self._over: asyncio.Future[str] | None = None
         self._deadline: asyncio.Timeout | None = None
@@ -87,7 +91,7 @@ class Lifeline:
     @property
     def is_begun(self) -> bool:
         """Whether it is connected, or tries to be."""
-        return self._address is not None
+        return self.address is not None
 
     @property
     def reason(self) -> str:
@@ -112,8 +116,9 @@ class Lifeline:
             ContractError: Its contracts, where they are taken, have faults.
             ClosedError: The client was closed meanwhile.
         """
-        self._address = address
+        self.address = address
         self._parts.events.tell(Connecting(str(address)))
+        self._log(Line.CLIENT_CONNECTING, url=str(address))
         try:
             error = await self._keep_trying(self._backoff()) if retry else await self._try()
             if error is not None:
@@ -121,7 +126,7 @@ class Lifeline:
             if self.is_over:
                 raise self.failure()  # noqa: TRY301  it was closed just now
         except BaseException:
-            self._address = self.conversation = None
+            self.address = self.conversation = None
             raise
         self._over = asyncio.get_running_loop().create_future()
         name = f"mycelium client {self.settings.name}"
@@ -138,7 +143,7 @@ class Lifeline:
 
     def require(self, ability: str) -> None:
         """Raise a UsageError where the other end has no word for something; see `foreign`."""
-        refuse(self._address, ability)
+        refuse(self.address, ability)
 
     async def joined(self) -> Conversation:
         """Wait for the connection, if it is being made again.
@@ -181,6 +186,7 @@ class Lifeline:
             return
         self._end()
         self._error = error
+        self._log(Line.CLIENT_CLOSED, reason=reason)
         told = error if isinstance(error, BusError) else ConnectionLost(reason)
         parts = self._parts
         parts.inbox.cut(told)
@@ -234,6 +240,10 @@ class Lifeline:
 
     # --- keeping it ---
 
+    def _log(self, line: Line, **values: Any) -> None:
+        transport = None if self.address is None else self.address.scheme
+        _log(line, client_name=self.settings.name, transport=transport, **values)
+
     def _turn(self, phase: ClientState) -> None:
         self.phase = phase
         self._turned.set()
@@ -260,17 +270,16 @@ class Lifeline:
                     return
                 error = await self._keep_trying(backoff, reason)
                 if error is not None:
-                    _log.error("the client %s gives up: %s", self.settings.name, error)
+                    self._log(Line.CLIENT_GIVES_UP, reason=str(error))
                     self.finish(str(error), error)
                     return
-                _log.info("the client %s is connected again", self.settings.name)
         except asyncio.CancelledError:
             if not self.is_leaving:
                 self._end()  # the event loop shuts down
                 self._parts.outlet.close()
             raise
-        except Exception:  # noqa: BLE001  nobody would keep it connected any more
-            _log.exception("the client %s cannot keep its connection", self.settings.name)
+        except Exception as error:  # noqa: BLE001  nobody would keep it connected any more
+            self._log(Line.CLIENT_FAULT, caused_by=error, problem="cannot keep its connection")
             self.finish(_FAULT, ConnectionLost(_FAULT))
 
     async def _lost(self) -> str:
@@ -278,7 +287,7 @@ class Lifeline:
         await asyncio.wait([self.conversation.lost])
         reason = self.conversation.lost.result()
         if not self.is_leaving:
-            _log.warning("the connection of %s to the bridge ended: %s", self.settings.name, reason)
+            self._log(Line.CLIENT_DISCONNECTED, conn_id=self.session, reason=reason)
         self._parts.events.tell(Disconnected(reason))
         await self.conversation.ended()
         return reason
@@ -292,6 +301,7 @@ class Lifeline:
                 return ConnectionLost(f"no connection within {self.settings.max_reconnect_seconds:g} s; {reason}")
             if reason:
                 self._parts.events.tell(Reconnecting(backoff.attempt, delay, reason))
+                self._log(Line.CLIENT_RECONNECTING, attempt=backoff.attempt, backoff_s=delay, reason=reason)
                 await self._pause(delay)
             if self.is_leaving:
                 return ClosedError("the client is closed; make a new one")
@@ -315,15 +325,15 @@ class Lifeline:
             await self._attempt()
         except (BusError, ContractError) as error:
             return error
-        except Exception:
+        except Exception as error:
             if self.epoch == 0:
                 raise
-            _log.exception("the client %s cannot connect", self.settings.name)
+            self._log(Line.CLIENT_FAULT, caused_by=error, problem="cannot connect")
             return ConnectionLost(_FAULT)
         return None
 
     async def _attempt(self) -> None:
-        address = self._address
+        address = self.address
         assert address is not None  # noqa: S101  set when it began
         conversation = self.conversation = Conversation(self._core, self, self._parts.outlet)
         try:
@@ -340,13 +350,15 @@ class Lifeline:
         self.is_steady = not self.is_ending
         self._turn(ClientState.CONNECTED)
         self._parts.events.tell(Connected(str(address), self.session or 0, self.epoch))
+        again = " again" if self.epoch > 1 else ""
+        self._log(Line.CLIENT_CONNECTED, again=again, conn_id=self.session)
 
     def _explained(self, error: BaseException) -> BaseException:
         match error:
             case TimeoutError() if not isinstance(error, MyceliumError):
-                return ConnectError(str(self._address), f"no answer within {self.settings.timeout:g} s")
+                return ConnectError(str(self.address), f"no answer within {self.settings.timeout:g} s")
             case ConnectionLost():
-                return ConnectError(str(self._address), error.reason)
+                return ConnectError(str(self.address), error.reason)
             case Refused():
                 return self._parts.reception.named(error)
         return error
@@ -357,7 +369,7 @@ class Lifeline:
             raise ClosedError("the client is closed; make a new one")
         parts = self._parts
         contracts = parts.accord.welcome(welcome)
-        as_structs = self._address is not None and self._address.is_rust
+        as_structs = self.address is not None and self.address.is_rust
         parts.reception.refuse_larger(parts.outlet.begin(contracts, welcome.max_payload, as_structs=as_structs))
         self.session = welcome.session
         if self.epoch == 0:

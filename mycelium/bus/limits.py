@@ -1,6 +1,5 @@
 """What a bridge takes from clients, in figures (reliability, "Limits")."""
 
-import logging
 import resource
 from typing import Any, Final
 
@@ -9,12 +8,14 @@ from attrs import frozen
 
 from mycelium.bus.errors import UsageError
 from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, DEFAULT_QUEUE
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HANDSHAKE_MAX_FRAME, HARD_MAX_PAYLOAD
 
 __all__ = ["Limits", "affordable"]
 
 _MIB: Final = 1024 * 1024
-_log = logging.getLogger("mycelium.bridge")
+_log = Log("mycelium.bridge")
 _LEAST: Final = {"max_payload": HANDSHAKE_MAX_FRAME}
 _MOST: Final = {"max_payload": HARD_MAX_PAYLOAD}
 _SPARE_FILES: Final = 64
@@ -74,6 +75,5 @@ def affordable(limits: Limits) -> Limits:
     room = max(files - _SPARE_FILES, 1)
     if files == resource.RLIM_INFINITY or limits.connections <= room:
         return limits
-    text = "this process may open %d files, so it takes %d connections, not %d; raise its limit (ulimit -n) for more"
-    _log.warning(text, files, room, limits.connections)
+    _log(Line.CONN_FEWER, files=files, room=room, wanted=limits.connections)
     return attrs.evolve(limits, connections=room)

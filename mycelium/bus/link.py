@@ -1,7 +1,6 @@
 """The shell of a client's connection: an asyncio protocol around the state machine."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final, cast, final
 
@@ -9,6 +8,8 @@ from mycelium.bus.dial import dial
 from mycelium.bus.heartbeat import Due, Heartbeat
 from mycelium.bus.tuning import read_buffer, tune
 from mycelium.bus.urls import Address
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
 from mycelium.wire.connection import Connection, Core, Event
 from mycelium.wire.errors import ProtocolError
@@ -16,7 +17,7 @@ from mycelium.wire.state import Role
 
 __all__ = ["Link", "open_link"]
 
-_log = logging.getLogger("mycelium.client")
+_log = Log("mycelium.client")
 _FLUSH_SECONDS: Final = 5.0
 """How long the bridge may take to read the last bytes of a connection that this side ends."""
 
@@ -78,8 +79,8 @@ class Link(asyncio.BufferedProtocol):
                 self._on_event(event)
         except ProtocolError as error:
             self.fail(error)
-        except Exception:  # noqa: BLE001  a fault in here is the end of the connection, never a connection that is deaf
-            _log.exception("what the bridge said could not be handled")
+        except Exception as error:  # noqa: BLE001  a fault in here ends the connection, or it would be deaf
+            _log(Line.FAULT, caused_by=error, problem="what the bridge said could not be handled")
             self.abort("a fault of this client; its log has more")
 
     def eof_received(self) -> bool:
@@ -108,6 +109,11 @@ class Link(asyncio.BufferedProtocol):
     def is_open(self) -> bool:
         """Whether something can still be sent."""
         return not self._transport.is_closing()
+
+    @property
+    def peer(self) -> object:
+        """The other end, as the socket names it."""
+        return self._transport.get_extra_info("peername")
 
     @property
     def is_ready(self) -> bool:

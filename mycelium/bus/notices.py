@@ -1,7 +1,6 @@
 """What is told of one subscription: its gaps, its times of slowness, and an end that nobody has asked for."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias, final
 
@@ -10,10 +9,12 @@ from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.localqueue import LocalQueue
 from mycelium.bus.worker import guarded
 from mycelium.events import Event, Gap, Recovered, SlowConsumer, SubscriptionRefused
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 
 __all__ = ["Notices", "Tell"]
 
-_log = logging.getLogger("mycelium.bus")
+_log = Log("mycelium.bus")
 _QUIET_SECONDS: Final = 2.0
 """A bridge tells within a second of what it drops; when it has told of nothing for so long the subscriber keeps up."""
 _POLICIES: Final[Mapping[DropReason, Lag]] = {
@@ -77,7 +78,7 @@ class Notices:
 
     def refused(self, error: Refused) -> None:
         """It has ended, and nobody here has asked for that."""
-        _log.warning("the subscription of %s has ended: %s", self._subscriber, error)
+        _log(Line.SUB_ENDED, subscriber=self._subscriber, reason=error.name, error=str(error))
         self._tell(SubscriptionRefused(self._subscriber, self._types(), error.code, error.text))
 
     def missed(self, reason: DropReason, count: int) -> None:
@@ -99,6 +100,10 @@ class Notices:
             return
         self.close()
         lost, self._lost = self._lost, 0
+        self._recovered(lost)
+
+    def _recovered(self, lost: int) -> None:
+        _log(Line.CONSUMER_RECOVERED, subscriber=self._subscriber, dropped=lost)
         self._tell(Recovered(self._subscriber, self._types(), lost))
 
     def close(self) -> None:
@@ -111,7 +116,13 @@ class Notices:
         """The queue is full for the first time, or has been empty again."""
         if queue.is_slow:
             lag = queue.acting.word
-            _log.warning("%s is too slow: %d messages wait, and %s acts", self._subscriber, len(queue), lag)
+            _log(
+                Line.CONSUMER_SLOW_HERE,
+                subscriber=self._subscriber,
+                queue_messages=len(queue),
+                queue_capacity=queue.limit,
+                reason=lag,
+            )
             self._tell(SlowConsumer(self._subscriber, self._types(), lag, len(queue)))
         else:
-            self._tell(Recovered(self._subscriber, self._types(), queue.losses.episode))
+            self._recovered(queue.losses.episode)

@@ -1,7 +1,6 @@
 """What the users of a client subscribe to, before and after there is a connection."""
 
 import asyncio
-import logging
 import sys
 from collections.abc import Callable
 from typing import Final, final
@@ -12,17 +11,20 @@ from mycelium.bus.eventstream import Events
 from mycelium.bus.handlers import Handler, HandlerFunction
 from mycelium.bus.inbox import Inbox
 from mycelium.bus.lag import Lag
-from mycelium.bus.options import SubscribeOptions, options_of
+from mycelium.bus.observing import ConsumerTraces
+from mycelium.bus.options import Options, SubscribeOptions, options_of
 from mycelium.bus.requests import Answer
 from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.topics import chosen_types
 from mycelium.handle import Contracts
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
 
 __all__ = ["Order", "Orders"]
 
-_log = logging.getLogger("mycelium.client")
+_log = Log("mycelium.client")
 _OF_THE_WIRE: Final = ("on_lag", "queue", "window", "group", "no_echo")
 """Options that act at the bridge."""
 _MEANT: Final = {"group", "no_echo"}
@@ -63,6 +65,9 @@ class Orders:
         check: Raises where nothing may be subscribed to.
         require: Raises where the bridge cannot do something.
         echo: Whether own messages come back where nobody can tell whose they are.
+
+    Attributes:
+        consumer: Makes what traces a subscription, of its options and topic; None where nobody traces.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Orders:
         require: Callable[[str], None],
         echo: bool,
     ) -> None:
+        self.consumer: Callable[[Options, str | None], ConsumerTraces] | None = None
         self._inbox = inbox
         self._contracts = contracts
         self._events = events
@@ -124,8 +130,9 @@ class Orders:
     async def _carry_out(self, order: Order) -> None:
         try:
             await self.subscribe(order)
-        except Exception:  # noqa: BLE001  nobody waits for it
-            _log.exception("%s could not be subscribed", "an iterator" if order.handler is None else order.handler.name)
+        except Exception as error:  # noqa: BLE001  nobody waits for it
+            subscriber = "an iterator" if order.handler is None else order.handler.name
+            _log(Line.SUB_FAILED, caused_by=error, subscriber=subscriber)
 
     def _take_up(self, order: Order) -> tuple[LocalSubscription, list[Answer]]:
         """Begin a subscription; what the bridge has to confirm."""
@@ -147,6 +154,7 @@ class Orders:
             on_close=self._inbox.leave,
             tell=self._events.tell,
             name_of=self._name_of,
+            traces=None if self.consumer is None else self.consumer(options, order.topic),
         )
         subscription.topic = order.topic
         try:

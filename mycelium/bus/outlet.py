@@ -5,15 +5,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, final
 
-from mycelium.bus.errors import (
-    BackpressureTimeout,
-    BufferFull,
-    ConnectionLost,
-    QueueFull,
-    UsageError,
-    WouldDeadlock,
-)
+from mycelium.bus.errors import BackpressureTimeout, ConnectionLost, QueueFull, UsageError, WouldDeadlock
+from mycelium.bus.expiry import Expiry
 from mycelium.bus.link import Link
+from mycelium.bus.overflow import Overflow
 from mycelium.bus.parcel import PLAIN, STAMP_BYTES, Parcel, Stamp
 from mycelium.bus.publisher import Publisher
 from mycelium.bus.segment import Note
@@ -25,13 +20,12 @@ from mycelium.schema.model import Message as Model
 from mycelium.wire.connection import Core
 from mycelium.wire.errors import EncodeError
 from mycelium.wire.frames import HEADER
+from mycelium.wire.tracecontext import with_trace
 
 __all__ = ["TURN_BYTES", "Outlet"]
 
 TURN_BYTES: Final = 64 * 1024
 """Bytes that are published in one turn of the loop before it is worth not to wait for its end."""
-_LOOK_SECONDS: Final = 1.0
-"""How much longer a message may wait than its time while there is no connection: one look, and one event, for many."""
 
 
 @final
@@ -79,7 +73,6 @@ class Outlet:
         self.stamps = stamp
         self._check = check
         self._blocks_itself = blocks_itself
-        self._on_expired = on_expired
         confirm = core.encode(core.Confirm(enabled=True))
         self.buffer = SendBuffer(
             time.monotonic,
@@ -89,11 +82,12 @@ class Outlet:
             self.receipts,
         )
         self._put = self.buffer.put
+        self._expiry = Expiry(self.buffer, on_expired, self._looked)
         self._publisher: Publisher | None = None
         self._link: Link | None = None
         self._lost = "the bridge is leaving"
+        self._overflow = Overflow()
         self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         """Something went out, or may; whoever waits looks again."""
 
@@ -129,7 +123,7 @@ class Outlet:
 
     def uncork(self) -> None:
         """Every subscription is confirmed: messages go, but for those whose time is over."""
-        self._tell_expired(self.buffer.expire)
+        self._expiry.tell(self.buffer.expire)
         self.buffer.uncork()
         self.pump()
 
@@ -137,11 +131,11 @@ class Outlet:
         """The connection is gone."""
         if link is self._link:
             self._link, self._lost = None, error.reason
-            self._tell_expired(lambda: self.buffer.detach(keep=self._keeps))
+            self._expiry.tell(lambda: self.buffer.detach(keep=self._keeps))
             self.receipts.lose(error)
             self._refresh()
             self._changed.set()
-            self._arm()
+            self._expiry.arm()
 
     def say(self, note: Note) -> None:
         """Say something to the bridge, at the end of this turn of the loop."""
@@ -173,9 +167,7 @@ class Outlet:
         """
         if error is not None:
             self.receipts.close(error)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._expiry.close()
         self._changed.set()
 
     # --- publishing ---
@@ -215,12 +207,12 @@ class Outlet:
 
     async def publish(self, message: Message) -> None:
         """Publish when there is room; see `admit` for errors."""
-        self._enter(await self.admit(message))
+        self.enter(await self.admit(message))
         await self.rest()
 
     def publish_nowait(self, message: Message) -> None:
         """Publish now or not at all; see `admit_nowait` for errors."""
-        self._enter(self.admit_nowait(message))
+        self.enter(self.admit_nowait(message))
 
     async def rest(self) -> None:
         """A loop of publishes must not starve whoever reads."""
@@ -240,14 +232,15 @@ class Outlet:
         if self.buffer.withdraw(parcel):
             self._changed.set()
 
-    async def admit(self, message: Message, metadata: int = 0) -> bytes:
+    async def admit(self, message: Message, metadata: int = 0, trace: bytes | None = None) -> bytes:
         """Wait until a message may be published; its frame, which has to be put without waiting again.
 
         A cancelled call has published nothing.
 
         Args:
             message: The message.
-            metadata: Bytes that are to go along with it, but for the stamp.
+            metadata: Bytes that are to go along with it, but for the stamp and the trace context.
+            trace: Its trace context.
 
         Raises:
             EncodeError: A value does not fit its type, or the payload is too large.
@@ -260,7 +253,7 @@ class Outlet:
         """
         deadline: float | None = None
         while True:
-            frame, model = self._encode(message, metadata)
+            frame, model = self._encode(message, metadata, trace)
             if self.buffer.flow.holds(model.type_id):
                 if self._blocks_itself(model):
                     raise WouldDeadlock(model.name)
@@ -273,15 +266,17 @@ class Outlet:
                 await self.change()
             self._check()
 
-    def admit_at_once(self, message: Message, metadata: int) -> bytes | None:
+    def admit_at_once(self, message: Message, metadata: int, trace: bytes | None = None) -> bytes | None:
         """The frame of a message if it need not wait; see `admit` for arguments and errors."""
         if not self.is_free:
             return None
-        frame, _ = self._encode(message, metadata)
+        frame, _ = self._encode(message, metadata, trace)
         self.publisher.guard.check(message)
         return frame
 
-    def admit_nowait(self, message: Message, metadata: int = 0, *, is_reply: bool = False) -> bytes:
+    def admit_nowait(
+        self, message: Message, metadata: int = 0, trace: bytes | None = None, *, is_reply: bool = False
+    ) -> bytes:
         """The frame of a message that may be published now; see `admit` for arguments and further errors.
 
         Raises:
@@ -289,12 +284,12 @@ class Outlet:
             BufferFull: There is no room.
             ClosedError: Nothing may be published any more.
         """
-        frame, model = self._encode(message, metadata)
+        frame, model = self._encode(message, metadata, trace)
         self._check()
         if not is_reply and self.buffer.flow.holds(model.type_id):
             raise QueueFull(f"the bridge takes no {model.name} for now; await publish() instead, which waits for it")
         if not self._has_room(len(frame) + metadata):
-            raise BufferFull(f"{self.buffer.size} bytes are unsent; await publish() instead, which waits for room")
+            raise self._full(f"{self.buffer.size} bytes are unsent; await publish() instead, which waits for room")
         self.publisher.guard.check(message)
         return frame
 
@@ -305,10 +300,12 @@ class Outlet:
 
     # --- inside ---
 
-    def _encode(self, message: Message, metadata: int) -> tuple[bytes, Model]:
+    def _encode(self, message: Message, metadata: int, trace: bytes | None) -> tuple[bytes, Model]:
         publisher = self.publisher
         entry = publisher.entry(message)
         frame = publisher.encode(message, entry)
+        if trace is not None:
+            frame = with_trace(frame, trace)
         payload = len(frame) - HEADER.size + metadata + (STAMP_BYTES if self.stamps else 0)
         if payload > publisher.max_payload:
             problem = f"a payload of {payload} bytes; the other side takes at most {publisher.max_payload}"
@@ -327,8 +324,11 @@ class Outlet:
         if self.buffer.has_room(size):
             return True
         if self._link is None:
-            raise BufferFull(f"{self.buffer.size} bytes wait for a connection ({self._lost}); publish less meanwhile")
+            raise self._full(f"{self.buffer.size} bytes wait for a connection ({self._lost}); publish less meanwhile")
         return False
+
+    def _full(self, problem: str) -> Exception:
+        return self._overflow.error(self.buffer.messages, problem)
 
     async def _change_before(self, deadline: float) -> None:
         try:
@@ -337,7 +337,8 @@ class Outlet:
         except TimeoutError:
             raise BackpressureTimeout(self.block_seconds) from None
 
-    def _enter(self, frame: bytes) -> None:
+    def enter(self, frame: bytes) -> None:
+        """Publish a message whose frame was admitted, or for which there is room: `is_free`."""
         if self.stamps:
             self.post_parcel(Parcel(frame, self.new_stamp()))
         else:
@@ -360,7 +361,7 @@ class Outlet:
         self.turn_bytes = 0
         self.pump()
         if self.buffer.messages:
-            self._arm()
+            self._expiry.arm()
 
     def pump(self) -> None:
         """Give the link what it takes."""
@@ -369,29 +370,12 @@ class Outlet:
         if link is not None:
             while link.is_ready and (data := self.buffer.take()):
                 link.write(data)
+        self._looked()
+
+    def _looked(self) -> None:
         self._refresh()
         self._changed.set()
 
     def _refresh(self) -> None:
         buffer = self.buffer
         self.is_free = not buffer.is_corked and not self.stamps and not buffer.flow and not buffer.is_waiting
-
-    def _arm(self) -> None:
-        """Look again when the oldest message has waited for too long."""
-        oldest = self.buffer.oldest
-        if self._timer is None and oldest is not None:
-            delay = max(oldest - time.monotonic(), 0) + _LOOK_SECONDS
-            self._timer = asyncio.get_running_loop().call_later(delay, self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
-        self._tell_expired(self.buffer.expire)
-        self._refresh()
-        self._changed.set()
-        self._arm()
-
-    def _tell_expired(self, drop: Callable[[], None]) -> None:
-        before = self.buffer.expired
-        drop()
-        if self.buffer.expired > before:
-            self._on_expired(self.buffer.expired - before)

@@ -6,7 +6,7 @@ from typing import Any, Self, final
 
 from attrs import field, frozen
 
-from mycelium.bus.delivery import Delivery
+from mycelium.bus.delivery import Delivery, Processing
 from mycelium.bus.errors import UsageError
 from mycelium.bus.handlers import Handler, HandlerFunction, describe
 from mycelium.bus.hands import Hands
@@ -30,6 +30,8 @@ class SyncDelivery:
     """Nanoseconds since the Unix epoch, by the publisher's clock."""
     trace: bytes | None
     """W3C trace context, 26 bytes: version u8, trace id 16, parent span id 8, flags u8."""
+    traceparent: str | None
+    """The same as a `traceparent` header, for where the message crosses into another system."""
     retained: bool
     """Whether this is a last value from before the subscription."""
     is_request: bool
@@ -45,11 +47,20 @@ class SyncDelivery:
             delivery.sequence,
             delivery.published_at,
             delivery.trace,
+            delivery.traceparent,
             delivery.retained,
             delivery.is_request,
             delivery,
             thread,
         )
+
+    def process(self) -> Processing:
+        """A block in which the message is processed, a span of its own where somebody traces.
+
+        For what an iterator gave out with its delivery; a handler is in such a block already, and gets one that does
+        nothing.
+        """
+        return self._delivery.process()
 
     def reply(self, message: Message) -> None:
         """Answer a request. The requester takes the first answer; one that comes too late is dropped and counted.

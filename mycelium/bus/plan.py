@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from threading import get_ident
 from time import monotonic
-from typing import TypeAlias, final
+from typing import TYPE_CHECKING, Protocol, TypeAlias, final
 
 from mycelium.bus.delivery import LOCAL
 from mycelium.bus.exchange import Exchange, Published
@@ -23,10 +23,20 @@ from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry
 from mycelium.wire.codec import Codec
 
+if TYPE_CHECKING:
+    from mycelium.bus.observe.bridge import BusTraces
+
 __all__ = ["Plan", "Plans"]
 
 Plan: TypeAlias = Callable[[Message, float | None], Published]
 """Publishes a message for somebody who waits so many seconds for room under `block`; None: not at all."""
+
+
+class General(Protocol):
+    """How a message is published where there is no plan."""
+
+    def __call__(self, message: Message, seconds: float | None, trace: bytes | None = None, /) -> Published:
+        """Publish it, perhaps with a trace context; see `Plan`."""
 
 
 @final
@@ -36,21 +46,26 @@ class Plans(dict[type, Plan]):
     Args:
         exchange: Where messages are routed.
         otherwise: The general way.
+        traces: Makes plans that trace; None where nobody does.
 
     Attributes:
         owner: The thread that may publish; None where that is not known yet, or nothing is to be planned any more.
     """
 
-    def __init__(self, exchange: Exchange, otherwise: Plan) -> None:
+    def __init__(self, exchange: Exchange, otherwise: "General", traces: "BusTraces | None" = None) -> None:
         self.owner: int | None = None
         self._exchange = exchange
         self._otherwise = otherwise
+        self._traces = traces
+        self._general: Plan = otherwise if traces is None else traces.plan(otherwise, otherwise)
         exchange.on_change = self.clear
 
     def __missing__(self, cls: type) -> Plan:
         plan = self._made(cls)
         if plan is None:
-            return self._otherwise
+            return self._general
+        if self._traces is not None:
+            plan = self._traces.plan(plan, self._otherwise)
         self[cls] = plan
         return plan
 

@@ -13,6 +13,7 @@ from mycelium.wire.codec import Codec
 from mycelium.wire.errors import EncodeError, shorten
 from mycelium.wire.frames import HARD_MAX_PAYLOAD, HEADER, encode_frame
 from mycelium.wire.metadata import Metadata
+from mycelium.wire.tracecontext import with_trace
 
 __all__ = ["Publisher"]
 
@@ -114,6 +115,14 @@ class Publisher:
         frame = make(message)
         if len(frame) - _HEADER_SIZE > self.max_payload:
             self._refuse_large(frame, message.__class__.__name__)
+        return frame
+
+    def traced_frame(self, message: Message, trace: bytes | None) -> bytes:
+        """What `frame` gives, with a trace context; see there for errors."""
+        frame = self.frame(message)
+        if trace is not None:
+            frame = with_trace(frame, trace)
+            self._refuse_large(frame, type(message).__name__)
         return frame
 
     def _framer(self, entry: Entry[Codec]) -> Callable[[Message], bytes]:

@@ -135,6 +135,8 @@ async def _reload(bridge: "Bridge", options: Body) -> list[Body]:
         if bridge.contracts.origin is None:
             raise Refusal(ErrorCode.PROTOCOL, "the bridge's contracts are from no file")
         reloader = bridge.reloader = Reloader(bridge.contracts)
+        if bridge.traces is not None:
+            reloader.around = bridge.traces.reload
     change = await reloader.reload(force=options.get("force") is True)
     applied = change.outcome == "applied"
     hurt = {} if change.current is None else await bridge.hurt_by(change.current, pinned=applied)

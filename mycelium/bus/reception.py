@@ -1,6 +1,5 @@
 """What a bridge says beside answers, and where it belongs."""
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, final
 
@@ -14,6 +13,8 @@ from mycelium.bus.outlet import Outlet
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.worker import guarded
 from mycelium.events import PublishRefused
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
 from mycelium.wire.buffer import Batch
 from mycelium.wire.errors import ErrorCode
@@ -21,7 +22,7 @@ from mycelium.wire.state import is_fatal
 
 __all__ = ["Reception"]
 
-_log = logging.getLogger("mycelium.client")
+_log = Log("mycelium.client")
 
 
 @final
@@ -79,7 +80,7 @@ class Reception:
         """Messages that waited for this bridge are larger than it takes."""
         if number:
             self.refused += number
-            _log.warning("%d messages are larger than this bridge takes, and are dropped", number)
+            _log(Line.PUBLISH_TOO_LARGE, dropped=number, reason=ErrorCode.LIMIT.reason)
             self._events.tell(PublishRefused(ErrorCode.LIMIT, ErrorCode.LIMIT.reason, None))
 
     def named(self, refused: Refused) -> Refused:
@@ -105,7 +106,8 @@ class Reception:
             self._events.tell(PublishRefused(notice.code, refused.name, notice.type_id))
         # What is wrong with a message may show its values, which logs do not.
         about = refused if notice.type_id is None else f"the bridge refused ({refused.name}) type id {notice.type_id}"
-        _log.warning("%s", about)
+        line = Line.CLIENT_REFUSED if is_fatal(notice) else Line.PUBLISH_REFUSED
+        _log(line, text=str(about), type_id=notice.type_id, reason=refused.name)
         if self._on_error is not None:
             guarded("on_error of the client", self._on_error, refused)
 

@@ -7,11 +7,12 @@ editors, git and Kubernetes replace one.
 import asyncio
 import contextlib
 import hashlib
-import logging
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
 from attrs import field, frozen
 
@@ -20,6 +21,8 @@ from mycelium.contractfile import read_file
 from mycelium.errors import MyceliumError
 from mycelium.events import Event, SchemaChanged, SchemaRefused
 from mycelium.handle import Contracts
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.schema.errors import ContractError, Fault
 from mycelium.schema.model import Schema
 from mycelium.schema.parse import parse_text
@@ -32,14 +35,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "Outcome", "Reloader", "judge"]
 
-_log = logging.getLogger("mycelium.reload")
-_file_log = logging.getLogger("mycelium.contracts")
+_log = Log("mycelium.reload")
 _POLL_SECONDS: Final = 2.0
 """The content is compared that often, whatever the file system says."""
 _SETTLE_SECONDS: Final = 0.2
 """A file that is still changing is not applied: two reads that far apart must agree."""
 _DEBOUNCE_MS: Final = 200
 _MOST_REASONS: Final = 20
+
+_LINES: Final = {"applied": Line.SCHEMA_APPLIED, "unchanged": Line.SCHEMA_UNCHANGED}
+"""What is logged of an edit that is not refused."""
 
 Outcome: TypeAlias = Literal["applied", "unchanged", "incompatible", "invalid", "error"]
 
@@ -70,6 +75,19 @@ class Change:
     def refused(self) -> bool:
         """Whether what was in force goes on although the file says something else."""
         return self.outcome in ("incompatible", "invalid", "error")
+
+    def to_fields(self) -> dict[str, Any]:
+        """What a log line has of it."""
+        found = self.objections if self.refused else () if self.report is None else self.report.issues
+        in_force = self.previous if self.refused or self.current is None else self.current
+        return {
+            "source": self.source,
+            "schema_version": in_force.version,
+            "schema_digest": in_force.digest,
+            "old_digest": self.previous.digest,
+            "new_digest": None if self.current is None else self.current.digest,
+            "issues": [_issue(one) for one in found[:_MOST_REASONS]],
+        }
 
     @property
     def event(self) -> Event | None:
@@ -107,6 +125,13 @@ def judge(previous: Schema, current: Schema, policy: "ReloadPolicy", source: str
     return Change("applied", source, previous, current, report)
 
 
+Around: TypeAlias = Callable[[], AbstractContextManager[Callable[[Change], object]]]
+
+
+def _nothing() -> AbstractContextManager[Callable[[Change], object]]:
+    return contextlib.nullcontext(lambda _: None)
+
+
 @final
 class Reloader:
     """Follows the file of a handle.
@@ -114,6 +139,10 @@ class Reloader:
     Args:
         contracts: A handle that was loaded from a file.
         policy: What an edit must keep.
+
+    Attributes:
+        is_brief: Whether the log leaves the reasons of a refusal out, since somebody else tells them.
+        around: What goes on around a reload, which is told what became of it.
 
     Raises:
         ValueError: The handle was not loaded from a file.
@@ -125,6 +154,8 @@ class Reloader:
             raise ValueError(f"{contracts!r} has no file to follow; load it from a path")
         self.contracts = contracts
         self.policy: ReloadPolicy = policy
+        self.is_brief = False
+        self.around: Around = _nothing
         self._path = origin.given
         self._seen = origin.content_hash
         self._gone = False
@@ -140,12 +171,13 @@ class Reloader:
                 content = await self._stable()
                 self._notice(gone=content is None)
                 if content is not None and _hash(content) != self._seen:
+                    _log(Line.SCHEMA_CHANGE_SEEN, source=str(self._path))
                     await self.reload(content)
 
     def _notice(self, *, gone: bool) -> None:
         if gone and not self._gone:
             version = self.contracts.schema.version
-            _file_log.warning("%s is gone; version %d goes on until it is back", self._path, version)
+            _log(Line.SCHEMA_GONE, source=str(self._path), schema_version=version)
         self._gone = gone
 
     async def reload(self, content: bytes | None = None, *, force: bool = False) -> Change:
@@ -156,12 +188,15 @@ class Reloader:
             force: Apply it whatever it breaks, as long as it is valid.
         """
         async with self._lock:
-            change = await self._decide(content, force=force)
-            if change.outcome == "applied" and change.current is not None:
-                self.contracts.apply(change.current, self._seen)
-            elif change.outcome == "unchanged" and change.current is not None:
-                self.contracts.texts.take(self._seen, change.current)  # other words, such as a comment
-            self._log(change)
+            began = monotonic()
+            with self.around() as tell:
+                change = await self._decide(content, force=force)
+                if change.outcome == "applied" and change.current is not None:
+                    self.contracts.apply(change.current, self._seen)
+                elif change.outcome == "unchanged" and change.current is not None:
+                    self.contracts.texts.take(self._seen, change.current)  # other words, such as a comment
+                self._log(change, monotonic() - began)
+                tell(change)
             self.contracts.tell(change)
             return change
 
@@ -180,11 +215,18 @@ class Reloader:
         policy = "none" if force else self.policy
         return await aside(judge, previous, current, policy, source, self.contracts.profile)
 
-    def _log(self, change: Change) -> None:
-        if change.refused:
-            _log.warning("%s is not applied (%s): %s", change.source, change.outcome, "; ".join(change.reasons))
-        elif change.outcome == "applied" and change.current is not None:
-            _log.info("%s: version %d is in force", change.source, change.current.version)
+    def _log(self, change: Change, seconds: float) -> None:
+        line = _LINES.get(change.outcome, Line.SCHEMA_REFUSED)
+        reasons = "; ".join(change.reasons)
+        _log(
+            line,
+            more=f": {reasons}" if reasons and not self.is_brief else "",
+            error=None if self.is_brief else reasons,
+            reason=change.outcome,
+            compatibility=self.policy,
+            duration_s=round(seconds, 6),
+            **change.to_fields(),
+        )
 
     async def _stable(self) -> bytes | None:
         """What the file holds once it has stopped changing; None while it is gone."""
@@ -209,7 +251,7 @@ class Reloader:
                         if await aside(_folders, self._path) != folders:
                             break  # a link on the way points elsewhere now
             except (OSError, RuntimeError) as error:
-                _log.warning("%s cannot be watched (%s); it is looked at every %g s", self._path, error, _POLL_SECONDS)
+                _log(Line.SCHEMA_UNWATCHED, source=str(self._path), backoff_s=_POLL_SECONDS, error=str(error))
                 await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -224,6 +266,13 @@ def _watch(folders: Sequence[Path]) -> AsyncGenerator[object, None]:
         yield_on_timeout=True,
         recursive=False,
     )
+
+
+def _issue(finding: "Finding") -> dict[str, Any]:
+    """A finding in a log line."""
+    where = finding.new_location or finding.old_location
+    place = {} if where is None else {"line": where.line, "col": where.column}
+    return {"rule": finding.rule, "path": finding.path, **place}
 
 
 def _first(faults: Sequence[Fault]) -> tuple[str, ...]:

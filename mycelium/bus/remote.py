@@ -11,6 +11,8 @@ from mycelium.bus.limits import Limits
 from mycelium.bus.localqueue import Outcome
 from mycelium.bus.outbox import Outbox
 from mycelium.events import Recovered, SlowConsumer
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.wire.buffer import Batch
 from mycelium.wire.errors import ErrorCode
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Refusal", "RemoteSubscription", "RemoteSubscriptions", "Subscriber"]
 
+_log = Log("mycelium.bridge")
 _SLICE: Final = 64 * 1024
 """Bytes that a subscription may send before it is the next one's turn."""
 _POLICIES: Final = frozenset(Lag)
@@ -29,7 +32,9 @@ Refusal: TypeAlias = tuple[ErrorCode, str]
 class Subscriber(Protocol):
     """Whose subscriptions these are."""
 
-    client: str
+    @property
+    def client(self) -> str:
+        """The name that the client gave itself."""
 
     def ready(self) -> None:
         """Something can be sent."""
@@ -40,7 +45,7 @@ class Subscriber(Protocol):
     def too_slow(self, problem: str) -> None:
         """The client has to go."""
 
-    def warn(self, reason: str, text: str) -> None:
+    def warn(self, line: Line, reason: str, text: str, **values: Any) -> None:
         """Log, within limits."""
 
 
@@ -323,9 +328,12 @@ class RemoteSubscriptions:
         types = tuple(map(self.catalog.name, sorted(one.type_ids)))
         if outbox.is_slow:
             lag = outbox.acting.word
-            self._session.warn(ErrorCode.SLOW_CONSUMER.reason, f"subscription {number} is full, and {lag} acts")
+            text = f"subscription {number} is full, and {lag} acts"
+            waiting = {"queue_messages": outbox.queued, "queue_capacity": outbox.limit}
+            self._session.warn(Line.CONSUMER_SLOW, ErrorCode.SLOW_CONSUMER.reason, text, **waiting)
             self._exchange.tell(SlowConsumer(subscriber, types, lag, outbox.queued))
         else:
+            _log(Line.CONSUMER_RECOVERED, subscriber=subscriber, dropped=outbox.losses.episode)
             self._exchange.tell(Recovered(subscriber, types, outbox.losses.episode))
 
     @staticmethod

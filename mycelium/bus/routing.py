@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from mycelium.bus.calling import calling_subscription
 from mycelium.bus.dispatch import Dispatcher
 from mycelium.bus.errors import BackpressureTimeout, NoResponders, NoSubscribers, QueueFull, WouldDeadlock
 from mycelium.bus.exchange import Exchange
@@ -12,7 +13,6 @@ from mycelium.bus.keys import lag_of
 from mycelium.bus.lag import Lag
 from mycelium.bus.receipt import Receipt
 from mycelium.bus.receipts import Decision, decision_of
-from mycelium.bus.subscription import calling_subscription
 from mycelium.schema.classes import M, Message
 from mycelium.wire.errors import ErrorCode
 
@@ -53,8 +53,8 @@ async def settled(exchange: Exchange, troubles: Sequence[Trouble], seconds: floa
         exchange.blocked_seconds += loop.time() - start
 
 
-async def asked(exchange: Exchange, message: Message, reply: type[M], seconds: float) -> M:
-    """Publish a request, and wait for the first reply.
+async def asked(exchange: Exchange, message: Message, reply: type[M], seconds: float, trace: bytes | None = None) -> M:
+    """Publish a request, perhaps with a trace context, and wait for the first reply.
 
     Raises:
         NoResponders: Nobody has subscribed to the request.
@@ -68,7 +68,7 @@ async def asked(exchange: Exchange, message: Message, reply: type[M], seconds: f
         if not exchange.matched(exchange.publisher.entry(message).message.type_id):
             raise NoResponders(type(message).__name__)
         deadline = asyncio.get_running_loop().time() + seconds
-        matched, troubles = exchange.publish(message, deadline, correlation)
+        matched, troubles = exchange.publish(message, deadline, correlation, trace)
         holds.extend(one for one in troubles if isinstance(one, Hold))
         if len(troubles) == matched and not holds:
             raise_for(matched, troubles, 0.0)

@@ -7,12 +7,10 @@ It ends for one reason, which is an error code's name, `client` (it said Goodbye
 it says Goodbye and delivers what is queued (`say_goodbye`, `finish`).
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, final
 
 from mycelium.bus.asks import Asks
-from mycelium.bus.budget import LogLimit
 from mycelium.bus.door import Door
 from mycelium.bus.heartbeat import Due, Heartbeat, clamp_interval
 from mycelium.bus.host import Host
@@ -22,9 +20,10 @@ from mycelium.bus.monotonic import MonotonicGuard
 from mycelium.bus.negotiation import Standing
 from mycelium.bus.outgoing import Outgoing
 from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
+from mycelium.bus.sessionlog import SessionLog, for_people
 from mycelium.bus.terms import Terms
+from mycelium.logs.lines import Line
 from mycelium.schema.model import Schema
-from mycelium.schema.printable import printable
 from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Connection
 from mycelium.wire.errors import ErrorCode, LocalProtocolError, ProtocolError
@@ -32,13 +31,16 @@ from mycelium.wire.state import Role, State, is_fatal
 
 __all__ = ["Session"]
 
-_log = logging.getLogger("mycelium.bridge")
 _MOST_ANSWERS: Final = 1024 * 1024
 """Bytes that may wait for a client that asks for more."""
-_MOST_SHOWN: Final = 128
-"""Characters of a peer's text that are repeated to people."""
 _OPEN, _CLOSED = State.OPEN, State.CLOSED
 _CLIENT, _EOF = "client", "eof"  # close reasons beside the names of error codes
+_FAILURES: Final = {
+    ErrorCode.PROTOCOL: Line.FRAME_INVALID,
+    ErrorCode.LIMIT: Line.FRAME_INVALID,
+    ErrorCode.SLOW_CONSUMER: Line.CONSUMER_DISCONNECTED,
+}
+"""What is logged of an open session that ends for a fault."""
 _DROPPED: Final = {ErrorCode.SHUTDOWN.reason: DropReason.SHUTDOWN_DEADLINE}
 _ORDERLY: Final = frozenset({_CLIENT, *_DROPPED})
 """Ends that were agreed on: what was sent before counts as delivered."""
@@ -55,7 +57,7 @@ class Session:
         now: Seconds of a monotonic clock.
 
     Attributes:
-        client: The name that the client gave itself, cut and escaped.
+        log: What is logged of it.
         reason: Why the session ended or is about to; None while it lives.
         now: When the session last looked at the clock.
         said_goodbye: Whether the client has nothing more to say.
@@ -69,7 +71,7 @@ class Session:
 
     def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float) -> None:
         self.number = number
-        self.client = ""
+        self.log = SessionLog(number)
         self.reason: str | None = None
         self.said_goodbye = False
         self.asks = Asks()
@@ -84,7 +86,6 @@ class Session:
         self.terms = Terms(host.core, self._door, self.subscriptions)
         self.intake = Intake(self, host, self._door, self.terms)
         self._heartbeat: Heartbeat | None = None
-        self._lines: LogLimit | None = None
         self._parting: str | None = None
         self._finishing = False
 
@@ -93,6 +94,11 @@ class Session:
         return f"<Session {self.number} {self.client!r} {state}, {len(self.subscriptions)} subscriptions>"
 
     # --- what the shell calls ---
+
+    @property
+    def client(self) -> str:
+        """The name that the client gave itself, cut and escaped."""
+        return self.log.client
 
     @property
     def is_open(self) -> bool:
@@ -129,12 +135,12 @@ class Session:
                     return
             if connection.state is _CLOSED:
                 self.end(_EOF)
-        except LocalProtocolError:
-            self._fail_inside()
+        except LocalProtocolError as error:
+            self._fail_inside(error)
         except ProtocolError as error:
             self._fail(error)
-        except Exception:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
-            self._fail_inside()
+        except Exception as error:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
+            self._fail_inside(error)
 
     def tick(self, now: float) -> None:
         """Look at the clock: handshake deadline and heartbeat. To be called about once a second."""
@@ -199,6 +205,7 @@ class Session:
         )
         self._heartbeat = Heartbeat(heartbeat_ms / 1000, self.now)
         self.say(welcome)
+        self.log.say(Line.CONN_OPENED, schema_version=(contracts or host.registry.schema).version)
 
     def schema_changed(self) -> None:
         """Tell the client that the bridge has other contracts now; one that follows gets them."""
@@ -226,9 +233,9 @@ class Session:
         self._finishing = True
         self._end_if_finished()
 
-    def refuse(self, code: ErrorCode, problem: str) -> None:
-        """End the session with a fatal Error."""
-        self._fail(ProtocolError(code, problem))
+    def refuse(self, code: ErrorCode, problem: str, line: Line | None = None) -> None:
+        """End the session with a fatal Error, and say why in the log, if need be with another line than usual."""
+        self._fail(ProtocolError(code, problem), line)
 
     def end(self, reason: str) -> None:
         """Forget everything; the socket is closed when the output is out."""
@@ -275,7 +282,7 @@ class Session:
     def _on_hello(self, hello: Any) -> None:
         schema = self._host.registry.schema
         fits = self.terms.fit(hello, schema)
-        self.client = _for_people(hello.client)
+        self.log.client = for_people(hello.client)
         if fits:
             self.welcome(hello, None if hello.schema_digest is None else schema)
         else:
@@ -284,9 +291,11 @@ class Session:
     def _on_subscribe(self, wish: Any) -> None:
         problem = self.subscriptions.problem_with(wish)
         if problem is not None:
+            self.warn(Line.SUB_REFUSED, problem[0].reason, problem[1])
             self.answer_no(wish.request, *problem)
             return
         subscription, before = self.subscriptions.put(wish)
+        self.log.say(Line.SUB_ADDED, number=subscription.number, types=sorted(subscription.type_ids) or "all")
         self.say(self._host.core.Ack(request=wish.request))
         last = subscription.outbox.remembered
         if last or before:
@@ -294,6 +303,7 @@ class Session:
 
     def _on_unsubscribe(self, wish: Any) -> None:
         self.subscriptions.drop(wish.subscription)
+        self.log.say(Line.SUB_REMOVED, number=wish.subscription)
         self.say(self._host.core.Ack(request=wish.request))
 
     def _on_credit(self, credit: Any) -> None:
@@ -317,7 +327,7 @@ class Session:
             self._host.parted(self)
 
     def _on_error(self, error: Any) -> None:
-        self.warn("error", f"code {error.code}: {_for_people(error.message)}")
+        self.warn(Line.CONN_FAILED, "error", f"code {error.code}: {for_people(error.message)}")
         if is_fatal(error):
             self.end(_CLIENT)
 
@@ -371,27 +381,18 @@ class Session:
         """Refuse a request."""
         self.say(self._host.core.Error(code=code, message=problem, request=request, fatal=False))
 
-    def _fail(self, error: ProtocolError) -> None:
+    def _fail(self, error: ProtocolError, line: Line | None = None) -> None:
         if self.is_over:
             return
+        usual = _FAILURES.get(error.code, Line.CONN_FAILED) if self.is_open else Line.CONN_HANDSHAKE_FAILED
         self.outgoing.say(self._connection.fail(error))
-        self.warn(error.code.reason, _for_people(error.problem))
+        self.warn(line or usual, error.code.reason, for_people(error.problem))
         self.end(error.code.reason)
 
-    def _fail_inside(self) -> None:
-        _log.exception("session %d of %s ends by a fault of the bridge", self.number, self.client or "?")
+    def _fail_inside(self, error: Exception) -> None:
+        self.log.say(Line.CONN_FAULT, caused_by=error)
         self._fail(ProtocolError(ErrorCode.INTERNAL, "a fault of the bridge's own; its log has more"))
 
-    def warn(self, reason: str, text: str) -> None:
-        """One line of log per reason and second."""
-        if self._lines is None:
-            self._lines = LogLimit()
-        held = self._lines.admit(reason, self.now)
-        if held is not None:
-            more = f" (and {held} more before)" if held else ""
-            _log.warning("client %s, session %d: %s: %s%s", self.client or "?", self.number, reason, text, more)
-
-
-def _for_people(text: str) -> str:
-    """A peer's text, cut, and with nothing in it that could move a cursor."""
-    return printable(text[:_MOST_SHOWN])
+    def warn(self, line: Line, reason: str, text: str, **values: Any) -> None:
+        """One line of log per event, reason and second; `values` as for `Log`."""
+        self.log.limited(line, reason, text, self.now, **values)

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Generic, Self, final
+from typing import Any, Generic, Self, final
 
+from mycelium.bus.delivery import Delivery
 from mycelium.bus.errors import ClosedError
 from mycelium.bus.stats import SubscriptionStats
 from mycelium.bus.subscription import LocalSubscription
@@ -68,7 +69,32 @@ class Stream(AsyncIterator[M], Generic[M]):
             ConnectionLost: The same, because the connection to the bridge is gone.
         """
         subscription = self._subscription or await self._begun()
+        if subscription.traces is not None and subscription.traces.waits:
+            return (await self.next_delivery(timeout))[0]
         return await subscription.next(timeout)  # type: ignore[return-value]  # it has messages of these types only
+
+    async def next_delivery(self, timeout: float | None = None) -> tuple[M, Delivery]:
+        """Take one message with what can be known about it beside its fields; see `next` for errors."""
+        subscription = self._subscription or await self._begun()
+        traces = subscription.traces
+        taking: Awaitable[Any] = subscription.next_delivery(timeout)
+        if traces is not None and traces.waits and not subscription.is_ready:
+            taking = traces.receive(" ".join(subscription.types), taking)
+        message, delivery = await taking
+        return message, delivery if traces is None or delivery.trace is None else traces.given(message, delivery)
+
+    async def deliveries(self) -> AsyncIterator[tuple[M, Delivery]]:
+        """Messages, each with what can be known about it: `async for message, delivery in stream.deliveries()`.
+
+        Its body may say that it processes the message, `with delivery.process():`, which is a span where somebody
+        traces. With `gaps=True` a Gap comes with a delivery that knows nothing.
+        """
+        while True:
+            try:
+                given = await self.next_delivery()
+            except ClosedError:
+                return
+            yield given
 
     def stats(self) -> SubscriptionStats:
         """The counters of the subscription.

@@ -3,10 +3,11 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from threading import get_ident
 from typing import Any, Final, TypeAlias, final
 
+from mycelium.bus.calling import calling, calling_subscription
 from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.errors import BusError, ClosedError, Refused
 from mycelium.bus.gaps import Gaps
@@ -15,6 +16,7 @@ from mycelium.bus.keys import conflates, lag_of
 from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.localqueue import Done, Entry, LocalQueue, Offer, Outcome
 from mycelium.bus.notices import Notices, Tell
+from mycelium.bus.observing import ConsumerTraces
 from mycelium.bus.options import DEFAULT_QUEUE, Options
 from mycelium.bus.stats import Counts, SubscriptionStats
 from mycelium.bus.thread import check_thread
@@ -24,7 +26,7 @@ from mycelium.events import Gap
 from mycelium.schema.classes import Message
 from mycelium.wire.errors import ErrorCode
 
-__all__ = ["LocalSubscription", "OnClose", "calling_subscription"]
+__all__ = ["LocalSubscription", "OnClose"]
 
 _YIELD_AFTER: Final = 64
 """Messages that a subscriber takes before other tasks get a turn, should it never wait itself."""
@@ -33,12 +35,6 @@ _FINISH_SECONDS: Final = 5.0
 
 OnClose: TypeAlias = Callable[["LocalSubscription"], Sequence["asyncio.Future[Any]"] | None]
 """Called once when a subscription ends; `unsubscribe` waits for what it gives back."""
-
-_calling: "ContextVar[LocalSubscription | None]" = ContextVar("mycelium_subscription", default=None)
-
-
-calling_subscription: "Callable[[], LocalSubscription | None]" = _calling.get
-"""The subscription whose async handler is running here; None outside of handlers."""
 
 
 @final
@@ -55,6 +51,7 @@ class LocalSubscription:
         on_close: See `OnClose`.
         tell: Where events go.
         name_of: The name of a type id, for events.
+        traces: Makes spans of what is done with its messages, kept under that name; None where nobody traces.
 
     Attributes:
         type_ids: See above.
@@ -75,11 +72,12 @@ class LocalSubscription:
         on_close: OnClose | None = None,
         tell: Tell | None = None,
         name_of: Callable[[int], str] = str,
+        traces: "ConsumerTraces | None" = None,
     ) -> None:
         self.type_ids = type_ids
         self.handler = handler
         self.options = options
-        self.closed = False
+        self.closed, self.traces = False, traces
         self.topic: str | None = None
         self._on_close = on_close
         self._name_of = name_of
@@ -98,11 +96,11 @@ class LocalSubscription:
         self._is_plain = False
         """Whether `next` has found nothing but messages, with nothing to be told or looked after between them."""
         context = copy_context()
-        context.run(_calling.set, self)
+        context.run(calling.set, self)
         self._worker = (
             None
             if handler is None
-            else Worker(handler, options, self._counts, take=self._take, tell=tell, context=context)
+            else Worker(handler, options, self._counts, take=self._take, tell=tell, context=context, traces=traces)
         )
         self._advance = self._waiters.wake if self._worker is None else self._worker.advance
         """Called when so many more messages wait for the iterator, or for a handler that may be free."""
@@ -194,31 +192,32 @@ class LocalSubscription:
             Refused: The same, because it was too slow under the lag policy `disconnect`.
             UsageError: This is not the subscription's thread.
         """
+        taken = self.take()
+        return (await self.next_delivery(timeout))[0] if taken is None else taken
+
+    async def next_delivery(self, timeout: float | None = None) -> tuple[Message | Gap, Delivery]:
+        """What `next` takes, and what can be known about it; see there for errors."""
         check_thread(self._thread, "subscription")
-        if (taken := self.take()) is not None:
-            return taken
         if not self._until_turn:
             self._until_turn = _YIELD_AFTER
             await asyncio.sleep(0)
         self._until_turn -= 1
         if self._gaps.ahead:
             self._gaps.reach()
-        if not self._ready:
+        if not self.is_ready:
             await self._readiness(timeout)
             self._until_turn = _YIELD_AFTER
         self._is_plain = not (self._gaps.ahead or self._retained) and self._queue.is_plain
-        if self._queue.losses.pending or self._gaps.inline:
-            self._gaps.tell()
-            if self._gaps.inline:
-                self._is_plain = False
-                return self._gaps.inline.popleft()
+        if (self._queue.losses.pending or self._gaps.inline) and (gap := self._gaps.next_inline()) is not None:
+            self._is_plain = False
+            return gap, LOCAL
         entry = self._pop({})
         assert entry is not None  # noqa: S101  it is ready, and nothing was awaited since
-        message, _, done, _ = entry
+        message, delivery, done, _ = entry
         self._counts.delivered += 1
         if done is not None:
             done(1)
-        return message
+        return message, delivery
 
     def stats(self) -> SubscriptionStats:
         """The counters as they stand."""
@@ -332,7 +331,8 @@ class LocalSubscription:
     # --- inside ---
 
     @property
-    def _ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether `next` need not wait."""
         return bool(self._queue.entries or self._retained or self._gaps.inline)
 
     def _put(
@@ -386,7 +386,7 @@ class LocalSubscription:
                     await self._readiness(None)
             except TimeoutError:
                 raise TimeoutError(f"no message came within {timeout:g} s") from None
-        while not self._ready:
+        while not self.is_ready:
             if self.closed:
                 raise self._ended_by or ClosedError("the subscription has ended; nothing more comes")
             await self._waiters.wait()

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar, Unpack, final, overload
 
+from mycelium.bus.calling import calling_subscription
 from mycelium.bus.client import MyceliumClient
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.clientstats import ClientStats
@@ -21,7 +22,7 @@ from mycelium.bus.plain import plain_handler
 from mycelium.bus.publisher import Publisher
 from mycelium.bus.receipt import Receipt
 from mycelium.bus.replies import answering
-from mycelium.bus.subscription import LocalSubscription, calling_subscription
+from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.syncstream import SyncEvents, SyncStream, Taker
 from mycelium.bus.syncsubscription import SyncSubscription
 from mycelium.bus.urls import default_url, parse_url
@@ -96,7 +97,8 @@ class SyncClient:
         self._takers: weakref.WeakSet[Taker[Any]] = weakref.WeakSet()
         self._checker = Publisher(client.types, as_structs=as_structs)
         """Refuses in the calling thread what cannot be published; the client's own may be used by the loop only."""
-        self._handover = Handover(thread, client.publish_nowait, client.publish)
+        traced = client.traces is not None
+        self._handover = Handover(thread, client.publish_nowait, client.publish, in_context=traced)
         _open.add(self)
 
     def __repr__(self) -> str:

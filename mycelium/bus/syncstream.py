@@ -10,6 +10,7 @@ from typing import Any, Generic, Self, TypeVar, final
 from mycelium.bus.errors import BusError, ClosedError
 from mycelium.bus.eventstream import EventStream
 from mycelium.bus.loopthread import LoopThread
+from mycelium.bus.plain import SyncDelivery
 from mycelium.bus.stats import SubscriptionStats
 from mycelium.bus.stream import Stream
 from mycelium.events import Event
@@ -107,6 +108,17 @@ class SyncStream(Iterator[M], Generic[M]):
             UsageError: This thread runs an event loop.
         """
         return self.taker.next(timeout)
+
+    def deliveries(self) -> Iterator[tuple[M, SyncDelivery]]:
+        """Messages, each with what can be known about it: `for message, delivery in stream.deliveries()`.
+
+        Its body may say that it processes the message, `with delivery.process():`, which is a span where somebody
+        traces.
+        """
+        with contextlib.suppress(ClosedError):
+            while True:
+                message, delivery = self._thread.run(self._stream.next_delivery)
+                yield message, SyncDelivery.of(delivery, self._thread)
 
     def stats(self) -> SubscriptionStats:
         """The counters of the subscription.

@@ -1,13 +1,15 @@
 """Work that goes on by itself: the event loop alone would let go of it."""
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from typing import Any, final
 
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
+
 __all__ = ["Tasks"]
 
-_log = logging.getLogger("mycelium.bus")
+_log = Log("mycelium.bus")
 
 
 @final
@@ -37,4 +39,4 @@ class Tasks:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("work that nobody waited for has failed", exc_info=error)
+            _log(Line.FAULT, caused_by=error, problem="work that nobody waited for has failed")

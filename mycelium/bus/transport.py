@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ipaddress
-import logging
 import os
 import socket
 from collections.abc import Callable
@@ -11,7 +10,9 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, cast, final
 
 from mycelium.bus.session import Session
+from mycelium.bus.sessionlog import Place
 from mycelium.bus.tuning import read_buffer, tune
+from mycelium.logs.lines import Line
 
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionProtocol", "peer_uid"]
 
-_log = logging.getLogger("mycelium.bridge")
 _FLUSH_SECONDS: Final = 5.0
 """How long a peer may take to read the last bytes."""
 _LINGER_SECONDS: Final = 1.0
@@ -32,8 +32,13 @@ _CREDENTIALS: Final = Struct("3i")
 
 def peer_uid(connection: socket.socket) -> int:
     """The user id of the process at the other end of a Unix socket."""
-    _, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return int(uid)
+    _, uid, _ = _credentials(connection)
+    return uid
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int, int]:
+    pid, uid, gid = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid, uid, gid
 
 
 @final
@@ -100,6 +105,21 @@ class SessionProtocol(asyncio.BufferedProtocol):
         host = self._transport.get_extra_info("peername")[0]
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
+    def place(self) -> Place:
+        """The transport, and the other end: address and port, or the user and process behind a Unix socket."""
+        made = self._transport.get_extra_info("socket")
+        try:
+            if made.family == socket.AF_UNIX:
+                pid, uid, _ = _credentials(made)
+                return self._kind("unix"), f"uid={uid},pid={pid}"
+            host, port, *_ = made.getpeername()
+        except OSError:  # it is gone already
+            return None, None
+        return self._kind("tcp"), f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def _kind(self, scheme: str) -> str:
+        return scheme if self._manners is None else "rust"
+
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's interface
         """Where the next bytes go."""
         return self._read_buffer
@@ -145,10 +165,9 @@ class SessionProtocol(asyncio.BufferedProtocol):
         try:
             self.session.end("eof")
         finally:
-            session = self.session
-            _log.info("client %s, session %d: closed: %s", session.client or "?", session.number, session.reason)
+            self.session.log.close(self.session.reason)
             self._bridge.forget_session(self)
-            self._on_lost(session.reason or "")
+            self._on_lost(self.session.reason or "")
 
     def schedule(self) -> None:
         """Write once this turn of the loop is over, however many messages come in it."""
@@ -185,8 +204,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
         if not self._ended:
             try:
                 self._write(now)
-            except Exception:  # noqa: BLE001  nobody else would ever write to this socket again
-                self._fail()
+            except Exception as error:  # noqa: BLE001  nobody else would ever write to this socket again
+                self._fail(error)
 
     def _read(self, go_on: bool) -> None:
         """Read what the socket gives, or leave it there."""
@@ -196,11 +215,11 @@ class SessionProtocol(asyncio.BufferedProtocol):
     def _guarded(self, step: Callable[..., None], *args: float) -> None:
         try:
             step(*args)
-        except Exception:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
-            self._fail()
+        except Exception as error:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
+            self._fail(error)
 
-    def _fail(self) -> None:
-        _log.exception("session %d of %s ends by a fault of the bridge", self.session.number, self.session.client)
+    def _fail(self, error: Exception) -> None:
+        self.session.log.say(Line.CONN_FAULT, caused_by=error)
         self.abort("internal")
 
     def _write(self, now: float) -> None:

@@ -2,27 +2,29 @@
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import Context
 from functools import partial
 from time import monotonic
-from typing import Final, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 from mycelium.bus.budget import LogLimit
-from mycelium.bus.delivery import Delivery
+from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.errors import UsageError
 from mycelium.bus.handlers import Handler
 from mycelium.bus.held import MOST_SECONDS, watched
 from mycelium.bus.localqueue import Done, Entry, lane_of
+from mycelium.bus.observing import ConsumerTraces
 from mycelium.bus.options import Options
 from mycelium.bus.stats import Counts
 from mycelium.events import Event, HandlerFailing
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
 
 __all__ = ["Worker", "guarded"]
 
-_log = logging.getLogger("mycelium.bus")
+_log = Log("mycelium.bus")
 _YIELD_AFTER: Final = 64
 """Messages that a handler takes before other tasks get a turn, should it never wait itself."""
 _CANCEL_SECONDS: Final = 1.0
@@ -44,6 +46,7 @@ class Worker:
         take: Gives the next message.
         tell: Where events go.
         context: What the handler finds in context variables: what was there at `subscribe`, whoever publishes.
+        traces: Makes a span of each call; None where nobody traces.
 
     Attributes:
         function: What is called.
@@ -63,13 +66,20 @@ class Worker:
         take: Take,
         tell: Callable[[Event], None],
         context: Context,
+        traces: "ConsumerTraces | None" = None,
     ) -> None:
         self.function = handler.function
         self.counts = counts
         self.failures = self.in_a_row = 0
         self.excused = False
         self.takes_more = True
-        self._handler = handler
+        self._handler = handler if traces is None or not handler.is_async else traces.wrapped(handler)
+        self._bind: Callable[[Delivery], Callable[[Message], Any]] | None = None
+        """What a sync handler that is to know more than the message is called by, of a delivery."""
+        if traces is not None:
+            self._bind = traces.bound(handler)
+        elif handler.takes_delivery:
+            self._bind = partial(partial, _with, handler.function)
         self._options = options
         self._take = take
         self._tell = tell
@@ -94,8 +104,8 @@ class Worker:
 
     def offer_run(self, messages: Sequence[Message], delivery: Delivery, done: Done | None) -> None:
         """Handle messages that came together here and now, one after the other, until the subscription ends."""
-        counts, takes_delivery = self.counts, self._handler.takes_delivery
-        function = partial(_with, self.function, delivery) if takes_delivery else self.function
+        counts = self.counts
+        function = self.function if self._bind is None else self._bind(delivery)
         count = 0
         counts.matched += len(messages)
         counts.in_flight += len(messages)
@@ -110,7 +120,7 @@ class Worker:
                         self.refuse(result)
                     self.in_a_row = 0
                 except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever it raises, its subscription lives
-                    self.fail(message, error)
+                    self.fail(message, error, delivery)
         finally:
             if (seconds := monotonic() - began) > MOST_SECONDS:
                 self.held_loop(seconds)
@@ -125,7 +135,9 @@ class Worker:
         if len(self._tasks) < self._options.concurrency:
             name = f"mycelium {self._handler.name}"
             work = watched(self._work, self.held_loop)
-            task = asyncio.get_running_loop().create_task(work, name=name, context=self._context)
+            # Calls side by side must not see what each other sets; calls one after the other may.
+            context = self._context if self._options.concurrency == 1 else self._context.copy()
+            task = asyncio.get_running_loop().create_task(work, name=name, context=context)
             self._tasks.add(task)
             task.add_done_callback(self._ended)
             if not self.excused:
@@ -143,17 +155,24 @@ class Worker:
 
     def held_loop(self, seconds: float) -> None:
         """The handler has held the loop for so long, which is too long."""
-        if self._limit().admit("held", monotonic()) is not None:
-            text = "handler %s held the event loop for %.2f s, in which nothing else went on; give its work to a thread"
-            _log.warning(text, self._handler.name, seconds)
+        held = self._limit().admit("held", monotonic())
+        if held is not None:
+            _log(Line.HANDLER_SLOW, handler=self._handler.name, duration_s=round(seconds, 6), suppressed=held)
 
-    def fail(self, message: Message, error: BaseException) -> None:
+    def fail(self, message: Message, error: BaseException, delivery: Delivery = LOCAL) -> None:
         """The handler has raised: it is counted, logged and told, and goes no further."""
         name = self._handler.name
         held = self._limit().admit("failed", monotonic())
         if held is not None:
-            more = f" (and {held} times before)" if held else ""
-            _log.error("handler %s failed on %s%s", name, type(message).__name__, more, exc_info=error)
+            _log(
+                Line.HANDLER_FAILED,
+                caused_by=error,
+                trace=delivery.trace,
+                suppressed=held,
+                handler=name,
+                message_type=type(message).__name__,
+                type_id=message.TYPE_ID,
+            )
         self.failures += 1
         self.in_a_row += 1
         if self.in_a_row == _FAILING:
@@ -231,9 +250,9 @@ class Worker:
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            self.fail(message, error)
+            self.fail(message, error, delivery)
         except Exception as error:  # noqa: BLE001  whatever it raises, its subscription lives
-            self.fail(message, error)
+            self.fail(message, error, delivery)
         finally:
             counts.in_flight -= 1
             counts.delivered += 1
@@ -253,8 +272,8 @@ def guarded(what: str, function: Callable[..., object], *args: object) -> None:
         result = function(*args)
         if result is not None:
             _refuse_coroutine(what, result)
-    except Exception:  # noqa: BLE001  it is the user's, and this is called where nothing may break
-        _log.exception("%s failed", what)
+    except Exception as error:  # noqa: BLE001  it is the user's, and this is called where nothing may break
+        _log(Line.CALLBACK_FAILED, caused_by=error, handler=what)
 
 
 def _with(function: Callable[..., object], delivery: Delivery, message: Message) -> object:

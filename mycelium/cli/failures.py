@@ -19,7 +19,7 @@ from mycelium.schema.errors import (
 )
 from mycelium.wire.errors import DecodeError
 
-__all__ = ["explain", "fail", "say_warnings"]
+__all__ = ["explain", "fail", "meaning", "say_warnings"]
 
 Told: TypeAlias = tuple[str, str, str]
 """What, why, what to try."""
@@ -50,12 +50,18 @@ def say_warnings() -> None:
 
 def explain(error: MyceliumError) -> int:
     """Say what an error means; the exit code that goes with it."""
+    code, told = meaning(error)
+    return fail(code, *told)
+
+
+def meaning(error: MyceliumError) -> tuple[int, Told]:
+    """What an error means: an exit code, and what is said of it."""
     if isinstance(error, UnknownTypeError) and isinstance(error.wanted, int):
-        return fail(1, *_unknown(error))  # bytes named it, no user did
+        return 1, _unknown(error)  # bytes named it, no user did
     for kind, code, tell in _TABLE:
         if isinstance(error, kind):
-            return fail(code, *tell(error))
-    return fail(1, str(error))
+            return code, tell(error)
+    return 1, _plain(error)
 
 
 def _faults(error: ContractError) -> Told:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 __all__ = [
@@ -60,23 +61,38 @@ def on_or_off(text: str) -> bool:
         raise argparse.ArgumentTypeError(f"{text!r} is neither on nor off") from None
 
 
+def log_format(text: str) -> str:
+    """The name of a form of log lines."""
+    from mycelium.logs.setup import FORMATS
+
+    return _one_of("log format", text, FORMATS)
+
+
+def log_level(text: str) -> str:
+    """The name of a level of the log."""
+    from mycelium.logs.setup import LEVELS
+
+    return _one_of("log level", text, LEVELS)
+
+
+def _one_of(what: str, text: str, names: Sequence[str]) -> str:
+    if text not in names:
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what}; take one of {', '.join(names)}")
+    return text
+
+
 def reload_policy(text: str) -> str:
     """The name of a reload policy."""
     from mycelium.schema.compat.reloading import RELOAD_POLICIES
 
-    if text not in RELOAD_POLICIES:
-        raise argparse.ArgumentTypeError(f"{text!r} is no policy; take one of {', '.join(RELOAD_POLICIES)}")
-    return text
+    return _one_of("policy", text, RELOAD_POLICIES)
 
 
 def lag_policy(text: str) -> str:
     """The name of a lag policy."""
     from mycelium.bus.lag import Lag
 
-    words = [one.word for one in Lag]
-    if text not in words:
-        raise argparse.ArgumentTypeError(f"{text!r} is no lag policy; take one of {', '.join(words)}")
-    return text
+    return _one_of("lag policy", text, [one.word for one in Lag])
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:

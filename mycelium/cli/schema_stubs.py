@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mycelium.cli.options import Commands, new_command
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
 
 if TYPE_CHECKING:
     from mycelium.bus.reload import Change
 
 __all__ = ["add_parser"]
+
+_log = Log("mycelium.schema")
 
 
 def add_parser(commands: Commands) -> None:
@@ -93,6 +97,7 @@ def _bring_up_to_date(target: Path, text: str) -> int:
     else:
         write_whole(target, text)
         say(f"{target} is written")
+        _log(Line.STUBS_WRITTEN, target=str(target))
     return 0
 
 

@@ -2,14 +2,25 @@
 
 import argparse
 import gc
-import logging
 import os
 from pathlib import Path
 from typing import Any, Final
 
 from mycelium.cli.eventloop import event_loop, run_on
-from mycelium.cli.options import Commands, duration, new_command, on_or_off, positive, reload_policy, size
+from mycelium.cli.options import (
+    Commands,
+    duration,
+    log_format,
+    log_level,
+    new_command,
+    on_or_off,
+    positive,
+    reload_policy,
+    size,
+)
+from mycelium.cli.serverlog import ServerLog
 from mycelium.cli.settings import Resolved, Setting, add_settings, resolve
+from mycelium.cli.traces import traces, tracing
 
 __all__ = ["add_parser"]
 
@@ -52,6 +63,16 @@ _SETTINGS: Final = (
     Setting("block-timeout", duration, 5.0, "how long a message waits for room under the lag policy block", "S"),
     Setting("grace", duration, 10.0, "time for clients to finish publishing when the bridge stops", "S"),
     Setting("flush-timeout", duration, 30.0, "time to send what is queued after that", "S"),
+    Setting("log-format", log_format, "console", "console for people, json: one object a line", "FORMAT"),
+    Setting("log-level", log_level, "info", "the least that is logged: debug, info, warning, error, critical", "LEVEL"),
+    Setting("stats-interval", duration, 0.0, "how often the counters are logged", "S", shown="never"),
+    Setting(
+        "traces",
+        traces,
+        "off",
+        "OpenTelemetry spans: off, otlp (to OTEL_EXPORTER_OTLP_ENDPOINT), global (what the process has configured)",
+        "WAY",
+    ),
     Setting(
         "loop",
         event_loop,
@@ -97,9 +118,11 @@ def run(args: argparse.Namespace) -> int:
     settings = resolve(args, _SETTINGS)
     if args.print_config:
         return _print_config(args, settings)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     values = {name: each.value for name, each in settings.items()}
-    return run_on(values["loop"], lambda: _serve(args, values))
+    log = ServerLog(values["log-format"], values["log-level"], values["name"])
+    with log.telling_failures() as ended, tracing(values["traces"], values["name"]) as wanted:
+        ended.code = run_on(values["loop"], lambda: _serve(args, values, log, wanted))
+    return ended.code
 
 
 def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> int:
@@ -113,7 +136,7 @@ def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> in
     return 0
 
 
-async def _serve(args: argparse.Namespace, settings: dict[str, Any]) -> int:
+async def _serve(args: argparse.Namespace, settings: dict[str, Any], log: ServerLog, wanted: Any) -> int:
     from mycelium.bus.bus import MessageBus
     from mycelium.bus.limits import Limits
     from mycelium.cli.serving import Serving, refuse_exposed
@@ -123,7 +146,7 @@ async def _serve(args: argparse.Namespace, settings: dict[str, Any]) -> int:
         for url in settings["listen"]:
             refuse_exposed(url)
     source = None if args.contracts is None else Path(args.contracts)
-    bus = MessageBus(source, block_timeout=settings["block-timeout"], max_memory=settings["max-memory"])
+    bus = MessageBus(source, block_timeout=settings["block-timeout"], max_memory=settings["max-memory"], tracing=wanted)
     limits = Limits(
         max_payload=settings["max-payload"],
         handshake_seconds=settings["handshake-timeout"],
@@ -132,6 +155,8 @@ async def _serve(args: argparse.Namespace, settings: dict[str, Any]) -> int:
         block_seconds=settings["block-timeout"],
     )
     bridge = bus.serve(*settings["listen"], name=settings["name"], limits=limits, join=settings["join"])
-    policy = settings["reload-policy"] if settings["reload"] else None
-    await Serving(bus, bridge, policy, settings["grace"], settings["flush-timeout"]).run()
+    serving = Serving(bus, bridge, log, policy=settings["reload-policy"] if settings["reload"] else None)
+    serving.stats_interval = settings["stats-interval"]
+    serving.patience = settings["grace"], settings["flush-timeout"]
+    await serving.run()
     return 0

@@ -2,7 +2,6 @@
 
 import asyncio
 import ipaddress
-import logging
 import os
 import signal
 import sys
@@ -18,7 +17,8 @@ from mycelium.bus.tasks import Tasks
 from mycelium.bus.urls import parse_url
 from mycelium.cli.baseline import LOCKFILE, BaselineError, load_lock
 from mycelium.cli.bridge import ASKER
-from mycelium.cli.output import say
+from mycelium.cli.serverlog import ServerLog
+from mycelium.logs.lines import Line
 from mycelium.schema.compat.reloading import ReloadPolicy
 from mycelium.schema.compat.text_report import render_text
 from mycelium.schema.compat.view import View
@@ -56,20 +56,25 @@ class Serving:
     Args:
         bus: What is served.
         bridge: How.
+        log: What is said.
         policy: What an edit of the contracts must keep; None to leave edits alone.
-        grace: Seconds that clients have to finish publishing.
-        flush: Seconds to send what is queued after that.
+
+    Attributes:
+        patience: Seconds that clients have to finish publishing, and seconds to send what is queued after that.
+        stats_interval: Seconds between lines with the counters; 0 for none.
     """
 
-    def __init__(
-        self, bus: MessageBus, bridge: Bridge, policy: ReloadPolicy | None, grace: float, flush: float
-    ) -> None:
+    def __init__(self, bus: MessageBus, bridge: Bridge, log: ServerLog, *, policy: ReloadPolicy | None) -> None:
+        self.patience = 10.0, 30.0
+        self.stats_interval = 0.0
         self._bus = bus
         self._bridge = bridge
-        self._grace = grace
-        self._flush = flush
+        self._log = log
         self._follow = policy is not None
         self._reloader = Reloader(bus.contracts, policy or "full")
+        self._reloader.is_brief = log.has_details  # `_tell` says more, and says it once
+        if bus.traces is not None:
+            self._reloader.around = bus.traces.reload
         self._stop = asyncio.Event()
         self._at_terminal = sys.stdin.isatty()
         self._tasks = Tasks()
@@ -82,7 +87,6 @@ class Serving:
             BindError: A listener cannot be opened.
         """
         loop = asyncio.get_running_loop()
-        logging.getLogger("mycelium.reload").setLevel(logging.CRITICAL)  # `_tell` says more, and says it once
         self._on_signals(self._stop.set)
         await self._bridge.start()
         self._remember_released()
@@ -90,16 +94,18 @@ class Serving:
         forget = self._bus.contracts.on_change(lambda change: self._tasks.start(self._tell(change)))
         if self._follow:
             self._tasks.start(self._reloader.run())
+        if self.stats_interval:
+            self._tasks.start(self._say_stats())
         self._welcome()
         await self._stop.wait()
-        count = len(self._bridge.sessions)
-        say(f"stopping: {count} connections have up to {self._grace + self._flush:g} s; again to stop at once")
+        grace, flush = self.patience
+        self._log.say(Line.SERVER_DRAINING, count=len(self._bridge.sessions), seconds=grace + flush)
         self._on_signals(self._bridge.abort)
         forget()
         await self._tasks.end()
-        await self._bridge.close(self._grace, self._flush)
+        await self._bridge.close(grace, flush)
         await self._bus.close()
-        say("stopped")
+        self._log.say(Line.SERVER_STOPPED)
 
     def _remember_released(self) -> None:
         """Clients with contracts of a version in the lockfile need not send them, nor have this very text."""
@@ -109,7 +115,7 @@ class Serving:
         try:
             entries = load_lock(origin.given.parent / LOCKFILE).entries
         except BaselineError as error:
-            say(f"the lockfile is left aside: {error}")
+            self._log.note(f"the lockfile is left aside: {error}")
             return
         for entry in entries:
             self._bridge.remember(entry.schema)
@@ -121,14 +127,40 @@ class Serving:
 
     def _welcome(self) -> None:
         schema = self._bus.contracts.schema
-        facts = f"schema {schema.id:#010x} version {schema.version}, {len(schema.messages)} messages"
+        self._log.say(Line.SERVER_STARTING, mebibytes=self._bus.stats().memory_limit // _MIB)
         followed = f"; edits are applied if they keep {self._reloader.policy} compatibility" if self._follow else ""
-        say(f"{schema.source}: {facts}{followed}")
-        say(f"queues may hold up to {self._bus.stats().memory_limit // _MIB} MiB")
+        self._log.say(
+            Line.SCHEMA_LOADED,
+            source=schema.source,
+            schema_id=schema.id,
+            schema_version=schema.version,
+            schema_digest=schema.digest,
+            count=len(schema.messages),
+            more=followed,
+        )
         for url in self._bridge.urls:
-            say(f"listening on {url}")
+            self._log.say(Line.SERVER_READY, url=url)
         for join in self._bridge.joins:
-            say(f"joining {join.address}")
+            self._log.note(f"joining {join.address}")
+
+    async def _say_stats(self) -> None:
+        """Log the counters now and then."""
+        loop = asyncio.get_running_loop()
+        before, last = self._bus.stats(), loop.time()
+        while True:
+            await asyncio.sleep(self.stats_interval)
+            stats, now = self._bus.stats(), loop.time()
+            self._log.say(
+                Line.STATS,
+                connections=stats.sessions,
+                subscribers=stats.subscriptions,
+                queue_messages=stats.queued,
+                published=stats.published - before.published,
+                delivered=stats.delivered - before.delivered,
+                dropped=sum(stats.dropped.values()) - sum(before.dropped.values()),
+                duration_s=round(now - last, 3),
+            )
+            before, last = stats, now
 
     def _hung_up(self) -> None:
         """SIGHUP: read the contracts again, or stop if it means that the terminal is gone."""
@@ -141,8 +173,17 @@ class Serving:
         await self._reloader.reload()
 
     async def _tell(self, change: Change) -> None:
-        """Say what became of an edit, in the checker's or the loader's own words."""
-        say(_headline(change))
+        """Say more of what became of an edit, in the checker's or the loader's own words."""
+        if self._log.has_details:
+            await self._show(change)
+        if change.outcome == "incompatible" and change.current is not None:
+            for client, standing in (await self._bridge.hurt_by(change.current)).items():
+                if client == ASKER:
+                    continue  # it only asks
+                self._log.say(Line.SCHEMA_WOULD_HURT, client_name=client, reason=", ".join(standing.causes))
+
+    async def _show(self, change: Change) -> None:
+        say = self._log.detail
         if change.outcome == "applied":
             for line in _notes(change):
                 say(line)
@@ -156,11 +197,6 @@ class Serving:
         for one in change.objections:
             if not one.breaks:  # the report calls it a warning, because no bytes suffer
                 say(f"  refused for {one.rule} {printable(one.subject or one.path)}: {printable(one.hint)}")
-        if change.outcome == "incompatible" and change.current is not None:
-            for client, standing in (await self._bridge.hurt_by(change.current)).items():
-                if client == ASKER:
-                    continue  # it only asks
-                say(f"  would hurt {client}: {printable(', '.join(standing.causes))}")
 
 
 def _notes(change: Change) -> Iterator[str]:
@@ -172,16 +208,3 @@ def _notes(change: Change) -> Iterator[str]:
     safe = sum(one.severity == "info" for one in issues)
     if safe:
         yield f"  {safe} safe change{'s' if safe > 1 else ''}"
-
-
-def _headline(change: Change) -> str:
-    """One line."""
-    bold = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    match change.outcome:
-        case "applied" if change.current is not None:
-            text = f"{change.source}: version {change.current.version} is in force"
-        case "unchanged":
-            text = f"{change.source}: read again, says the same"
-        case _:
-            text = f"{change.source} is not applied ({change.outcome}); version {change.previous.version} goes on"
-    return f"\x1b[1m{text}\x1b[0m" if bold else text

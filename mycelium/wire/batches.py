@@ -1,14 +1,16 @@
 """All frames of a batch at once, for whoever need not know more of them than their fields."""
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError
 from mycelium.wire.frames import HEADER
+from mycelium.wire.tracecontext import TRACE_FIELD
 
-__all__ = ["decode_batch", "verify_batch"]
+__all__ = ["apart", "carrying_trace", "decode_batch", "verify_batch"]
 
 _HEADER: Final = HEADER.size
 _RUN: Final = 4
@@ -48,3 +50,30 @@ def verify_batch(batch: Batch, codecs: Mapping[int, Codec]) -> bool:
         return not any(verify[type_id](data[start + _HEADER : stop]) for type_id, start, stop in frames)
     except DecodeError:
         return False
+
+
+def carrying_trace(batch: Batch) -> list[int]:
+    """Indices of the frames that may carry a trace context: those in which stands what one begins with."""
+    data, bounds = batch.data, batch.bounds
+    found: list[int] = []
+    at = data.rfind(TRACE_FIELD, bounds[0], bounds[-1])  # from behind, since that is twice as fast
+    while at >= 0:
+        index = bisect_right(bounds, at) - 1
+        found.append(index)
+        at = data.rfind(TRACE_FIELD, bounds[0], bounds[index])
+    return found[::-1]
+
+
+def apart(batch: Batch) -> Iterator[tuple[int, int]]:
+    """Runs of frames, as start and stop, with each frame by itself that may carry a trace context; all of the batch.
+
+    Few messages are traced, and the others are to be looked at together as if those were not there.
+    """
+    start = 0
+    for index in carrying_trace(batch):
+        if start < index:
+            yield start, index
+        yield index, index + 1
+        start = index + 1
+    if start < len(batch):
+        yield start, len(batch)

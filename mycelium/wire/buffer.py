@@ -174,15 +174,13 @@ class FrameBuffer:
 
     def _several(self, type_id: int, size: int, most: int) -> Batch:
         """A whole frame of this type and size, and those behind it."""
-        data, position = self._data, self._position
         if most == _ALL:
-            count = (len(data) - position) // size
-            if count >= _GLANCE and (even := self._even(type_id, size, count)) is not None:
+            if (runs := self._runs(type_id, size)) is not None:
                 self._few = _FEW
-                return even
+                return runs
             most = self._few
             self._few = min(4 * most, _ALL)
-        position += size
+        data, position = self._data, self._position + size
         type_ids, bounds = [type_id], [self._position, position]
         end, largest = len(data), self.max_payload + TYPE_ID_SIZE
         last = end - HEADER.size
@@ -204,17 +202,50 @@ class FrameBuffer:
         self._position = bounds[-1]
         return Batch(data, type_ids, bounds)
 
-    def _even(self, type_id: int, size: int, count: int) -> Batch | None:
-        """The frames up to the first one with another header than the next one's; None where that is soon.
+    def _runs(self, type_id: int, size: int) -> Batch | None:
+        """Runs of frames of one length, with one of the same type but another length between two; None for no run.
+
+        Such a one carries metadata, as one message of many does where traces are sampled.
+
+        Args:
+            type_id: Of the first frame.
+            size: Of the first frame.
+        """
+        start = self._position
+        stop = start + self._run(start, size) * size
+        bounds: Sequence[int] = range(start, stop + 1, size)
+        while (single := self._same(type_id, stop)) and (next_size := self._same(type_id, stop + single)):
+            count = self._run(stop + single, next_size)
+            if not count:
+                break
+            run = range(stop + single, stop + single + count * next_size + 1, next_size)
+            bounds = [*bounds, *run]
+            stop = run[-1]
+        if stop == start:
+            return None
+        self._position, self._missing = stop, 0
+        return Batch(self._data, [type_id] * (len(bounds) - 1), bounds)
+
+    def _same(self, type_id: int, position: int) -> int:
+        """The size of the frame at a position; 0 unless it is whole, and of that type."""
+        if position > len(self._data) - HEADER.size:
+            return 0
+        length, found = self._header_at(self._data, position)
+        size = int(LENGTH_SIZE + length)
+        is_fine = TYPE_ID_SIZE <= length <= self.max_payload + TYPE_ID_SIZE and position + size <= len(self._data)
+        return size if is_fine and found == type_id else 0
+
+    def _run(self, position: int, size: int) -> int:
+        """How many frames from a position on have the header of the first one; 0 where it is few.
 
         One strided slice per byte of the header compares all of them.
 
         Args:
-            type_id: Of the first one.
+            position: Of the first one.
             size: Of the first one.
-            count: How many of that size there could be, at least as many as are glanced at.
         """
-        data, position = self._data, self._position
+        data = self._data
+        count = (len(data) - position) // size
         header = data[position : position + HEADER.size]
         for most in (count,) if count <= _SHORT else (_GLANCE, count):
             count = most
@@ -222,10 +253,8 @@ class FrameBuffer:
                 found = data[position + column : position + count * size : size]
                 count -= len(found.lstrip(header[column : column + 1]))
             if count < _GLANCE:
-                return None
-        self._position = position + count * size
-        self._missing = 0
-        return Batch(data, [type_id] * count, range(position, self._position + 1, size))
+                return 0
+        return count
 
     def _look_at_start(self, start: bytes, *, after_others: bool) -> None:
         """Decide about less than a header: a length alone can be wrong, and nothing else may ever follow it."""

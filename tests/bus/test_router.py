@@ -40,7 +40,7 @@ class Connection:
     def too_slow(self, problem):
         raise AssertionError(problem)
 
-    def warn(self, reason, text):
+    def warn(self, line, reason, text, **values):
         pass
 
     def subscribe(self, number, *type_ids, **options):

@@ -21,7 +21,7 @@ from mycelium.bench.scenes import (
     round_trips,
 )
 from mycelium.bench.spec import Spec
-from peers import jetstream, nats, redis, relay, signals, zmq
+from peers import jetstream, nats, redis, relay, signals, traced, zmq
 
 __all__ = ["CLAIMS", "GROWTH", "ROWS", "Amounts", "Row", "runs_of"]
 
@@ -123,6 +123,14 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     "iterator": Row("async for, process to process over TCP", delivered, (_ITERATOR, _HANDLER), _by_receiver),
     "iterator-local": Row("async for in the process", in_process, (_ITERATOR, _HANDLER)),
+    "traces": Row("C, with OpenTelemetry", delivered, (MYCELIUM, traced.INSTALLED, traced.SAMPLED)),
+    "traces-text": Row(
+        "T, with OpenTelemetry",
+        delivered,
+        (MYCELIUM, traced.INSTALLED, traced.SAMPLED),
+        spec=_spec(workload="text"),
+        share=0.7,
+    ),
     "idle-memory": Row(
         "1,000 idle connections with a subscription",
         idle_memory,

@@ -1,0 +1,101 @@
+"""What is logged of one client at the bridge: a line per matter and second, and in each who the client is."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, final
+
+from mycelium.bus.budget import LogLimit
+from mycelium.logs.lines import Line
+from mycelium.logs.log import Log
+from mycelium.schema.printable import printable
+
+__all__ = ["Place", "SessionLog", "for_people"]
+
+_log: Final = Log("mycelium.bridge")
+Place: TypeAlias = tuple[str | None, str | None]
+"""The transport of a connection, and its other end."""
+
+
+_MOST_SHOWN: Final = 128
+"""Characters of a peer's text that are repeated to people."""
+
+
+def for_people(text: str) -> str:
+    """A peer's text, cut, and with nothing in it that could move a cursor."""
+    return printable(text[:_MOST_SHOWN])
+
+
+@final
+class SessionLog:
+    """Of one session.
+
+    Args:
+        number: The session's.
+
+    Attributes:
+        client: The name that the client gave itself, cut and escaped.
+        find_place: Looks up where the client is, when that is first told; None for a session without a socket.
+    """
+
+    __slots__ = ("_held", "_limit", "_number", "_place", "client", "find_place")
+
+    def __init__(self, number: int) -> None:
+        self.client = ""
+        self.find_place: Callable[[], Place] | None = None
+        self._number = number
+        self._place: Place | None = None
+        self._limit: LogLimit | None = None
+        self._held: dict[str, tuple[Line, dict[str, Any]]] = {}
+        """By matter the newest line that was held back."""
+
+    def __repr__(self) -> str:
+        return f"<SessionLog of {self.client!r}>"
+
+    @property
+    def place(self) -> Place:
+        """Where the client is."""
+        if self._place is None:
+            self._place = (None, None) if self.find_place is None else self.find_place()
+        return self._place
+
+    def say(self, line: Line, /, **values: Any) -> None:
+        """Log a line; `values` as for `Log`."""
+        if not _log.hears(line.level):
+            return
+        transport, peer = self.place
+        _log(
+            line,
+            conn_id=self._number,
+            client=self.client or "?",
+            client_name=self.client or None,
+            transport=transport,
+            peer=peer,
+            **values,
+        )
+
+    def limited(self, line: Line, reason: str, text: str, now: float, **values: Any) -> None:
+        """Log what a client may cause as often as it likes: one line per event, reason and second.
+
+        Args:
+            line: What.
+            reason: Why, in a word.
+            text: The same for people.
+            now: Seconds of a monotonic clock.
+            values: As for `Log`.
+        """
+        if self._limit is None:
+            self._limit = LogLimit()
+        matter, values = f"{line.event} {reason}", {**values, "reason": reason, "text": text}
+        held = self._limit.admit(matter, now)
+        if held is None:
+            self._held[matter] = line, values
+        else:
+            self._held.pop(matter, None)
+            self.say(line, **values, suppressed=held)
+
+    def close(self, reason: str | None) -> None:
+        """The session is over; what was held back and not told since is told now, so that the sums are right."""
+        for matter, (line, values) in self._held.items():
+            assert self._limit is not None  # noqa: S101  it has held them back
+            self.say(line, **values, suppressed=self._limit.release(matter) - 1)
+        self._held.clear()
+        self.say(Line.CONN_CLOSED, reason=reason)
