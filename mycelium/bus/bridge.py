@@ -11,6 +11,7 @@ from typing import Any, Final, Self, final
 from mycelium.bus.dialect import Dialect
 from mycelium.bus.errors import UsageError
 from mycelium.bus.flushes import Flushes
+from mycelium.bus.histogram import Histogram
 from mycelium.bus.hub import Closed, Hub
 from mycelium.bus.intake import Intake
 from mycelium.bus.join import Joins
@@ -45,6 +46,7 @@ _GRACE_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 1.0
 """How long a client may take to answer the Goodbye where it has not published."""
 _MOST_CLOSED: Final = 1000
+_LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 @final
@@ -63,6 +65,7 @@ class Bridge:
         core: The core protocol.
         exchange: Where messages are routed.
         closed: The last thousand connections that are gone.
+        lag: How late the loop was, four times a second.
         pressure: What is done about clients that do not read.
         flushes: Sessions that have something to write.
         reloader: What reads the contracts file again when a client asks for it.
@@ -88,6 +91,7 @@ class Bridge:
         self.pressure = Pressure(hub.exchange.ledger)
         self.flushes = Flushes()
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
+        self.lag = Histogram(_LAG_SECONDS)
         self._hub = hub
         self._wanted = [parse_url(url) for url in urls]
         self._listeners = Listeners(self._protocol_for)
@@ -304,7 +308,8 @@ class Bridge:
     def open_session(self, protocol: SessionProtocol, now: float) -> Session:
         """A session for an accepted connection."""
         number = self._hub.next_session()
-        session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now)
+        session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now, protocol.name)
+        session.traffic.opened += 1
         self._protocols[number] = self._handshaking[number] = protocol
         if not self._serving:
             session.refuse(ErrorCode.SHUTDOWN, "the bridge is stopping")
@@ -321,6 +326,7 @@ class Bridge:
         session = protocol.session
         number = session.number
         self.closed.append(Closed(number, session.client, session.reason or "", session.intake.received))
+        session.traffic.close(session.reason or "", protocol.received_bytes, session.outgoing.written)
         self.exchange.sessions.pop(number, None)
         self._protocols.pop(number, None)
         self.pressure.forget(number)
@@ -364,8 +370,10 @@ class Bridge:
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         every = min(_TICK_SECONDS, self.limits.handshake_seconds / _TICKS_PER_HANDSHAKE)
-        self._timer = loop.call_later(every, self._tick)
         now = loop.time()
+        if self._timer is not None:
+            self.lag.observe(max(now - self._timer.when(), 0.0))
+        self._timer = loop.call_later(every, self._tick)
         for number, protocol in list(self._handshaking.items()):
             protocol.tick(now)
             if protocol.session.is_open or protocol.session.is_over:

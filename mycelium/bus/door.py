@@ -13,7 +13,7 @@ from mycelium.wire.batches import verify_batch
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError, ErrorCode
-from mycelium.wire.metadata import CORRELATION, DELIVER_TO, KINDS, ORIGIN, REPLY_TO
+from mycelium.wire.metadata import CORRELATION, DELIVER_TO, KINDS, ORIGIN, PUBLISHED_AT, REPLY_TO
 
 __all__ = ["Door", "Letter", "Objection"]
 
@@ -30,6 +30,7 @@ class Objection:
         code: The error's code.
         problem: For the client; it may show the client's own values, so it is not for logs.
         excused: Whether the client could not know better: it is told once in a while, and never sent away for it.
+        rule: The name of the rule that a value breaks; None where it is not about one.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Objection:
     code: ErrorCode
     problem: str
     excused: bool = False
+    rule: str | None = None
 
 
 @final
@@ -67,12 +69,14 @@ class Door:
 
     Attributes:
         guard: See above.
+        stamp: When the first message of the batch was published that says so, in nanoseconds of its publisher's clock.
         contracts: What the client writes by, where that is something else than the newest generation.
         unreadable: Types that it writes in a way that is not read any more.
     """
 
     def __init__(self, session: int, guard: MonotonicGuard) -> None:
         self.guard = guard
+        self.stamp: int | None = None
         self.contracts: Schema | None = None
         self.unreadable: frozenset[int] = frozenset()
         self._session = session
@@ -93,8 +97,10 @@ class Door:
             start: Index of the first frame that has not been looked at.
         """
         type_ids = batch.type_ids
-        if start == 0 and len(type_ids) > 1 and self._all_pass(batch, entries):
-            return None
+        if start == 0:
+            self.stamp = None
+            if len(type_ids) > 1 and self._all_pass(batch, entries):
+                return None
         for index in range(start, len(type_ids)):
             note = self._look_at(index, type_ids[index], batch.payload(index), entries)
             if note is not None:
@@ -115,10 +121,13 @@ class Door:
                 self.guard.check(entry.codec.decode(payload))
         except (DecodeError, RuleError) as error:
             excused = error.rule is not None and self._rules_differ(entry.message)
-            return Objection(index, type_id, ErrorCode.INVALID_PAYLOAD, str(error), excused)
-        if tags and (REPLY_TO in tags or DELIVER_TO in tags):
-            whose = tags.get(DELIVER_TO)
-            return Letter(index, tags[CORRELATION], None if whose is None else int.from_bytes(whose, "little"))
+            return Objection(index, type_id, ErrorCode.INVALID_PAYLOAD, str(error), excused, error.rule)
+        if tags:
+            if self.stamp is None and PUBLISHED_AT in tags:
+                self.stamp = int.from_bytes(tags[PUBLISHED_AT], "little")
+            if REPLY_TO in tags or DELIVER_TO in tags:
+                whose = tags.get(DELIVER_TO)
+                return Letter(index, tags[CORRELATION], None if whose is None else int.from_bytes(whose, "little"))
         return None
 
     def _all_pass(self, batch: Batch, entries: Mapping[int, Entry[Codec]]) -> bool:

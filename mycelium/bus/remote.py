@@ -9,6 +9,7 @@ from mycelium.bus.holds import Hold
 from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.limits import Limits
 from mycelium.bus.localqueue import Outcome
+from mycelium.bus.meter import Tally
 from mycelium.bus.outbox import Outbox
 from mycelium.events import Recovered, SlowConsumer
 from mycelium.wire.buffer import Batch
@@ -30,6 +31,7 @@ class Subscriber(Protocol):
     """Whose subscriptions these are."""
 
     client: str
+    tally: Tally | None
 
     def ready(self) -> None:
         """Something can be sent."""
@@ -312,7 +314,11 @@ class RemoteSubscriptions:
     # --- inside ---
 
     def _outbox(self, number: int, limit: int, window: int | None) -> Outbox:
-        return Outbox(limit, window, self._limits.queue_bytes, self._exchange.ledger, partial(self._on_slow, number))
+        on_slow = partial(self._on_slow, number)
+        made = Outbox(limit, window, self._limits.queue_bytes, self._exchange.ledger, on_slow)
+        if self._session.tally is not None:
+            made.count_by_type(self._session.tally)
+        return made
 
     def _on_slow(self, number: int) -> None:
         """A queue is full for the first time, or has been empty again."""

@@ -24,7 +24,7 @@ from mycelium.bus.outgoing import Outgoing
 from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
 from mycelium.bus.terms import Terms
 from mycelium.schema.model import Schema
-from mycelium.schema.printable import printable
+from mycelium.schema.printable import for_people
 from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Connection
 from mycelium.wire.errors import ErrorCode, LocalProtocolError, ProtocolError
@@ -35,8 +35,6 @@ __all__ = ["Session"]
 _log = logging.getLogger("mycelium.bridge")
 _MOST_ANSWERS: Final = 1024 * 1024
 """Bytes that may wait for a client that asks for more."""
-_MOST_SHOWN: Final = 128
-"""Characters of a peer's text that are repeated to people."""
 _OPEN, _CLOSED = State.OPEN, State.CLOSED
 _CLIENT, _EOF = "client", "eof"  # close reasons beside the names of error codes
 _DROPPED: Final = {ErrorCode.SHUTDOWN.reason: DropReason.SHUTDOWN_DEADLINE}
@@ -53,6 +51,7 @@ class Session:
         host: The bridge.
         notify: Called when there is something to send, or to close.
         now: Seconds of a monotonic clock.
+        transport: What it runs over, as metrics call it.
 
     Attributes:
         client: The name that the client gave itself, cut and escaped.
@@ -65,19 +64,23 @@ class Session:
         asks: Requests of the client that got no reply yet.
         outgoing: What is sent.
         ready: What `notify` was.
+        began: When the connection was made.
+        traffic: What is counted of its transport.
+        tally: The same by type; None where nobody has asked for it.
     """
 
-    def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float) -> None:
+    def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float, transport: str = "tcp") -> None:
         self.number = number
         self.client = ""
         self.reason: str | None = None
-        self.said_goodbye = False
-        self.asks = Asks()
+        self.said_goodbye = self._finishing = False
+        self.traffic = host.exchange.traffic_over(transport)
+        self.tally = host.exchange.tally(transport)
+        self.asks = Asks(outcomes=host.exchange.answers.outcomes)
         self.subscriptions = RemoteSubscriptions(host.exchange, host.limits, self, echo=host.echo)
         self._host = host
         self.ready = notify
-        self.now = now
-        self._deadline = now + host.limits.handshake_seconds
+        self.began = self.now = now
         self._connection = Connection(Role.BRIDGE, host.core, host.limits.max_payload)
         self.outgoing = Outgoing(host.limits, self.subscriptions, self._lagged)
         self._door = Door(number, MonotonicGuard(host.monotonic))
@@ -86,7 +89,6 @@ class Session:
         self._heartbeat: Heartbeat | None = None
         self._lines: LogLimit | None = None
         self._parting: str | None = None
-        self._finishing = False
 
     def __repr__(self) -> str:
         state = self.reason or self._connection.state.value
@@ -132,6 +134,7 @@ class Session:
         except LocalProtocolError:
             self._fail_inside()
         except ProtocolError as error:
+            self.traffic.invalid[error.code.reason] += 1
             self._fail(error)
         except Exception:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
             self._fail_inside()
@@ -142,8 +145,8 @@ class Session:
         if self.is_over:
             return
         if self._heartbeat is None:
-            if now >= self._deadline:
-                seconds = self._host.limits.handshake_seconds
+            seconds = self._host.limits.handshake_seconds
+            if now >= self.began + seconds:
                 self.refuse(ErrorCode.HANDSHAKE_TIMEOUT, f"no complete handshake within {seconds:g} s")
             return
         match self._heartbeat.check(now):
@@ -198,6 +201,7 @@ class Session:
             hello, contracts, host.registry.schema, host.document(), heartbeat_ms=heartbeat_ms, **facts
         )
         self._heartbeat = Heartbeat(heartbeat_ms / 1000, self.now)
+        self.traffic.accept(self.now - self.began)
         self.say(welcome)
 
     def schema_changed(self) -> None:
@@ -235,7 +239,10 @@ class Session:
         if self.reason is not None:
             return
         self.reason = reason
+        if self._heartbeat is None:
+            self.traffic.handshakes[reason] += 1
         self._connection.close()
+        self.asks.end()
         self.intake.flow.end()
         self.subscriptions.clear(_DROPPED.get(reason, DropReason.DISCONNECTED), handled=reason in _ORDERLY)
         self.ready()
@@ -275,7 +282,7 @@ class Session:
     def _on_hello(self, hello: Any) -> None:
         schema = self._host.registry.schema
         fits = self.terms.fit(hello, schema)
-        self.client = _for_people(hello.client)
+        self.client = for_people(hello.client)
         if fits:
             self.welcome(hello, None if hello.schema_digest is None else schema)
         else:
@@ -317,7 +324,7 @@ class Session:
             self._host.parted(self)
 
     def _on_error(self, error: Any) -> None:
-        self.warn("error", f"code {error.code}: {_for_people(error.message)}")
+        self.warn("error", f"code {error.code}: {for_people(error.message)}")
         if is_fatal(error):
             self.end(_CLIENT)
 
@@ -375,7 +382,7 @@ class Session:
         if self.is_over:
             return
         self.outgoing.say(self._connection.fail(error))
-        self.warn(error.code.reason, _for_people(error.problem))
+        self.warn(error.code.reason, for_people(error.problem))
         self.end(error.code.reason)
 
     def _fail_inside(self) -> None:
@@ -390,8 +397,3 @@ class Session:
         if held is not None:
             more = f" (and {held} more before)" if held else ""
             _log.warning("client %s, session %d: %s: %s%s", self.client or "?", self.number, reason, text, more)
-
-
-def _for_people(text: str) -> str:
-    """A peer's text, cut, and with nothing in it that could move a cursor."""
-    return printable(text[:_MOST_SHOWN])
