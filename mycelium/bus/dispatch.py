@@ -54,10 +54,14 @@ class Dispatcher:
 
     def add(self, subscription: LocalSubscription) -> None:
         """From now on the subscription gets its messages."""
+        self.prepare(subscription)
         self.subscriptions[subscription] = None
+        self._enter(subscription, subscription.type_ids)
+
+    def prepare(self, subscription: LocalSubscription) -> None:
+        """It may be given messages from now on, of which some come before it is added."""
         if self._tally is not None:
             _count_by_type(subscription, self._tally)
-        self._enter(subscription, subscription.type_ids)
 
     def extend(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
         """From now on it gets messages of these types too."""

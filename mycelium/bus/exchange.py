@@ -328,6 +328,7 @@ class Exchange:
 
     def remember(self, subscription: LocalSubscription, type_ids: Iterable[int]) -> None:
         """Give a new subscription of this process the last values of these types."""
+        self.dispatcher.prepare(subscription)
         for value in list(self.last_values(frozenset(type_ids).__contains__)):
             tags: dict[int, bytes] = {}
             codec = self.registry.by_id[value.type_id].codec

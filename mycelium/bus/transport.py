@@ -100,7 +100,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
             return "rust"
         if self._transport.get_extra_info("sslcontext") is not None:
             return "tls"
-        return "unix" if self._transport.get_extra_info("socket").family == socket.AF_UNIX else "tcp"
+        made = self._transport.get_extra_info("socket")
+        return "unix" if made is not None and made.family == socket.AF_UNIX else "tcp"
 
     @property
     def peer(self) -> str:
