@@ -26,6 +26,7 @@ JOINING = {
     "compat": 1,
     "proof": 1,
     "examples": 1,
+    "asgi": 2,
     "sync": 2,
     "testing": 4,
     "__main__": 4,

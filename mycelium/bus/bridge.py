@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
@@ -35,7 +36,9 @@ from mycelium.schema.registry import Registry
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import ErrorCode, ProtocolError
 
-__all__ = ["Bridge"]
+__all__ = ["STOPPED", "Bridge"]
+
+STOPPED: Final = "stopped"
 
 _TICK_SECONDS: Final = 0.25
 _TICKS_PER_HANDSHAKE: Final = 20
@@ -64,6 +67,7 @@ class Bridge:
     Attributes:
         core: The core protocol.
         exchange: Where messages are routed.
+        hub: The bus.
         closed: The last thousand connections that are gone.
         lag: How late the loop was, four times a second.
         pressure: What is done about clients that do not read.
@@ -92,7 +96,7 @@ class Bridge:
         self.flushes = Flushes()
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
         self.lag = Histogram(_LAG_SECONDS)
-        self._hub = hub
+        self.hub = hub
         self._wanted = [parse_url(url) for url in urls]
         self._listeners = Listeners(self._protocol_for)
         self.dialect = Dialect(hub.exchange.contracts)
@@ -131,9 +135,21 @@ class Bridge:
         return [str(address) for address in self._listeners.addresses]
 
     @property
-    def sessions(self) -> list[Session]:
+    def connections(self) -> list[SessionProtocol]:
         """Everybody who is connected now, handshakes included."""
+        return list(self._protocols.values())
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The same, without the sockets."""
         return [protocol.session for protocol in self._protocols.values()]
+
+    @property
+    def problem(self) -> str | None:
+        """Why nobody is let in now; None while everybody is."""
+        if self._serving:
+            return None
+        return "not listening yet" if self._thread is None else "draining" if self._protocols else STOPPED
 
     async def start(self) -> None:
         """Open every listener, or none.
@@ -153,7 +169,7 @@ class Bridge:
             self.joins.check()
             for address in self._wanted:
                 self._listeners.open(address)
-            self._hub.limit_payload(self.limits.max_payload)
+            self.hub.limit_payload(self.limits.max_payload)
         except BaseException:
             self._stop_listening()
             raise
@@ -206,7 +222,7 @@ class Bridge:
 
     def stats(self) -> BusStats:
         """The counters of the bus."""
-        return self._hub.stats()
+        return self.hub.stats()
 
     # --- contracts ---
 
@@ -296,7 +312,7 @@ class Bridge:
     @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:
         """Fields of the newest generation that must not decrease, by type id."""
-        return self._hub.monotonic
+        return self.hub.monotonic
 
     def document(self) -> bytes:
         """The contracts document of the newest generation, written once for all who ask."""
@@ -307,7 +323,7 @@ class Bridge:
 
     def open_session(self, protocol: SessionProtocol, now: float) -> Session:
         """A session for an accepted connection."""
-        number = self._hub.next_session()
+        number = self.hub.next_session()
         session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now, protocol.name)
         session.traffic.opened += 1
         self._protocols[number] = self._handshaking[number] = protocol
@@ -325,7 +341,10 @@ class Bridge:
         """The connection is gone."""
         session = protocol.session
         number = session.number
-        self.closed.append(Closed(number, session.client, session.reason or "", session.intake.received))
+        closed = Closed(
+            number, session.client, session.reason or "", session.intake.received, protocol.name, time.time()
+        )
+        self.closed.append(closed)
         session.traffic.close(session.reason or "", protocol.received_bytes, session.outgoing.written)
         self.exchange.sessions.pop(number, None)
         self._protocols.pop(number, None)

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
 from typing import Final, Literal, TypeVar, Unpack, final, overload
+from weakref import WeakSet
 
 from attrs import asdict
 
@@ -56,6 +57,7 @@ class MessageBus:
     Attributes:
         contracts: Where its message types are from.
         exchange: Where messages are routed.
+        bridges: What serves it, or did.
 
     Raises:
         ContractNotFound: There is no such file.
@@ -82,6 +84,7 @@ class MessageBus:
         self._yield_countdown = _YIELD_AFTER
         self._closing: asyncio.Task[DrainTimeout | None] | None = None
         self._closed = False
+        self.bridges: WeakSet[Bridge] = WeakSet()
         self._confirmed = 0
 
     def __repr__(self) -> str:
@@ -260,7 +263,9 @@ class MessageBus:
         """
         if not urls and not join:
             raise UsageError('serve() needs an address; write serve("tcp://127.0.0.1:7777")')
-        return Bridge(self, urls, name, limits, join=join)
+        bridge = Bridge(self, urls, name, limits, join=join)
+        self.bridges.add(bridge)
+        return bridge
 
     def stats(self) -> BusStats:
         """The counters of everything as they stand; at every quiet moment they satisfy the law of conservation."""
@@ -308,6 +313,11 @@ class MessageBus:
             UsageError: This is not the bus's thread.
         """
         await self._end(_CLOSE_SECONDS)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it takes nothing new any more."""
+        return self._closing is not None
 
     # --- what bridges call ---
 

@@ -36,9 +36,13 @@ class Closed(NamedTuple):
         client: The name that the client gave itself.
         reason: Why it ended.
         received: Messages that it had published.
+        transport: What it ran over, as metrics call it.
+        at: When it ended, in seconds since the epoch.
     """
 
     session: int
     client: str
     reason: str
     received: int
+    transport: str
+    at: float

@@ -9,11 +9,12 @@ import contextlib
 import hashlib
 import logging
 import os
+import time
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mycelium.bus.aside import aside
 from mycelium.contractfile import read_file
@@ -56,6 +57,7 @@ class Change:
         report: The comparison, where there was one.
         reasons: Why it is not applied, a line each.
         objections: The findings for which it is not.
+        seconds: How long it took to find that out.
     """
 
     outcome: Outcome
@@ -65,6 +67,7 @@ class Change:
     report: "Report | None" = field(default=None, repr=False)
     reasons: tuple[str, ...] = ()
     objections: "tuple[Finding, ...]" = field(default=(), repr=False)
+    seconds: float = field(default=0.0, eq=False)
 
     @property
     def refused(self) -> bool:
@@ -156,7 +159,9 @@ class Reloader:
             force: Apply it whatever it breaks, as long as it is valid.
         """
         async with self._lock:
+            began = time.perf_counter()
             change = await self._decide(content, force=force)
+            change = evolve(change, seconds=time.perf_counter() - began)
             if change.outcome == "applied" and change.current is not None:
                 self.contracts.apply(change.current, self._seen)
             elif change.outcome == "unchanged" and change.current is not None:
