@@ -1,9 +1,10 @@
 """How often something took how long, or was how large: whole numbers in buckets, without any library."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from itertools import accumulate
-from typing import final
+from operator import add
+from time import time
+from typing import Self, final
 
 __all__ = ["Histogram"]
 
@@ -19,14 +20,16 @@ class Histogram:
         bounds: See above.
         counts: Of each bucket.
         total: The sum of all values.
+        examples: Of some buckets the id of a trace, its value, and when that was, in seconds since the epoch.
     """
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("bounds", "counts", "examples", "total")
 
-    def __init__(self, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
+        self.examples: dict[int, tuple[str, float, float]] = {}
 
     def __len__(self) -> int:
         """Values that were counted."""
@@ -39,6 +42,18 @@ class Histogram:
         """Count a value, or so many that are alike."""
         self.counts[bisect_left(self.bounds, value)] += number
         self.total += value * number
+
+    def plus(self, other: Self) -> "Histogram":
+        """The sum of two with the same bounds."""
+        made = Histogram(self.bounds)
+        made.counts = list(map(add, self.counts, other.counts))
+        made.total = self.total + other.total
+        made.examples = {**self.examples, **other.examples}
+        return made
+
+    def example(self, value: float, trace: str) -> None:
+        """Remember the trace of a value, in the place of an older one of its bucket."""
+        self.examples[bisect_left(self.bounds, value)] = trace, value, time()
 
     @property
     def cumulative(self) -> list[int]:

@@ -17,6 +17,7 @@ from mycelium.bus.errors import UsageError
 from mycelium.bus.observe.connz import connz
 from mycelium.bus.observe.guard import Guard
 from mycelium.bus.observe.messagez import messagez
+from mycelium.bus.observe.metrics import metrics
 from mycelium.bus.observe.observed import Observed
 from mycelium.bus.observe.paging import Json
 from mycelium.bus.observe.schemaz import message, schemaz
@@ -77,7 +78,7 @@ def _answering(observed: Observed, table: _Table) -> Callable[[Request], Awaitab
     return answer
 
 
-PARTS: Final[Sequence[Part]] = (health, tables)
+PARTS: Final[Sequence[Part]] = (health, metrics, tables)
 
 
 def make_app(observed: Observed, hosts: Collection[str] | None, parts: Sequence[Part] = PARTS) -> Starlette:
