@@ -12,12 +12,12 @@ from typing import Any, Final, Self, final
 from mycelium.bus.dialect import Dialect
 from mycelium.bus.errors import UsageError
 from mycelium.bus.flushes import Flushes
-from mycelium.bus.histogram import Histogram
 from mycelium.bus.hub import Closed, Hub
 from mycelium.bus.intake import Intake
 from mycelium.bus.join import Joins
 from mycelium.bus.limits import Limits, affordable
 from mycelium.bus.listeners import Listeners
+from mycelium.bus.looplag import LoopLag
 from mycelium.bus.meeting import Acquaintances
 from mycelium.bus.negotiation import FULL_STANDING, Standing
 from mycelium.bus.pressure import Pressure
@@ -36,9 +36,7 @@ from mycelium.schema.registry import Registry
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import ErrorCode, ProtocolError
 
-__all__ = ["STOPPED", "Bridge"]
-
-STOPPED: Final = "stopped"
+__all__ = ["Bridge"]
 
 _TICK_SECONDS: Final = 0.25
 _TICKS_PER_HANDSHAKE: Final = 20
@@ -49,7 +47,6 @@ _GRACE_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 1.0
 """How long a client may take to answer the Goodbye where it has not published."""
 _MOST_CLOSED: Final = 1000
-_LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 @final
@@ -69,7 +66,8 @@ class Bridge:
         exchange: Where messages are routed.
         hub: The bus.
         closed: The last thousand connections that are gone.
-        lag: How late the loop was, four times a second.
+        lag: How late the loop is.
+        is_serving: Whether everybody is let in.
         pressure: What is done about clients that do not read.
         flushes: Sessions that have something to write.
         reloader: What reads the contracts file again when a client asks for it.
@@ -95,8 +93,9 @@ class Bridge:
         self.pressure = Pressure(hub.exchange.ledger)
         self.flushes = Flushes()
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
-        self.lag = Histogram(_LAG_SECONDS)
+        self.lag = LoopLag()
         self.hub = hub
+        hub.bridges.add(self)
         self._wanted = [parse_url(url) for url in urls]
         self._listeners = Listeners(self._protocol_for)
         self.dialect = Dialect(hub.exchange.contracts)
@@ -112,7 +111,7 @@ class Bridge:
         self.reloader: Reloader | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
-        self._serving = False
+        self.is_serving = False
         self._thread: int | None = None
         self._changed = asyncio.Event()
         """Set when a session is gone or has said Goodbye."""
@@ -144,13 +143,6 @@ class Bridge:
         """The same, without the sockets."""
         return [protocol.session for protocol in self._protocols.values()]
 
-    @property
-    def problem(self) -> str | None:
-        """Why nobody is let in now; None while everybody is."""
-        if self._serving:
-            return None
-        return "not listening yet" if self._thread is None else "draining" if self._protocols else STOPPED
-
     async def start(self) -> None:
         """Open every listener, or none.
 
@@ -159,9 +151,9 @@ class Bridge:
             LayoutError: A peer may come that speaks Mycelium's own dialect, and a message has no layout.
             UsageError: It is serving already, or this is not the bus's thread.
         """
-        if self._serving:
+        if self.is_serving:
             raise UsageError("the bridge is serving already; make another one with bus.serve()")
-        self._serving = True
+        self.is_serving = True
         self.limits = affordable(self._asked)
         try:
             if len(self.joins) or any(address.is_rust for address in self._wanted):
@@ -327,7 +319,7 @@ class Bridge:
         session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now, protocol.name)
         session.traffic.opened += 1
         self._protocols[number] = self._handshaking[number] = protocol
-        if not self._serving:
+        if not self.is_serving:
             session.refuse(ErrorCode.SHUTDOWN, "the bridge is stopping")
         elif len(self._protocols) > self.limits.connections:
             session.refuse(ErrorCode.LIMIT, f"the bridge takes {self.limits.connections} connections")
@@ -371,7 +363,7 @@ class Bridge:
         return SessionProtocol(self, self.dialect.of_guest(address) if address.is_rust else None)
 
     def _stop_listening(self) -> None:
-        self._serving = False
+        self.is_serving = False
         self._listeners.stop()
         self.joins.stop()
         self.dialect.end()
@@ -390,8 +382,7 @@ class Bridge:
         loop = asyncio.get_running_loop()
         every = min(_TICK_SECONDS, self.limits.handshake_seconds / _TICKS_PER_HANDSHAKE)
         now = loop.time()
-        if self._timer is not None:
-            self.lag.observe(max(now - self._timer.when(), 0.0))
+        self.lag.look(self._timer, now)
         self._timer = loop.call_later(every, self._tick)
         for number, protocol in list(self._handshaking.items()):
             protocol.tick(now)

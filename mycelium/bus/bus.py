@@ -263,9 +263,7 @@ class MessageBus:
         """
         if not urls and not join:
             raise UsageError('serve() needs an address; write serve("tcp://127.0.0.1:7777")')
-        bridge = Bridge(self, urls, name, limits, join=join)
-        self.bridges.add(bridge)
-        return bridge
+        return Bridge(self, urls, name, limits, join=join)
 
     def stats(self) -> BusStats:
         """The counters of everything as they stand; at every quiet moment they satisfy the law of conservation."""

@@ -1,10 +1,14 @@
 """What a bridge needs of its bus, and what it remembers of connections that are gone."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from weakref import WeakSet
 
 from mycelium.bus.exchange import Exchange
 from mycelium.bus.stats import BusStats
+
+if TYPE_CHECKING:
+    from mycelium.bus.bridge import Bridge
 
 __all__ = ["Closed", "Hub"]
 
@@ -13,6 +17,7 @@ class Hub(Protocol):
     """The bus that a bridge belongs to."""
 
     exchange: Exchange
+    bridges: "WeakSet[Bridge]"
 
     def stats(self) -> BusStats:
         """The counters of everything."""

@@ -122,7 +122,7 @@ class HttpSide:
 
 
 def _import() -> None:
-    import mycelium.bus.observe.server  # noqa: F401  PLC0415  nothing else is wanted of it here
+    import mycelium.bus.observe.server  # noqa: F401  nothing else is wanted of it here
 
 
 def _url(address: Address) -> str:

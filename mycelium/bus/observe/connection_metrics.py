@@ -96,7 +96,7 @@ def _paused(scrape: Scrape) -> Samples:
 
 def _lag(scrape: Scrape) -> Samples:
     if scrape.observed.bridges:
-        yield (), reduce(Histogram.plus, (one.lag for one in scrape.observed.bridges))
+        yield (), reduce(Histogram.plus, (one.lag.seconds for one in scrape.observed.bridges))
 
 
 _TRANSPORT: Final = ("transport",)

@@ -3,7 +3,7 @@
 import time
 from typing import Final, TypeAlias, final
 
-from mycelium.bus.bridge import STOPPED, Bridge
+from mycelium.bus.bridge import Bridge
 from mycelium.bus.bus import MessageBus
 from mycelium.bus.observe.figures import Figures
 from mycelium.bus.observe.history import History
@@ -12,7 +12,7 @@ from mycelium.bus.stats import BusStats
 from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.transport import SessionProtocol
 
-__all__ = ["OWN_SESSION", "Observed", "Served"]
+__all__ = ["OWN_SESSION", "Observed", "Served", "state_of"]
 
 Served: TypeAlias = MessageBus | Bridge
 OWN_SESSION: Final = 0
@@ -77,8 +77,15 @@ class Observed:
     @property
     def problems(self) -> list[str]:
         """Why no messages should be sent here now; none while all is well."""
-        live = [one for one in self.bridges if one.problem != STOPPED]
-        found = [f"{one.name}: {one.problem}" for one in live or self.bridges if one.problem is not None]
+        live = [one for one in self.bridges if one.is_serving or one.connections] or self.bridges
+        found = [f"{one.name}: {state_of(one)}" for one in live if not one.is_serving]
         if isinstance(self._hub, MessageBus) and self._hub.is_closing:
             found.append("the bus is closing")
         return found
+
+
+def state_of(bridge: Bridge) -> str:
+    """What a bridge does now, in a word or two."""
+    if bridge.is_serving:
+        return "serving"
+    return "draining" if bridge.connections else "not listening"

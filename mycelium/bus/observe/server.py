@@ -45,7 +45,7 @@ class HttpServer:
     """
 
     def __init__(self, observed: Observed, sockets: Sequence[socket.socket], hosts: Collection[str]) -> None:
-        prometheus_client.disable_created_metrics()
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         config = uvicorn.Config(
             make_app(observed, hosts),
             http="h11",

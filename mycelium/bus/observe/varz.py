@@ -11,7 +11,7 @@ from mycelium._version import __version__
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.handshake import PROTOCOL_VERSION
 from mycelium.bus.observe.moments import rfc3339
-from mycelium.bus.observe.observed import Observed
+from mycelium.bus.observe.observed import Observed, state_of
 from mycelium.bus.observe.paging import Json
 
 __all__ = ["build", "healthz", "readyz", "varz"]
@@ -55,7 +55,7 @@ def _bridge(one: Bridge) -> Json:
     return {
         "name": one.name,
         "listen": one.urls,
-        "state": one.problem or "serving",
+        "state": state_of(one),
         "connections": len(one.connections),
         "limits": asdict(one.limits),
     }
