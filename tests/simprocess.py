@@ -16,6 +16,7 @@ from mycelium.bus.bridge import Bridge
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.options import DEFAULT_QUEUE, DEFAULT_WINDOW
 from mycelium.bus.outbox import HOLD_BYTES
+from mycelium.bus.urls import parse_url
 from mycelium.events import Connected, Reconnecting
 
 __all__ = ["ADDRESS", "Actor", "Client", "Server"]
@@ -199,7 +200,7 @@ class Server(Actor):
 
     async def open(self):
         await self.bridge.start()
-        self.world.network.listen(ADDRESS, self.bridge._listeners._make, self)
+        self.world.network.listen(ADDRESS, partial(self.bridge._listeners._make, parse_url(URL)), self)
 
     async def close(self, **how):
         self.closing = True
