@@ -1,17 +1,17 @@
 """The HTTP side of `mycelium serve`: where it listens, and what is said where it does not."""
 
-import argparse
+import ipaddress
 import socket
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, Self, final
 
 from mycelium.bus.aside import aside
 from mycelium.bus.bridge import Bridge
-from mycelium.bus.errors import BindError, UsageError
+from mycelium.bus.errors import BindError
 from mycelium.bus.extras import is_installed, required
 from mycelium.bus.sockets import open_tcp
 from mycelium.bus.urls import Address, parse_url
-from mycelium.cli.exposure import is_loopback
+from mycelium.cli.http_settings import OFF
 from mycelium.cli.output import say
 from mycelium.cli.settings import Resolved
 
@@ -19,23 +19,9 @@ if TYPE_CHECKING:
     from mycelium.bus.observe.observed import Observed
     from mycelium.bus.observe.server import HttpServer
 
-__all__ = ["OFF", "HttpSide", "http_place"]
+__all__ = ["HttpSide"]
 
-OFF: Final = "off"
 _EXTRA: Final = "http"
-
-
-def http_place(text: str) -> str:
-    """`HOST:PORT`, or `off`."""
-    if text.lower() == OFF:
-        return OFF
-    try:
-        address = parse_url(f"tcp://{text}")
-    except UsageError:
-        address = None
-    if address is None or not text.rpartition(":")[2].isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no place; write 127.0.0.1:7778, [::1]:7778 or off")
-    return text
 
 
 @final
@@ -65,7 +51,7 @@ class HttpSide:
         What is only the default gives way, and says so: without the extra, and where the port is in use.
 
         Args:
-            place: What `http_place` gives, and who has said it.
+            place: What was set, and by whom.
             names: Under which it may be asked for, beside addresses, localhost and the host of the place.
             insecure: Whether other machines may read it.
 
@@ -82,7 +68,7 @@ class HttpSide:
         required(_EXTRA)
         address = parse_url(f"tcp://{place.value}")
         url = _url(address)
-        if not (insecure or is_loopback(address.host)):
+        if not (insecure or _is_loopback(address.host)):
             reason = "other machines would read who is connected and what flows, and nobody is asked who they are"
             raise BindError(url, reason, "listen on 127.0.0.1, behind a proxy; --http-insecure does it all the same")
         try:
@@ -123,6 +109,13 @@ class HttpSide:
 
 def _import() -> None:
     import mycelium.bus.observe.server  # noqa: F401  nothing else is wanted of it here
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _url(address: Address) -> str:

@@ -5,9 +5,10 @@ import gc
 import logging
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mycelium.cli.eventloop import event_loop, run_on
+from mycelium.cli.http_settings import SETTINGS as HTTP_SETTINGS
 from mycelium.cli.options import Commands, duration, new_command, on_or_off, positive, reload_policy, size
 from mycelium.cli.settings import Resolved, Setting, add_settings, resolve
 
@@ -80,11 +81,16 @@ def add_parser(commands: Commands) -> None:
         nargs="?",
         help="the contracts file ($MYCELIUM_CONTRACTS, else the nearest contracts.yaml from here upward)",
     )
-    add_settings(parser, _SETTINGS)
+    add_settings(parser, (*_SETTINGS, *HTTP_SETTINGS))
     parser.add_argument(
         "--insecure",
         action="store_true",
         help="listen where other machines reach it, although nobody is asked who they are",
+    )
+    parser.add_argument(
+        "--http-insecure",
+        action="store_true",
+        help="serve HTTP where other machines reach it, although nobody is asked who they are",
     )
     parser.add_argument(
         "--print-config", action="store_true", help="print every setting and where it came from, and stop"
@@ -94,12 +100,11 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal comes."""
-    settings = resolve(args, _SETTINGS)
+    settings = resolve(args, (*_SETTINGS, *HTTP_SETTINGS))
     if args.print_config:
         return _print_config(args, settings)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    values = {name: each.value for name, each in settings.items()}
-    return run_on(values["loop"], lambda: _serve(args, values))
+    return run_on(settings["loop"].value, lambda: _serve(args, settings))
 
 
 def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> int:
@@ -108,16 +113,18 @@ def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> in
     origin = "command line" if args.contracts else PATH_VARIABLE if os.environ.get(PATH_VARIABLE) else "nearest file"
     print(f"contracts = {args.contracts or find()}    # {origin}")
     for name, each in settings.items():
-        value = " ".join(each.value) if isinstance(each.value, list) else "auto" if each.value is None else each.value
+        value = " ".join(each.value) or "none" if isinstance(each.value, list) else "auto" if each.value is None else each.value
         print(f"{name} = {value}    # {each.origin}")
     return 0
 
 
-async def _serve(args: argparse.Namespace, settings: dict[str, Any]) -> int:
+async def _serve(args: argparse.Namespace, given: dict[str, Resolved]) -> int:
     from mycelium.bus.bus import MessageBus
     from mycelium.bus.limits import Limits
+    from mycelium.cli.httpside import HttpSide
     from mycelium.cli.serving import Serving, refuse_exposed
 
+    settings = {name: each.value for name, each in given.items()}
     gc.freeze()  # what is imported stays: a full collection that looks at it stops the bridge for 10 ms
     if not args.insecure:
         for url in settings["listen"]:
@@ -133,5 +140,6 @@ async def _serve(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     )
     bridge = bus.serve(*settings["listen"], name=settings["name"], limits=limits, join=settings["join"])
     policy = settings["reload-policy"] if settings["reload"] else None
-    await Serving(bus, bridge, policy, settings["grace"], settings["flush-timeout"]).run()
+    http = HttpSide.open(given["http"], settings["http-names"], insecure=args.insecure or args.http_insecure)
+    await Serving(bus, bridge, policy, settings["grace"], settings["flush-timeout"], http=http).run()
     return 0

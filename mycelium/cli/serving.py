@@ -18,6 +18,7 @@ from mycelium.bus.tasks import Tasks
 from mycelium.bus.urls import parse_url
 from mycelium.cli.baseline import LOCKFILE, BaselineError, load_lock
 from mycelium.cli.bridge import ASKER
+from mycelium.cli.httpside import HttpSide
 from mycelium.cli.output import say
 from mycelium.schema.compat.reloading import ReloadPolicy
 from mycelium.schema.compat.text_report import render_text
@@ -59,15 +60,24 @@ class Serving:
         policy: What an edit of the contracts must keep; None to leave edits alone.
         grace: Seconds that clients have to finish publishing.
         flush: Seconds to send what is queued after that.
+        http: Its HTTP side; None for none.
     """
 
     def __init__(
-        self, bus: MessageBus, bridge: Bridge, policy: ReloadPolicy | None, grace: float, flush: float
+        self,
+        bus: MessageBus,
+        bridge: Bridge,
+        policy: ReloadPolicy | None,
+        grace: float,
+        flush: float,
+        *,
+        http: HttpSide | None = None,
     ) -> None:
         self._bus = bus
         self._bridge = bridge
         self._grace = grace
         self._flush = flush
+        self._http = http
         self._follow = policy is not None
         self._reloader = Reloader(bus.contracts, policy or "full")
         self._stop = asyncio.Event()
@@ -81,9 +91,19 @@ class Serving:
         Raises:
             BindError: A listener cannot be opened.
         """
+        try:
+            await self._run()
+        finally:
+            if self._http is not None:  # the last to go: it says that the bridge is not ready any more
+                await self._http.close()
+        say("stopped")
+
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         logging.getLogger("mycelium.reload").setLevel(logging.CRITICAL)  # `_tell` says more, and says it once
         self._on_signals(self._stop.set)
+        if self._http is not None:
+            self._http.observe(self._bridge)
         await self._bridge.start()
         self._remember_released()
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
@@ -91,6 +111,8 @@ class Serving:
         if self._follow:
             self._tasks.start(self._reloader.run())
         self._welcome()
+        if self._http is not None:
+            self._tasks.start(self._http.start())
         await self._stop.wait()
         count = len(self._bridge.sessions)
         say(f"stopping: {count} connections have up to {self._grace + self._flush:g} s; again to stop at once")
@@ -99,7 +121,6 @@ class Serving:
         await self._tasks.end()
         await self._bridge.close(self._grace, self._flush)
         await self._bus.close()
-        say("stopped")
 
     def _remember_released(self) -> None:
         """Clients with contracts of a version in the lockfile need not send them, nor have this very text."""
