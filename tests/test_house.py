@@ -27,6 +27,7 @@ JOINING = {
     "proof": 1,
     "examples": 1,
     "asgi": 2,
+    "observe": 2,
     "sync": 2,
     "testing": 4,
     "__main__": 4,

@@ -2,29 +2,64 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+from attrs import evolve, frozen
 
 from mycelium.bench.contender import LOOPBACK, Contender, Server
 from mycelium.bench.process import started
 from mycelium.bench.workload import contract_text
 
-__all__ = ["MYCELIUM"]
+__all__ = ["MYCELIUM", "WATCHED"]
+
+
+@frozen
+class _Way:
+    """A way to run a bridge.
+
+    Attributes:
+        options: Of `mycelium serve`, but for where it listens.
+        ready: What it says when it is all there.
+        modules: What has to be importable.
+        env: Additions to the environment of client processes.
+    """
+
+    options: tuple[str, ...] = ("--http", "off")
+    ready: str = "listening on"
+    modules: tuple[str, ...] = ()
+    env: Mapping[str, str] = {}
 
 
 @contextlib.contextmanager
-def _serve(scheme: str) -> Iterator[Server]:
-    """A bridge as users run it."""
+def _serve(way: _Way, scheme: str) -> Iterator[Server]:
+    """A bridge as users run it; peers, too, are measured with nobody watching."""
     with tempfile.TemporaryDirectory(prefix="mycelium-bench-") as folder:
         contracts = Path(folder, "contracts.yaml")
         contracts.write_text(contract_text(), encoding="utf-8")
         listen = f"unix://{folder}/bench.sock" if scheme == "unix" else f"tcp://{LOOPBACK}:0"
-        command = ["python", "-m", "mycelium", "serve", str(contracts), "--listen", listen]
+        command = ["python", "-m", "mycelium", "serve", str(contracts), "--listen", listen, *way.options]
         with started("bridge", command, talks_on_stderr=True, grace=0) as process:
-            url = process.line_with("listening on").split()[-1]
+            line = process.line_with("listening on")
+            if way.ready not in line:
+                process.line_with(way.ready)
             process.ignore()
-            yield Server(url, process)
+            yield Server(line.split()[-1], process)
 
 
-MYCELIUM: Final = Contender("mycelium", ("python", "-m", "mycelium.bench.role"), _serve)
+MYCELIUM: Final = Contender("mycelium", ("python", "-m", "mycelium.bench.role"), partial(_serve, _Way()))
+_WAYS: Final[Mapping[str, _Way]] = {
+    "metrics": _Way(
+        ("--http", f"{LOOPBACK}:0"),
+        "health, metrics",
+        ("starlette", "uvicorn", "prometheus_client"),
+    ),
+}
+"""Ways of watching a bridge, by what the benchmark calls them."""
+WATCHED: Final = tuple(
+    evolve(MYCELIUM, name=name, serve=partial(_serve, way), modules=way.modules, env=way.env)
+    for name, way in _WAYS.items()
+)
+"""Mycelium with somebody watching: what that costs is its ratio to MYCELIUM."""

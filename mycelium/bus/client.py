@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Self, TypeVar, Unpack, final, overload
 from attrs import asdict
 
 from mycelium.bus.accord import Accord, own_contracts
+from mycelium.bus.clientmeter import Observer
 from mycelium.bus.clientparts import Parts, Settings
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.clientstats import ClientStats
@@ -73,6 +74,7 @@ class MyceliumClient:
         block_timeout: Seconds that a publish waits where the bridge takes no more of a type.
         confirm_timeout: Seconds that a confirmed publish waits for its Receipt.
         echo: On a bus in Mycelium's own dialect, which sends every message to its publisher too: keep these.
+        observer: Who counts what this client does, such as `mycelium.observe.MetricsObserver`.
 
     Attributes:
         name: See above.
@@ -98,6 +100,7 @@ class MyceliumClient:
         block_timeout: float = DEFAULT_BLOCK_SECONDS,
         confirm_timeout: float = _CONFIRM_SECONDS,
         echo: bool = False,
+        observer: Observer | None = None,
     ) -> None:
         self.name = name or f"{PurePath(sys.argv[0]).name or 'python'}-{os.getpid()}"
         self._timeout = timeout
@@ -140,6 +143,8 @@ class MyceliumClient:
         )
         settings = Settings(self.name, round(heartbeat * 1000), timeout, reconnect, max_reconnect_seconds, echo)
         parts = Parts(self._inbox, self._outlet, letters, self._reception, self._accord, self._events)
+        if observer is not None:
+            observer.observe(self).enter(parts)
         self._life = Lifeline(core, settings, parts, self._orders.take_up_declared)
         self._ending = Ending(self._life, self._inbox, self._outlet, tasks=self._tasks, events=self._events)
 

@@ -10,6 +10,14 @@ __all__ = ["confirmed"]
 
 
 async def confirmed(outlet: Outlet, message: Message, seconds: float, *, mandatory: bool) -> Receipt:
+    """Publish, and wait for the Receipt; see `_confirmed`."""
+    if outlet.meter is None:
+        return await _confirmed(outlet, message, seconds, mandatory=mandatory)
+    with outlet.meter.publishing(message):
+        return await _confirmed(outlet, message, seconds, mandatory=mandatory)
+
+
+async def _confirmed(outlet: Outlet, message: Message, seconds: float, *, mandatory: bool) -> Receipt:
     """Publish, and wait for the Receipt.
 
     Args:

@@ -37,6 +37,13 @@ class Correspondence:
 
     async def request(self, message: Message, reply: type[M], timeout: float) -> M:
         """Publish a request and wait for the first reply; see `MyceliumClient.request` for errors."""
+        meter = self._outlet.meter
+        if meter is None:
+            return await self._request(message, reply, timeout)
+        with meter.requesting(message):
+            return await self._request(message, reply, timeout)
+
+    async def _request(self, message: Message, reply: type[M], timeout: float) -> M:
         deadline = asyncio.get_running_loop().time() + timeout
         outlet = self._outlet
         frame = outlet.admit_at_once(message, LETTER_BYTES)

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from itertools import accumulate
 from operator import add
 from time import time
-from typing import Self, final
+from typing import final
 
 __all__ = ["Histogram"]
 
@@ -43,7 +43,11 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += number
         self.total += value * number
 
-    def plus(self, other: Self) -> "Histogram":
+    def copy(self) -> "Histogram":
+        """The same, to be added to."""
+        return self.plus(Histogram(self.bounds))
+
+    def plus(self, other: "Histogram") -> "Histogram":
         """The sum of two with the same bounds."""
         made = Histogram(self.bounds)
         made.counts = list(map(add, self.counts, other.counts))

@@ -10,6 +10,7 @@ from attrs import asdict
 
 from mycelium.bus.budget import LogLimit
 from mycelium.bus.carriage import Carriage
+from mycelium.bus.clientmeter import ClientMeter
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.dispatch import Dispatcher, after
@@ -56,6 +57,7 @@ class Inbox:
         dispatcher: The handlers and iterators.
         groups: Those that share their messages.
         skipped: Messages of the bridge that could not be read.
+        meter: Who counts what comes; None for nobody.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Inbox:
         self.groups: Groups[LocalSubscription] = Groups()
         self.dispatcher = Dispatcher(self.groups)
         self.skipped = 0
+        self.meter: ClientMeter | None = None
         self._on_reply = on_reply
         self._send_reply = send_reply
         self._carriage = Carriage(core)
@@ -191,6 +194,8 @@ class Inbox:
 
     def receive(self, batch: Batch, registry: Registry[Codec]) -> None:
         """Hand frames to the handlers, in their order."""
+        if self.meter is not None:
+            self.meter.came(batch)
         if len(batch) > 1 and self._receive_run(batch, registry):
             return
         carriage = self._carriage

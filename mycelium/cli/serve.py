@@ -113,7 +113,13 @@ def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> in
     origin = "command line" if args.contracts else PATH_VARIABLE if os.environ.get(PATH_VARIABLE) else "nearest file"
     print(f"contracts = {args.contracts or find()}    # {origin}")
     for name, each in settings.items():
-        value = " ".join(each.value) or "none" if isinstance(each.value, list) else "auto" if each.value is None else each.value
+        value = (
+            " ".join(each.value) or "none"
+            if isinstance(each.value, list)
+            else "auto"
+            if each.value is None
+            else each.value
+        )
         print(f"{name} = {value}    # {each.origin}")
     return 0
 

@@ -5,7 +5,8 @@ from functools import reduce
 from typing import Final
 
 from mycelium.bus.histogram import Histogram
-from mycelium.bus.observe.family import Family, Samples, Scrape
+from mycelium.bus.observe.family import Family, Samples
+from mycelium.bus.observe.scrape import Scrape
 
 __all__ = ["CONNECTION_METRICS"]
 
@@ -100,7 +101,7 @@ def _lag(scrape: Scrape) -> Samples:
 
 
 _TRANSPORT: Final = ("transport",)
-CONNECTION_METRICS: Final = (
+CONNECTION_METRICS: Final[tuple[Family[Scrape], ...]] = (
     Family("mycelium_connections", "gauge", "Connections now, handshakes included.", _TRANSPORT, _connections),
     Family("mycelium_connections_limit", "gauge", "Connections that may be open at the same time.", (), _limit),
     Family("mycelium_connections_opened_total", "counter", "Connections that were taken.", _TRANSPORT, _opened),

@@ -5,21 +5,22 @@ The library's writers take 9 and 27 us a line, in which the loop stands still: 0
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client.utils import floatToGoString
 
 from mycelium.bus.histogram import Histogram
-from mycelium.bus.observe.family import Family, Scrape
+from mycelium.bus.observe.family import Family
 
 __all__ = ["exposition"]
 
+S = TypeVar("S")
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 _TOTAL: Final = "_total"
 _float: Final[Callable[[float], str]] = floatToGoString
 
 
-def exposition(families: Iterable[Family], scrape: Scrape, *, is_open: bool) -> str:
+def exposition(families: Iterable[Family[S]], scrape: S, *, is_open: bool) -> str:
     """All figures.
 
     Args:

@@ -1,102 +1,23 @@
 """A metric as data: its name, what it means, and where its figures come from."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
-from typing import Final, Literal, TypeAlias, final
+from collections.abc import Callable, Iterable
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from attrs import frozen
 
 from mycelium.bus.histogram import Histogram
-from mycelium.bus.meter import UNKNOWN
-from mycelium.bus.observe.figures import Figures
-from mycelium.bus.observe.observed import Observed
-from mycelium.bus.observe.subsz import Row, rows
-from mycelium.bus.traffic import LOCAL, Traffic
 
-__all__ = ["MOST_MESSAGES", "OTHER", "Family", "Kind", "Samples", "Scrape", "Value"]
+__all__ = ["Family", "Kind", "Samples", "Value"]
 
-MOST_MESSAGES: Final = 200
-"""Message types with series of their own."""
-OTHER: Final = "_other"
-"""The label of all others."""
-_UNKNOWN: Final = "_unknown"
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Value: TypeAlias = float | Histogram
 Samples: TypeAlias = Iterable[tuple[tuple[str, ...], Value]]
 """Values of labels, and a figure."""
-
-
-@final
-class Scrape:
-    """What all metrics of one scrape are made from, each part when it is first asked for.
-
-    Args:
-        observed: What is looked at.
-
-    Attributes:
-        observed: See above.
-    """
-
-    def __init__(self, observed: Observed) -> None:
-        self.observed = observed
-
-    def __repr__(self) -> str:
-        return f"<Scrape of {self.observed!r}>"
-
-    @cached_property
-    def labels(self) -> Mapping[int, str]:
-        """The label of each type id; types that the contracts do not have any more are left out."""
-        messages = self.observed.exchange.registry.schema.messages.values()
-        found = {one.type_id: one.name if place < MOST_MESSAGES else OTHER for place, one in enumerate(messages)}
-        return {**found, UNKNOWN: _UNKNOWN}
-
-    @cached_property
-    def figures(self) -> Figures:
-        """What is counted by type."""
-        return self.observed.figures
-
-    @cached_property
-    def rows(self) -> list[Row]:
-        """All subscriptions."""
-        return list(rows(self.observed))
-
-    @cached_property
-    def traffic(self) -> list[Traffic]:
-        """What is counted of connections."""
-        return list(self.observed.exchange.traffic.values())
-
-    @cached_property
-    def sockets(self) -> list[Traffic]:
-        """The same without what happens in the process, which has none."""
-        return [one for one in self.traffic if one.transport != LOCAL]
-
-    def by_message(self, counts: Iterable[tuple[int, tuple[str, ...], float]]) -> Samples:
-        """Figures with the label of their message first; types that share a label are added up.
-
-        Args:
-            counts: Type id, other labels, and the figure.
-        """
-        sums: Counter[tuple[str, ...]] = Counter()
-        labels = self.labels
-        for type_id, more, number in counts:
-            label = labels.get(type_id)
-            if label is not None:
-                sums[(label, *more)] += number  # type: ignore[assignment]  # some are no whole numbers
-        return sums.items()
-
-    def histograms(self, found: Mapping[int, Histogram]) -> Iterator[tuple[tuple[str, ...], Histogram]]:
-        """The same of histograms."""
-        merged: dict[str, Histogram] = {}
-        for type_id, one in found.items():
-            label = self.labels.get(type_id)
-            if label is not None:
-                merged[label] = one.plus(merged[label]) if label in merged else one
-        return (((label,), one) for label, one in merged.items())
+S = TypeVar("S")
 
 
 @frozen
-class Family:
+class Family(Generic[S]):
     """One metric.
 
     Attributes:
@@ -104,11 +25,11 @@ class Family:
         kind: See above.
         help: One line.
         labels: Their names.
-        samples: Its figures.
+        samples: Its figures, from what a scrape is made from.
     """
 
     name: str
     kind: Kind
     help: str
     labels: tuple[str, ...]
-    samples: Callable[[Scrape], Samples]
+    samples: Callable[[S], Samples]

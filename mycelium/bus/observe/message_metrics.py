@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from mycelium.bus.observe.family import Family, Samples, Scrape
+from mycelium.bus.observe.family import Family, Samples
+from mycelium.bus.observe.scrape import Scrape
 
 __all__ = ["MESSAGE_METRICS"]
 
@@ -66,7 +67,7 @@ def _retained(scrape: Scrape) -> Samples:
 
 _MESSAGE: Final = ("message",)
 _ON_ITS_WAY: Final = ("message", "transport")
-MESSAGE_METRICS: Final = (
+MESSAGE_METRICS: Final[tuple[Family[Scrape], ...]] = (
     Family("mycelium_subscriptions", "gauge", "Subscriptions that the message fits.", _MESSAGE, _subscriptions),
     Family(
         "mycelium_messages_received_total",

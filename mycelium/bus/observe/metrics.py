@@ -11,8 +11,8 @@ from starlette.routing import BaseRoute, Route
 
 from mycelium.bus.observe.collector import FAMILIES
 from mycelium.bus.observe.exposition import exposition
-from mycelium.bus.observe.family import Scrape
 from mycelium.bus.observe.observed import Observed
+from mycelium.bus.observe.scrape import Scrape
 
 __all__ = ["metrics"]
 

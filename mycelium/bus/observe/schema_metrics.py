@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Final, get_args
 
-from mycelium.bus.observe.family import Family, Samples, Scrape
+from mycelium.bus.observe.family import Family, Samples
+from mycelium.bus.observe.scrape import Scrape
 from mycelium.bus.observe.varz import build
 from mycelium.bus.reload import Outcome
 
@@ -66,7 +67,7 @@ def _objectives(name: str, unit: float) -> Callable[[Scrape], Samples]:
     return samples
 
 
-SCHEMA_METRICS: Final = (
+SCHEMA_METRICS: Final[tuple[Family[Scrape], ...]] = (
     Family(
         "mycelium_build_info",
         "gauge",
