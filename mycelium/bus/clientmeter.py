@@ -14,8 +14,9 @@ from attrs import evolve
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.handlers import Handler
 from mycelium.bus.histogram import Histogram
-from mycelium.bus.meter import Meter, Tally
+from mycelium.bus.meter import Meter
 from mycelium.bus.stats import Count
+from mycelium.bus.traffic import LOCAL
 from mycelium.errors import MyceliumError
 from mycelium.events import Connected, Disconnected, Event
 from mycelium.handle import Contracts
@@ -75,7 +76,7 @@ class ClientMeter:
 
     def __init__(self, client: "MyceliumClient") -> None:
         self._client = weakref.ref(client)
-        self.tally = Tally(Meter())
+        self.tally = Meter().tally(LOCAL)
         self.published: Counter[tuple[str, str]] = Counter()
         self.posted: defaultdict[type, Count] = defaultdict(Count)
         self.publish_seconds: defaultdict[str, Histogram] = defaultdict(_histogram)

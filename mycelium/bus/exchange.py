@@ -177,7 +177,7 @@ class Exchange:
         """Hand a message to handlers of this process."""
         self.routed.number += 1
         if self.meter is not None:
-            self.meter.tally(IN_PROCESS).received[type_id] += 1
+            self.meter.tally(IN_PROCESS).take(type_id)
         return self.dispatcher.offer(type_id, message, self._delivery(type_id, ask), deadline)
 
     def _deliver(

@@ -24,6 +24,14 @@ _LATENCY: Final = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.
 _WAIT: Final = (*_MICRO, *_LATENCY[:-1])
 _ROUTE: Final = _WAIT[:-2]
 _NS: Final = 1e-9
+_FEW: Final = 8
+"""Frames of several types whose lengths are all looked at."""
+_SAMPLE: Final = 16
+"""Of more of them one in so many is, and stands for the others."""
+_FEW_TYPES: Final = 4
+"""That are counted one after the other."""
+_MOST_SHAPES: Final = 4096
+"""Types and lengths that are counted by themselves before they are put into buckets."""
 _HEADER: Final = HEADER.size
 Mark: TypeAlias = tuple[float, int | None]
 """When a run came, and when the first stamped message of it was published by its publisher's clock, in nanoseconds."""
@@ -35,9 +43,8 @@ class Meter:
 
     Attributes:
         began: When the bytes came that are being looked at.
-        mark: Of the run that is being routed.
         stamp: The time of publication of the first stamped message among them; None where none is.
-        sizes: Payloads of messages from sockets, by type id.
+        mark: Of the run that is being routed.
         latency: From the publisher's stamp to the subscriber's socket, by type id.
     """
 
@@ -45,9 +52,9 @@ class Meter:
         self.began = perf_counter()
         self.stamp: int | None = None
         self.mark: Mark = (self.began, None)
-        self.sizes: defaultdict[int, Histogram] = defaultdict(lambda: Histogram(_BYTES))
         self.latency: defaultdict[int, Histogram] = defaultdict(lambda: Histogram(_LATENCY))
         self._tallies: dict[str, Tally] = {}
+        self._sizes: defaultdict[int, Histogram] = defaultdict(lambda: Histogram(_BYTES))
 
     def __repr__(self) -> str:
         return f"<Meter of {', '.join(self._tallies)}>"
@@ -61,8 +68,15 @@ class Meter:
         """The counters of a transport."""
         found = self._tallies.get(transport)
         if found is None:
-            found = self._tallies[transport] = Tally(self)
+            found = self._tallies[transport] = Tally(self, self._sizes)
         return found
+
+    @property
+    def sizes(self) -> Mapping[int, Histogram]:
+        """Payloads of messages from sockets, by type id."""
+        for one in self._tallies.values():
+            one.sort()
+        return self._sizes
 
     def begin(self) -> None:
         """Bytes came from a socket."""
@@ -79,26 +93,41 @@ class Tally:
 
     Args:
         meter: Of its bus.
+        sizes: Where the sizes of payloads are put, by type id.
 
     Attributes:
         meter: See above.
-        received: Messages that came into the bus, by type id.
-        delivered: Those that a receiver is done with, once each.
+        delivered: Messages that a receiver is done with, once each, by type id.
         dropped: Those that a receiver did not get, by type id and reason.
         route: Seconds from the read of a frame to the last queue that it was put into.
         wait: Seconds from there to the socket.
     """
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, sizes: Mapping[int, Histogram]) -> None:
         self.meter = meter
-        self.received: Counter[int] = Counter()
         self.delivered: Counter[int] = Counter()
         self.dropped: Counter[tuple[int, str]] = Counter()
         self.route = Histogram(_ROUTE)
         self.wait = Histogram(_WAIT)
+        self._sizes = sizes
+        self._received: Counter[int] = Counter()
+        self._shapes: Counter[tuple[int, int]] = Counter()
+        """Frames by type and length, which are in `_received` and `_sizes` once they are sorted."""
+        self._samples: Counter[tuple[int, int]] = Counter()
+        """Frames that are in `_received` already, so that only their lengths matter."""
 
     def __repr__(self) -> str:
         return f"<Tally of {self.received.total()} messages received>"
+
+    @property
+    def received(self) -> Counter[int]:
+        """Messages that came into the bus, by type id."""
+        self.sort()
+        return self._received
+
+    def take(self, type_id: int) -> None:
+        """A message was published in the process."""
+        self._received[type_id] += 1
 
     def came(self, batch: Batch, stamp: int | None) -> None:
         """Frames were let in, and are about to be routed.
@@ -108,15 +137,45 @@ class Tally:
             stamp: See `Meter`.
         """
         self.meter.stamp = stamp
-        types, bounds, sizes = batch.type_ids, batch.bounds, self.meter.sizes
+        types, bounds = batch.type_ids, batch.bounds
         count = len(types)
         if count == 1 or batch.is_even:
-            self.received[types[0]] += count
-            sizes[types[0]].observe(bounds[1] - bounds[0] - _HEADER, count)
-            return
-        for (type_id, size), number in Counter(zip(types, map(sub, bounds[1:], bounds), strict=False)).items():
-            self.received[type_id] += number
-            sizes[type_id].observe(size - _HEADER, number)
+            self._shapes[types[0], bounds[1] - bounds[0]] += count
+        elif count <= _FEW:
+            self._shapes.update(zip(types, map(sub, bounds[1:], bounds), strict=False))
+        else:
+            self._sample(batch, count)
+        if len(self._shapes) + len(self._samples) > _MOST_SHAPES:
+            self.sort()
+
+    def _sample(self, batch: Batch, count: int) -> None:
+        """Count many frames of several types, and look at the lengths of some."""
+        types, bounds = batch.type_ids, batch.bounds
+        first, *others = batch.types
+        if len(others) < _FEW_TYPES:
+            left = count
+            for type_id in others:
+                number = types.count(type_id)
+                self._received[type_id] += number
+                left -= number
+            self._received[first] += left
+        else:
+            self._received.update(types)
+        looked_at = -(-count // _SAMPLE)
+        each = count // looked_at
+        samples = self._samples
+        for shape in zip(types[::_SAMPLE], map(sub, bounds[1::_SAMPLE], bounds[::_SAMPLE]), strict=False):
+            samples[shape] += each
+        samples[types[0], bounds[1] - bounds[0]] += count - looked_at * each
+
+    def sort(self) -> None:
+        """Put lengths into buckets, which is not done run by run."""
+        for (type_id, _), number in self._shapes.items():
+            self._received[type_id] += number
+        for shapes in (self._shapes, self._samples):
+            for (type_id, length), number in shapes.items():
+                self._sizes[type_id].observe(length - _HEADER, number)
+            shapes.clear()
 
     def routed(self, messages: int) -> None:
         """They were."""
