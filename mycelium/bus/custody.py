@@ -21,13 +21,15 @@ class Custody:
         returned: Those that it has given back, which means that its handlers are done with them.
     """
 
-    __slots__ = ("_runs", "_tally", "returned", "sent")
+    __slots__ = ("_begun", "_runs", "_tally", "returned", "sent")
 
     def __init__(self) -> None:
         self.sent = self.returned = 0
         self._tally: Tally | None = None
         self._runs: deque[_Run] = deque()
         """Of what is out, in the order in which it was sent; empty where nobody counts by type."""
+        self._begun = 0
+        """Messages of the first of them that are not out any more."""
 
     def __repr__(self) -> str:
         return f"<Custody of {self.out} messages>"
@@ -79,16 +81,15 @@ class Custody:
         """Count so many messages that are out no more, the oldest first."""
         runs = self._runs
         while messages:
-            run = runs.popleft()
+            run, start = runs[0], self._begun
+            count = run[1] if isinstance(run, tuple) else len(run)
+            taken = min(count - start, messages)
             if isinstance(run, tuple):
-                type_id, count = run
-                taken = min(count, messages)
-                into[type_id] += taken
-                if taken < count:
-                    runs.appendleft((type_id, count - taken))
-                messages -= taken
+                into[run[0]] += taken
             else:
-                into.update(run[:messages])
-                if messages < len(run):
-                    runs.appendleft(run[messages:])
-                messages -= min(messages, len(run))
+                into.update(run if taken == count else run[start : start + taken])
+            messages -= taken
+            self._begun = start + taken
+            if self._begun == count:
+                runs.popleft()
+                self._begun = 0

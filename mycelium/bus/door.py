@@ -13,7 +13,7 @@ from mycelium.wire.batches import verify_batch
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError, ErrorCode
-from mycelium.wire.metadata import CORRELATION, DELIVER_TO, KINDS, ORIGIN, PUBLISHED_AT, REPLY_TO
+from mycelium.wire.metadata import CORRELATION, DELIVER_TO, KINDS, ORIGIN, PUBLISHED_AT, REPLY_TO, TRACE
 
 __all__ = ["Door", "Letter", "Objection"]
 
@@ -70,6 +70,7 @@ class Door:
     Attributes:
         guard: See above.
         stamp: When the first message of the batch was published that says so, in nanoseconds of its publisher's clock.
+        trace: The trace context of the first message that has one.
         contracts: What the client writes by, where that is something else than the newest generation.
         unreadable: Types that it writes in a way that is not read any more.
     """
@@ -77,6 +78,7 @@ class Door:
     def __init__(self, session: int, guard: MonotonicGuard) -> None:
         self.guard = guard
         self.stamp: int | None = None
+        self.trace: bytes | None = None
         self.contracts: Schema | None = None
         self.unreadable: frozenset[int] = frozenset()
         self._session = session
@@ -98,7 +100,7 @@ class Door:
         """
         type_ids = batch.type_ids
         if start == 0:
-            self.stamp = None
+            self.stamp = self.trace = None
             if len(type_ids) > 1 and self._all_pass(batch, entries):
                 return None
         for index in range(start, len(type_ids)):
@@ -125,6 +127,8 @@ class Door:
         if tags:
             if self.stamp is None and PUBLISHED_AT in tags:
                 self.stamp = int.from_bytes(tags[PUBLISHED_AT], "little")
+            if self.trace is None:
+                self.trace = tags.get(TRACE)
             if REPLY_TO in tags or DELIVER_TO in tags:
                 whose = tags.get(DELIVER_TO)
                 return Letter(index, tags[CORRELATION], None if whose is None else int.from_bytes(whose, "little"))

@@ -190,7 +190,7 @@ class Exchange:
         if frame is None:
             return self._deliver_here(type_id, message, deadline, ask)
         if self.meter is not None:
-            self.meter.note()
+            self.meter.note_own()
         batch, troubles = batch_of(frame, type_id), list[Trouble]()
         matched = offer(self.router.takers(type_id), batch, deadline, troubles)
         if type_id in self.catalog.retained:

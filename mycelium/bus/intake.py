@@ -148,7 +148,7 @@ class Intake:
         receipts, tally = self.receipts, self._session.tally
         first = receipts.number(count) if receipts.enabled else 0
         if tally is not None:
-            tally.came(batch, self._door.stamp)
+            tally.came(batch, self._door.stamp, self._door.trace)
         fates = self._exchange.publish_batch(batch, self._session, deadline, exactly=first > 0)
         if tally is not None:
             tally.routed(count)

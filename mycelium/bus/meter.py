@@ -24,17 +24,20 @@ _LATENCY: Final = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.
 _WAIT: Final = (*_MICRO, *_LATENCY[:-1])
 _ROUTE: Final = _WAIT[:-2]
 _NS: Final = 1e-9
+_TRACE_ID: Final = slice(1, 17)
+_RECORDED: Final = 0x01
 _FEW: Final = 8
 """Frames of several types whose lengths are all looked at."""
-_SAMPLE: Final = 16
-"""Of more of them one in so many is, and stands for the others."""
+_SAMPLE: Final = 17
+"""Of more of them one in so many is: a number that no pattern in which types take turns is likely to have."""
 _FEW_TYPES: Final = 4
 """That are counted one after the other."""
 _MOST_SHAPES: Final = 4096
 """Types and lengths that are counted by themselves before they are put into buckets."""
 _HEADER: Final = HEADER.size
-Mark: TypeAlias = tuple[float, int | None]
-"""When a run came, and when the first stamped message of it was published by its publisher's clock, in nanoseconds."""
+Mark: TypeAlias = tuple[float, int | None, str | None]
+"""When a run came, when the first stamped message of it was published by its publisher's clock, in nanoseconds, and the
+id of the trace that the first one is part of whose trace is recorded."""
 
 
 @final
@@ -44,6 +47,7 @@ class Meter:
     Attributes:
         began: When the bytes came that are being looked at.
         stamp: The time of publication of the first stamped message among them; None where none is.
+        trace: The id of the trace that is recorded of the first one that is part of one.
         mark: Of the run that is being routed.
         latency: From the publisher's stamp to the subscriber's socket, by type id.
     """
@@ -51,7 +55,8 @@ class Meter:
     def __init__(self) -> None:
         self.began = perf_counter()
         self.stamp: int | None = None
-        self.mark: Mark = (self.began, None)
+        self.trace: str | None = None
+        self.mark: Mark = (self.began, None, None)
         self.latency: defaultdict[int, Histogram] = defaultdict(lambda: Histogram(_LATENCY))
         self._tallies: dict[str, Tally] = {}
         self._sizes: defaultdict[int, Histogram] = defaultdict(lambda: Histogram(_BYTES))
@@ -83,8 +88,12 @@ class Meter:
         self.began = perf_counter()
 
     def note(self) -> None:
-        """A run is about to be routed."""
-        self.mark = (perf_counter(), self.stamp)
+        """A run from a socket is about to be routed."""
+        self.mark = (perf_counter(), self.stamp, self.trace)
+
+    def note_own(self) -> None:
+        """A message of the process itself is."""
+        self.mark = (perf_counter(), None, None)
 
 
 @final
@@ -129,14 +138,16 @@ class Tally:
         """A message was published in the process."""
         self._received[type_id] += 1
 
-    def came(self, batch: Batch, stamp: int | None) -> None:
+    def came(self, batch: Batch, stamp: int | None, trace: bytes | None = None) -> None:
         """Frames were let in, and are about to be routed.
 
         Args:
             batch: The frames.
             stamp: See `Meter`.
+            trace: The trace context of the first of them that has one.
         """
         self.meter.stamp = stamp
+        self.meter.trace = None if trace is None else _recorded(trace)
         types, bounds = batch.type_ids, batch.bounds
         count = len(types)
         if count == 1 or batch.is_even:
@@ -144,29 +155,26 @@ class Tally:
         elif count <= _FEW:
             self._shapes.update(zip(types, map(sub, bounds[1:], bounds), strict=False))
         else:
-            self._sample(batch, count)
+            self._sample(batch)
         if len(self._shapes) + len(self._samples) > _MOST_SHAPES:
             self.sort()
 
-    def _sample(self, batch: Batch, count: int) -> None:
-        """Count many frames of several types, and look at the lengths of some."""
+    def _sample(self, batch: Batch) -> None:
+        """Count many frames of several types; the lengths of some stand for the others of their type."""
         types, bounds = batch.type_ids, batch.bounds
-        first, *others = batch.types
-        if len(others) < _FEW_TYPES:
-            left = count
-            for type_id in others:
-                number = types.count(type_id)
-                self._received[type_id] += number
-                left -= number
-            self._received[first] += left
-        else:
-            self._received.update(types)
-        looked_at = -(-count // _SAMPLE)
-        each = count // looked_at
-        samples = self._samples
-        for shape in zip(types[::_SAMPLE], map(sub, bounds[1::_SAMPLE], bounds[::_SAMPLE]), strict=False):
-            samples[shape] += each
-        samples[types[0], bounds[1] - bounds[0]] += count - looked_at * each
+        seen: defaultdict[int, list[int]] = defaultdict(list)
+        for place in range(0, len(types), _SAMPLE):
+            seen[types[place]].append(bounds[place + 1] - bounds[place])
+        for type_id, number in _counts(batch).items():
+            self._received[type_id] += number
+            lengths = seen[type_id]
+            if not lengths:
+                place = types.index(type_id)
+                lengths.append(bounds[place + 1] - bounds[place])
+            each, rest = divmod(number, len(lengths))
+            for length in lengths:
+                self._samples[type_id, length] += each
+            self._samples[type_id, lengths[0]] += rest
 
     def sort(self) -> None:
         """Put lengths into buckets, which is not done run by run."""
@@ -179,7 +187,7 @@ class Tally:
 
     def routed(self, messages: int) -> None:
         """They were."""
-        self.route.observe(perf_counter() - self.meter.began, messages)
+        _observe(self.route, perf_counter() - self.meter.began, messages, self.meter.trace)
 
     def sent(self, mark: Mark | None, batch: Batch) -> Batch:
         """Frames that waited are given to a socket.
@@ -190,10 +198,31 @@ class Tally:
         """
         if mark is None:
             return batch
-        since, stamp = mark
-        self.wait.observe(perf_counter() - since, len(batch.type_ids))
+        since, stamp, trace = mark
+        _observe(self.wait, perf_counter() - since, len(batch.type_ids), trace)
         if stamp is not None:
             seconds = max(time_ns() - stamp, 0) * _NS
             for type_id, number in Counter(batch.type_ids).items():
-                self.meter.latency[type_id].observe(seconds, number)
+                _observe(self.meter.latency[type_id], seconds, number, trace)
         return batch
+
+
+def _counts(batch: Batch) -> Mapping[int, int]:
+    """How many frames of each type there are."""
+    types = batch.type_ids
+    first, *others = batch.types
+    if len(others) >= _FEW_TYPES:
+        return Counter(types)
+    found = {type_id: types.count(type_id) for type_id in others}
+    return {**found, first: len(types) - sum(found.values())}
+
+
+def _observe(histogram: Histogram, seconds: float, messages: int, trace: str | None) -> None:
+    histogram.observe(seconds, messages)
+    if trace is not None:
+        histogram.example(seconds, trace)
+
+
+def _recorded(context: bytes) -> str | None:
+    """The id of a trace, if it is recorded (wire protocol, "Envelope metadata")."""
+    return context[_TRACE_ID].hex() if context[-1] & _RECORDED else None

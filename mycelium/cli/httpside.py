@@ -90,6 +90,11 @@ class HttpSide:
 
         self._observed = Observed(bridge)
 
+    def leave(self) -> None:
+        """Say that the bridge is not ready any more, whatever it still does."""
+        if self._observed is not None:
+            self._observed.is_leaving = True
+
     async def start(self) -> None:
         """Answer; who has come before has waited."""
         assert self._observed is not None  # noqa: S101  it is looked at before anybody comes

@@ -114,6 +114,8 @@ class Serving:
         if self._http is not None:
             self._tasks.start(self._http.start())
         await self._stop.wait()
+        if self._http is not None:
+            self._http.leave()
         count = len(self._bridge.sessions)
         say(f"stopping: {count} connections have up to {self._grace + self._flush:g} s; again to stop at once")
         self._on_signals(self._bridge.abort)

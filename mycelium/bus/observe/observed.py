@@ -31,6 +31,7 @@ class Observed:
         meter: What it counts by type.
         history: What became of edits of its contracts since now.
         began: Now, in seconds since the epoch.
+        is_leaving: Whether all of it is about to go.
     """
 
     def __init__(self, served: Served) -> None:
@@ -40,6 +41,7 @@ class Observed:
         self.meter = self.exchange.measure()
         self.history = History(self.exchange.contracts)
         self.began = time.time()
+        self.is_leaving = False
 
     def __repr__(self) -> str:
         return f"<Observed {self._served!r}>"
@@ -81,7 +83,7 @@ class Observed:
         found = [f"{one.name}: {state_of(one)}" for one in live if not one.is_serving]
         if isinstance(self._hub, MessageBus) and self._hub.is_closing:
             found.append("the bus is closing")
-        return found
+        return ["about to stop", *found] if self.is_leaving else found
 
 
 def state_of(bridge: Bridge) -> str:
