@@ -1,5 +1,6 @@
 """The HTTP side of `mycelium serve`: where it listens, and what is said where it does not."""
 
+import gc
 import ipaddress
 import socket
 from collections.abc import Collection
@@ -99,6 +100,7 @@ class HttpSide:
         """Answer; who has come before has waited."""
         assert self._observed is not None  # noqa: S101  it is looked at before anybody comes
         await aside(_import)  # it takes as long as thousands of messages
+        gc.freeze()  # what is imported stays, as in `mycelium serve` itself
         from mycelium.bus.observe.server import HttpServer
 
         self._server = HttpServer(self._observed, self._sockets, self._names)

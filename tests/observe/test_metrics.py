@@ -160,6 +160,19 @@ async def test_connections_handshakes_bytes_and_times_are_counted_by_transport(b
     await bus.close()
 
 
+async def test_peers_of_the_other_dialect_have_a_transport_of_their_own():
+    bus = mycelium.MessageBus("messages: {Tick: {tlv_type: 1000, fields: {number: {type: u64}}}}\n")
+    app = mycelium.asgi.app(bus)
+    async with bus.serve("rust+tcp://127.0.0.1:0") as bridge, mycelium.connect(bridge.urls[0], bus.contracts) as client:
+        await client.publish(client.types.Tick(1))
+        await until(lambda: bus.stats().published)
+        found = await scrape(app)
+    assert sums(found, "mycelium_messages_received_total", "message", "transport") == {("Tick", "rust"): 1}
+    assert sums(found, "mycelium_received_bytes_total", "transport") == {("rust",): 6 + 8}
+    assert sums(found, "mycelium_connections", "transport") == {("rust",): 1}
+    await bus.close()
+
+
 async def test_what_a_contract_says_of_domains_is_there_for_alerts(bus):
     found = await scrape(mycelium.asgi.app(bus))
     assert found["mycelium_slo_latency_objective_seconds", ("domain", "Trading")] == 0.1
