@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,12 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 DEADLINE = 30.0
 """Seconds that one asynchronous test may take, a slow one ten times that; it is there for hangs, not for timing."""
+
+
+def pytest_configure():
+    """Let Ctrl-C interrupt: a shell starts what it runs in the background with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -34,6 +41,14 @@ async def _guarded(test, seconds):
         await test
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert not left, f"tasks left behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def usual_signals():
+    """Nobody leaves a handler of Ctrl-C behind, with which later tests would wait for theirs for ever."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.fixture

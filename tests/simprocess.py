@@ -16,12 +16,13 @@ from mycelium.bus.bridge import Bridge
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.options import DEFAULT_QUEUE, DEFAULT_WINDOW
 from mycelium.bus.outbox import HOLD_BYTES
-from mycelium.bus.urls import parse_url
+from mycelium.bus.urls import Address
 from mycelium.events import Connected, Reconnecting
 
 __all__ = ["ADDRESS", "Actor", "Client", "Server"]
 
 ADDRESS = ("tcp", "sim", 7777)
+WHERE = Address("tcp", host="sim", port=7777)
 URL = "tcp://sim:7777"
 IN_TIME = 4.0
 """Seconds; what takes longer at the end of a process may have been cut off."""
@@ -200,7 +201,7 @@ class Server(Actor):
 
     async def open(self):
         await self.bridge.start()
-        self.world.network.listen(ADDRESS, partial(self.bridge._listeners._make, parse_url(URL)), self)
+        self.world.network.listen(ADDRESS, lambda: self.bridge._protocol_for(WHERE), self)
 
     async def close(self, **how):
         self.closing = True

@@ -10,8 +10,6 @@ import struct
 from functools import cache
 from typing import Any
 
-import attrs
-from attrs import frozen
 from hypothesis import strategies as st
 
 from mycelium.schema.layout import layout_of
@@ -137,15 +135,26 @@ def contracts(draw: st.DrawFn, *, rules: bool = False) -> str:
     return json.dumps(document, ensure_ascii=False, indent=1)
 
 
-@frozen
 class World:
-    """A contracts file at work."""
+    """A contracts file at work.
 
-    text: str
-    schema: Schema
-    registry: Registry[Codec]
-    drawn: dict[Any, Any] = attrs.field(factory=dict, repr=False, eq=False)
-    """Strategies for its values, by what they are for; not shown, since each of them shows its world."""
+    No attrs class, since Hypothesis shows all fields of one: each of the strategies would show its world, and so on.
+
+    Attributes:
+        text: The file.
+        schema: What it says.
+        registry: Its classes and codecs.
+        drawn: Strategies for its values, by what they are for.
+    """
+
+    def __init__(self, text: str, schema: Schema, registry: Registry[Codec]) -> None:
+        self.text = text
+        self.schema = schema
+        self.registry = registry
+        self.drawn: dict[Any, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<World of {len(self.schema.messages)} messages>"
 
     def codec(self, name: str = "Message0") -> Codec:
         """The codec of a message."""

@@ -2,9 +2,11 @@
 
 import argparse
 import asyncio
+import contextlib
 import importlib
 import importlib.util
-from collections.abc import Callable, Coroutine
+import signal
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 from mycelium.bus.errors import UsageError
@@ -13,6 +15,7 @@ __all__ = ["event_loop", "run_on"]
 
 LOOPS: Final = ("auto", "asyncio", "uvloop")
 """`auto` is uvloop where it is installed."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def event_loop(text: str) -> str:
@@ -28,8 +31,20 @@ def run_on(choice: str, work: Callable[[], Coroutine[Any, Any, int]]) -> int:
     Raises:
         UsageError: uvloop is asked for and not installed.
     """
-    with asyncio.Runner(loop_factory=_factory(choice)) as runner:
+    with _same_signals(), asyncio.Runner(loop_factory=_factory(choice)) as runner:
         return runner.run(work())
+
+
+@contextlib.contextmanager
+def _same_signals() -> Iterator[None]:
+    """Handle signals after the block as before: uvloop leaves handlers of its own, and they reach nobody any more."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # it was not set from Python
+                signal.signal(number, handler)
 
 
 def _factory(choice: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

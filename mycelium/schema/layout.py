@@ -53,6 +53,7 @@ _NONE: Final[Mapping[type[Type], str]] = MappingProxyType(
         MessageRef: "a nested message has none",
         Scalar: "integers of 128 bits have none",
         Array: "its elements have none",
+        EnumDef: "an enum of 128 bits has none",
     }
 )
 """Why a type has no layout."""
@@ -114,10 +115,10 @@ def layout_of(message: Message) -> Layout:
     Raises:
         LayoutError: It has none; the error names every field that is to blame.
     """
-    problems = list(_problems(message))
+    layout, problems = _laid_out(message)
     if problems:
         raise LayoutError(problems)
-    return _laid_out(message)
+    return layout
 
 
 def layouts_of(schema: Schema) -> Mapping[int, Layout]:
@@ -126,48 +127,32 @@ def layouts_of(schema: Schema) -> Mapping[int, Layout]:
     Raises:
         LayoutError: Not all have one; the error names every field that is to blame.
     """
-    problems = [problem for message in schema.messages.values() for problem in _problems(message)]
+    found = [_laid_out(message) for message in schema.messages.values()]
+    problems = [problem for _, more in found for problem in more]
     if problems:
         raise LayoutError(problems)
-    return {message.type_id: _laid_out(message) for message in schema.messages.values()}
+    return {layout.type_id: layout for layout, _ in found}
 
 
-def _problems(message: Message) -> Iterator[NoLayout]:
-    faulty = [
-        NoLayout(message.name, field.name, reason)
-        for field in _in_order(message)
-        if (reason := _reason(field.type) or _crowded(field)) is not None
-    ]
-    yield from faulty
-    if not faulty and (size := _laid_out(message).size) > MAX_SIZE:
-        yield NoLayout(message.name, None, f"has {size} bytes, more than the {MAX_SIZE} of the largest payload")
-
-
-def _in_order(message: Message) -> list[Field]:
-    """The fields in contract order; the model of a class that was edited has them in another one."""
-    return sorted(message.fields, key=lambda one: one.position)
-
-
-def _reason(type_: Type) -> str | None:
-    """Why the type has no layout, None if it has."""
-    match type_:
-        case Scalar("u128" | "i128") | Map() | MessageRef():
-            return f"{type_} ({_NONE[type(type_)]})"
-        case Vec(element) if not isinstance(element, ByteArray):
-            return f"{type_} ({_NONE[Vec]})"
-        case EnumDef(repr="u128" | "i128"):
-            return f"{type_} (an enum of 128 bits has none)"
-        case Array(element, _):
-            return None if _reason(element) is None else f"{type_} ({_NONE[Array]})"
-        case _:
-            return None
-
-
-def _crowded(field: Field) -> str | None:
-    capacity = _capacity(field)
-    if capacity is None or capacity <= _MAX_COUNT:
-        return None
-    return f"max_length {capacity} (a count is a u16 and says {_MAX_COUNT} at most)"
+def _laid_out(message: Message) -> tuple[Layout, list[NoLayout]]:
+    """The layout, and why it is none."""
+    slots: list[Slot] = []
+    problems: list[NoLayout] = []
+    end, widest = 0, 1
+    for field in sorted(message.fields, key=lambda one: one.position):  # an edited class has them in another order
+        capacity = _capacity(field)
+        extent = _extent(field.type, capacity or 0)
+        if extent is None or (capacity or 0) > _MAX_COUNT:
+            problems.append(NoLayout(message.name, field.name, _reason(field.type, capacity)))
+            continue
+        size, alignment = extent
+        slots.append(Slot(field.name, str(field.type), _aligned(end, alignment), size, alignment, capacity))
+        end, widest = slots[-1].stop, max(widest, alignment)
+    layout = Layout(message.name, message.type_id, _aligned(end, widest), widest, tuple(slots))
+    if layout.size > MAX_SIZE:
+        reason = f"has {layout.size} bytes, more than the {MAX_SIZE} of the largest payload"
+        problems.append(NoLayout(message.name, None, reason))
+    return layout, problems
 
 
 def _capacity(field: Field) -> int | None:
@@ -176,24 +161,21 @@ def _capacity(field: Field) -> int | None:
     return None if default is None else min(limits, default=default)
 
 
-def _laid_out(message: Message) -> Layout:
-    slots: list[Slot] = []
-    end, widest = 0, 1
-    for field in _in_order(message):
-        capacity = _capacity(field)
-        size, alignment = _extent(field.type, capacity or 0)
-        slots.append(Slot(field.name, str(field.type), _aligned(end, alignment), size, alignment, capacity))
-        end, widest = slots[-1].stop, max(widest, alignment)
-    return Layout(message.name, message.type_id, _aligned(end, widest), widest, tuple(slots))
+def _reason(type_: Type, capacity: int | None) -> str:
+    if (capacity or 0) > _MAX_COUNT:
+        return f"max_length {capacity} (a count is a u16 and says {_MAX_COUNT} at most)"
+    return f"{type_} ({_NONE[type(type_)]})"
 
 
 def _aligned(offset: int, alignment: int) -> int:
     return -(-offset // alignment) * alignment
 
 
-def _extent(type_: Type, capacity: int) -> tuple[int, int]:
-    """Size and alignment of a type that has a layout."""
+def _extent(type_: Type, capacity: int) -> tuple[int, int] | None:
+    """Size and alignment; None where the type has no layout."""
     match type_:
+        case Scalar("u128" | "i128") | EnumDef(repr="u128" | "i128") | Map() | MessageRef():
+            return None
         case Scalar(name):
             return SCALAR_SIZES[name], 1 if name == "U256" else SCALAR_SIZES[name]
         case EnumDef():
@@ -201,13 +183,13 @@ def _extent(type_: Type, capacity: int) -> tuple[int, int]:
         case ByteArray(length):
             return length, 1
         case Array(element, length):
-            size, alignment = _extent(element, 0)
-            return size * length, alignment
+            inner = _extent(element, 0)
+            return inner and (inner[0] * length, inner[1])
         case String() | Bytes():
             return _aligned(HEAD_SIZE + capacity, _COUNTED_ALIGNMENT), _COUNTED_ALIGNMENT
         case Vec(ByteArray(length)):
             return _aligned(HEAD_SIZE + capacity * length, _COUNTED_ALIGNMENT), _COUNTED_ALIGNMENT
-        case Vec() | Map() | MessageRef():
-            raise TypeError(f"{type_} has no layout")
+        case Vec():
+            return None
         case _:
             assert_never(type_)

@@ -4,5 +4,6 @@ A module is a noun of the wire protocol. From the bottom up: `tlv` splits a payl
 `maps`, `bulk` and `composite` turn values into bytes; `walk` does whole messages and words every error, `obedience`
 runs rules. `source`, `shapes`, `writing` and `reading` make the functions that `fast` compiles, and `codec` joins the
 two ways. `metadata` is the envelope, `annotate` explains bytes to people; `frames`, `buffer`, `state` and `connection`
-are the stream around it all.
+are the stream around it all. `rust` and its kin (`rustwalk`, `rustsource`, `rustframes`, `rustannotate`) are the same
+for the dialect of the Rust bus.
 """

@@ -78,9 +78,16 @@ class RustCodec:
             EncodeError: A value does not fit its type or its room.
             RuleError: A value breaks a rule.
         """
-        if self.native.check_rules is None:
+        check = self.native.check_rules
+        if check is None:
             return self.encode_frame
-        return encode_function(self.walk, self._publish_frame, frame_of=self.layout.type_id, is_ruled=True)
+
+        def publish(message: Any) -> bytes:
+            frame = self._encode_frame(message)
+            check(message)
+            return frame
+
+        return encode_function(self.walk, publish, frame_of=self.layout.type_id, is_ruled=True)
 
     @cached_property
     def decode(self) -> Callable[[bytes], Any]:
@@ -121,12 +128,6 @@ class RustCodec:
 
     def _encode_frame(self, message: Any) -> bytes:
         return encode_rust_frame(self.layout.type_id, self._encode(message))
-
-    def _publish_frame(self, message: Any) -> bytes:
-        frame = self._encode_frame(message)
-        if self.native.check_rules is not None:
-            self.native.check_rules(message)
-        return frame
 
     def _decode(self, payload: bytes) -> Any:
         try:

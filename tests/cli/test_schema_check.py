@@ -281,6 +281,18 @@ def test_a_shallow_clone_says_what_to_fetch(repository, tmp_path_factory):
     assert "git fetch --depth=200 origin main" in done.stderr
 
 
+def test_the_profile_rust_wants_equal_structs_also_from_a_configuration_file(repository):
+    repository.write(OLD.replace("n: 1, m", "n: 2, m") + "      venue: {type: u16, optional: true}\n")
+    assert repository.run("check", "--against", "main").returncode == 0
+    refused = repository.run("check", "--against", "main", "--profile", "rust")
+    assert refused.returncode == 1
+    assert "LAYOUT_CHANGED" in refused.stdout
+    assert "old offset" in refused.stdout
+    repository.write("profile: rust\n", ".mycelium-compat.yaml")
+    assert repository.run("check", "--against", "main").returncode == 1
+    assert repository.run("check", "--against", "main", "--profile", "tlv").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "status"),
     [

@@ -149,14 +149,12 @@ def test_what_is_published_obeys_its_rules_and_so_does_what_is_read(data):
         frame = codec.publish_frame(message)
     except RuleError as error:
         field = next(one for one in codec.walk.fields if one.name == error.field)
-        if not (field.codec.field.optional and error.value == field.zero):
+        if not (field.codec.field.optional and getattr(message, field.name) == field.zero):
             with pytest.raises(DecodeError) as caught:
                 codec.decode(codec.encode(message))
             assert caught.value.rule is not None
         return
     assert codec.decode(frame[RUST_HEADER.size :]) == with_zeros(codec, message)
-    native = drawn.codec(name).decode(encode_frame(1, drawn.codec(name).encode(message))[6:])
-    assert codec.encode_frame(native) == frame or native != message
 
 
 @SLOW_TO_DRAW
@@ -387,6 +385,16 @@ def test_the_native_form_may_carry_what_has_no_room_here():
     cls, codec = one({"v": {"type": "String"}})
     with pytest.raises(EncodeError, match="room for 32"):
         codec.encode_frame(codec.native.decode(codec.native.encode(cls("a" * 40))))
+
+
+def test_a_value_of_a_class_that_is_close_enough_is_published():
+    class Five(int):
+        pass
+
+    cls, codec = one({"v": {"type": "u8", "validation": [{"min": 5}]}})
+    assert codec.publish_frame(cls(Five(5))) == encode_rust_frame(1000, b"\5")
+    with pytest.raises(RuleError):
+        codec.publish_frame(cls(Five(4)))
 
 
 def test_only_a_message_of_the_class_is_encoded():
