@@ -116,7 +116,7 @@ _HOMES = {
     "mycelium.schema.rules": ["rule"],
     "mycelium.wire.errors": ["DecodeError", "EncodeError", "ProtocolError"],
 }
-_SUBMODULES = frozenset({"events", "logs", "sync", "testing", "tracing"})
+_SUBMODULES = frozenset({"asgi", "events", "logs", "observe", "sync", "testing", "tracing"})
 """What users write as `mycelium.events.SchemaChanged` without another import."""
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

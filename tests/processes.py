@@ -22,9 +22,9 @@ def mycelium(*arguments):
 
 
 def environment(**changes):
-    """The environment without any setting of a user's own."""
+    """The environment without any setting of a user's own; bridges that run side by side need no HTTP on one port."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MYCELIUM_")}
-    return {**kept, "PYTHONUNBUFFERED": "1", **changes}
+    return {**kept, "PYTHONUNBUFFERED": "1", "MYCELIUM_HTTP": "off", **changes}
 
 
 def run(*arguments, input="", cwd=ROOT, env=None):  # noqa: A002  subprocess calls it so

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import Counter
 from contextvars import copy_context
 from functools import partial
 
@@ -141,6 +142,8 @@ class Server(Actor):
         self.max_memory = world.random.choice((None, None, None, 30_000, 300_000))
         self.api = self.bus = mycelium.MessageBus(self.contracts, max_memory=self.max_memory)
         self.bridge = Bridge(self.bus, ())
+        if world.is_measured:
+            self.bus.exchange.measure()
         self.home = self
         self.wire_options = self._wire_options
         self.matched = self.published = self.answered = 0
@@ -261,7 +264,7 @@ class Server(Actor):
         return 0
 
     def held_by(self, watched):
-        return len(watched.subscription._queue.entries) + watched.subscription.stats().in_flight
+        return len(watched.subscription.queue.entries) + watched.subscription.stats().in_flight
 
     def most_held(self, watched):
         return (watched.options["queue"] or DEFAULT_QUEUE) + watched.options["concurrency"]
@@ -302,6 +305,24 @@ class Server(Actor):
         if stats.published != self.published or stats.matched < self.matched:
             yield f"{self} has routed {self.published} messages to {self.matched} subscriptions, and says {stats}"
         yield from self._memory_problems(outboxes)
+        if self.bus.exchange.meter is not None:
+            yield from self._sum_problems(stats, self.bus.exchange)
+
+    def _sum_problems(self, stats, exchange):
+        """What is counted by type has the same sums as what is not."""
+        tallies = exchange.meter.tallies.values()
+        planned = sum(one.number for counts in (exchange.offered, exchange.called) for one in counts.values())
+        received = planned + sum(one.received.total() for one in tallies)
+        called = sum(one.number for one in exchange.called.values())
+        delivered = called + sum(one.delivered.total() for one in tallies)
+        if (received, delivered) != (stats.published, stats.delivered):
+            yield f"{self} has counted {received} messages received and {delivered} delivered by type, and says {stats}"
+        dropped = Counter()
+        for tally in tallies:
+            for (_, reason), number in tally.dropped.items():
+                dropped[reason] += number
+        if +dropped != +Counter(stats.dropped):
+            yield f"{self} has counted {dict(dropped)} dropped by type, and says {stats}"
 
     def _memory_problems(self, outboxes):
         exchange = self.bus.exchange

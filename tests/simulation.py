@@ -71,6 +71,7 @@ class World:
         server: The bridge's process; None while there is none.
         clients: Those that have not left.
         trace: What has happened, as text.
+        is_measured: Whether bridges count by type of message, too.
     """
 
     def __init__(self, seed):
@@ -78,6 +79,7 @@ class World:
         self._collecting = gc.isenabled()
         gc.disable()  # it comes when it likes, and what it finds may speak to the loop
         self.random = Random(f"world {seed}")
+        self.is_measured = Random(f"measured {seed}").random() < 0.5
         self.loop = SimLoop()
         self.loop.thread_seconds = lambda: self.random.choice((0.0, 0.01, 0.3))
         self.network = Network(self.loop, Random(f"network {seed}"))

@@ -27,6 +27,8 @@ JOINING = {
     "proof": 1,
     "examples": 1,
     "logs": 1,
+    "asgi": 2,
+    "observe": 2,
     "sync": 2,
     "tracing": 2,
     "testing": 4,

@@ -69,7 +69,7 @@ async def publish(args: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def bridge(file: Path) -> Iterator[str]:
     """`mycelium serve`, and its URL."""
-    command = [sys.executable, "-m", "mycelium", "serve", str(file), "--listen", "tcp://127.0.0.1:0"]
+    command = [sys.executable, "-m", "mycelium", "serve", str(file), "--listen", "tcp://127.0.0.1:0", "--http", "off"]
     with (file.parent / "serve.log").open("w+") as log:
         process = subprocess.Popen(command, stderr=log)
         try:

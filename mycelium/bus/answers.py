@@ -36,6 +36,7 @@ class Answers:
         taken: Replies that were handed on.
         dropped: Those that were not, by reason: `late`, or `disconnected` where the requester is gone.
         current_trace: Gives the trace context of what is going on here; None where nobody traces.
+        outcomes: What became of requests, by the type of the request and what `Asks` calls it.
     """
 
     def __init__(self, publisher: Publisher, sessions: "dict[int, Session]") -> None:
@@ -43,19 +44,24 @@ class Answers:
         self.current_trace: Callable[[], bytes | None] | None = None
         self.taken = 0
         self.dropped: Counter[str] = Counter()
+        self.outcomes: Counter[tuple[int, str]] = Counter()
         self._publisher = publisher
         self._sessions = sessions
-        self._asks = Asks()
+        self._asks = Asks(outcomes=self.outcomes)
 
     def __repr__(self) -> str:
         return f"<Answers, {self.taken} handed on>"
 
     # --- replies of this process ---
 
-    def to_own(self, correlation: bytes) -> Callable[[Message], object]:
+    def to_own(self, correlation: bytes, type_id: int) -> Callable[[Message], object]:
         """What sends a reply to a request of this process, which is open from now on."""
-        self._asks.open(correlation)
+        self._asks.open(correlation, type_id)
         return partial(self._take_own, correlation)
+
+    def give_up(self, correlation: bytes) -> None:
+        """Nobody waits for the reply to a request of this process any more."""
+        self._asks.give_up(correlation)
 
     def to_client(self, metadata: Metadata) -> Callable[[Message], object] | None:
         """What sends a reply to a message of a client; None for one that is no request."""

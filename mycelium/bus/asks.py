@@ -1,6 +1,6 @@
 """Requests that a session has published and got no reply to yet."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from enum import Enum
 from typing import Final, final
 
@@ -29,13 +29,22 @@ class Asks:
     Args:
         most: Open ones.
         most_answered: Answered ones.
+        outcomes: Where it is counted what became of requests, by the type of the request: `replied`, `no_responders`,
+            or `timeout` for one that got nothing as long as it was remembered.
     """
 
-    def __init__(self, most: int = _MOST, most_answered: int = _MOST_ANSWERED) -> None:
+    def __init__(
+        self,
+        most: int = _MOST,
+        most_answered: int = _MOST_ANSWERED,
+        outcomes: "Counter[tuple[int, str]] | None" = None,
+    ) -> None:
         self._most = most
         self._most_answered = most_answered
-        self._open: OrderedDict[bytes, None] = OrderedDict()
-        self._answered: OrderedDict[bytes, None] = OrderedDict()
+        self._outcomes = Counter() if outcomes is None else outcomes
+        self._open: OrderedDict[bytes, int | None] = OrderedDict()
+        """With the type; None where it has been counted what became of it, although a reply may come."""
+        self._answered: OrderedDict[bytes, int | None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -43,28 +52,46 @@ class Asks:
     def __repr__(self) -> str:
         return f"<Asks, {len(self)} open>"
 
-    def open(self, correlation: bytes) -> None:
+    def open(self, correlation: bytes, type_id: int) -> None:
         """A request was published."""
         if correlation in self._answered:
             del self._answered[correlation]
-        _remember(self._open, correlation, self._most)
+        self._count(_remember(self._open, correlation, type_id, self._most), "timeout")
 
-    def close(self, correlation: bytes) -> Asked:
+    def close(self, correlation: bytes, outcome: str = "replied") -> Asked:
         """A reply came, or nobody is there to give one; what is known of the request."""
         if correlation in self._open:
-            del self._open[correlation]
-            _remember(self._answered, correlation, self._most_answered)
+            self._count(self._open.pop(correlation), outcome)
+            _remember(self._answered, correlation, None, self._most_answered)
             return _OPEN
         return Asked.ANSWERED if correlation in self._answered else Asked.NEVER
 
+    def give_up(self, correlation: bytes) -> None:
+        """Nobody waits for the reply any more; one that comes all the same is late."""
+        if correlation in self._open:
+            self._count(self._open[correlation], "timeout")
+            self._open[correlation] = None
 
-def _remember(known: "OrderedDict[bytes, None]", correlation: bytes, most: int) -> None:
+    def end(self) -> None:
+        """Nobody waits for any reply any more."""
+        for type_id in self._open.values():
+            self._count(type_id, "timeout")
+        self._open.clear()
+
+    def _count(self, type_id: int | None, outcome: str) -> None:
+        if type_id is not None:
+            self._outcomes[type_id, outcome] += 1
+
+
+def _remember(
+    known: "OrderedDict[bytes, int | None]", correlation: bytes, type_id: int | None, most: int
+) -> int | None:
+    """Add one; the type of the one that goes for it."""
     if correlation in known:
         known.move_to_end(correlation)
-        return
-    known[correlation] = None
-    if len(known) > most:
-        known.popitem(last=False)
+        return None
+    known[correlation] = type_id
+    return known.popitem(last=False)[1] if len(known) > most else None
 
 
 _OPEN: Final = Asked.OPEN

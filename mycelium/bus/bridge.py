@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
@@ -16,6 +17,7 @@ from mycelium.bus.intake import Intake
 from mycelium.bus.join import Joins
 from mycelium.bus.limits import Limits, affordable
 from mycelium.bus.listeners import Listeners
+from mycelium.bus.looplag import LoopLag
 from mycelium.bus.meeting import Acquaintances
 from mycelium.bus.negotiation import FULL_STANDING, Standing
 from mycelium.bus.pressure import Pressure
@@ -64,7 +66,10 @@ class Bridge:
         core: The core protocol.
         exchange: Where messages are routed.
         traces: Makes spans; None where nobody traces.
+        hub: The bus.
         closed: The last thousand connections that are gone.
+        lag: How late the loop is.
+        is_serving: Whether everybody is let in.
         pressure: What is done about clients that do not read.
         flushes: Sessions that have something to write.
         reloader: What reads the contracts file again when a client asks for it.
@@ -91,7 +96,9 @@ class Bridge:
         self.flushes = Flushes()
         self.traces = hub.traces
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
-        self._hub = hub
+        self.lag = LoopLag()
+        self.hub = hub
+        hub.bridges.add(self)
         self._wanted = [parse_url(url) for url in urls]
         self._listeners = Listeners(self._protocol_for)
         self.dialect = Dialect(hub.exchange.contracts)
@@ -107,7 +114,7 @@ class Bridge:
         self.reloader: Reloader | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
-        self._serving = False
+        self.is_serving = False
         self._thread: int | None = None
         self._changed = asyncio.Event()
         """Set when a session is gone or has said Goodbye."""
@@ -130,8 +137,13 @@ class Bridge:
         return [str(address) for address in self._listeners.addresses]
 
     @property
-    def sessions(self) -> list[Session]:
+    def connections(self) -> list[SessionProtocol]:
         """Everybody who is connected now, handshakes included."""
+        return list(self._protocols.values())
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The same, without the sockets."""
         return [protocol.session for protocol in self._protocols.values()]
 
     async def start(self) -> None:
@@ -142,9 +154,9 @@ class Bridge:
             LayoutError: A peer may come that speaks Mycelium's own dialect, and a message has no layout.
             UsageError: It is serving already, or this is not the bus's thread.
         """
-        if self._serving:
+        if self.is_serving:
             raise UsageError("the bridge is serving already; make another one with bus.serve()")
-        self._serving = True
+        self.is_serving = True
         self.limits = affordable(self._asked)
         try:
             if len(self.joins) or any(address.is_rust for address in self._wanted):
@@ -152,7 +164,7 @@ class Bridge:
             self.joins.check()
             for address in self._wanted:
                 self._listeners.open(address)
-            self._hub.limit_payload(self.limits.max_payload)
+            self.hub.limit_payload(self.limits.max_payload)
         except BaseException:
             self._stop_listening()
             raise
@@ -205,7 +217,7 @@ class Bridge:
 
     def stats(self) -> BusStats:
         """The counters of the bus."""
-        return self._hub.stats()
+        return self.hub.stats()
 
     # --- contracts ---
 
@@ -295,7 +307,7 @@ class Bridge:
     @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:
         """Fields of the newest generation that must not decrease, by type id."""
-        return self._hub.monotonic
+        return self.hub.monotonic
 
     def document(self) -> bytes:
         """The contracts document of the newest generation, written once for all who ask."""
@@ -306,11 +318,12 @@ class Bridge:
 
     def open_session(self, protocol: SessionProtocol, now: float) -> Session:
         """A session for an accepted connection."""
-        number = self._hub.next_session()
-        session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now)
+        number = self.hub.next_session()
+        session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now, protocol.name)
         session.log.find_place = protocol.place
+        session.traffic.opened += 1
         self._protocols[number] = self._handshaking[number] = protocol
-        if not self._serving:
+        if not self.is_serving:
             session.refuse(ErrorCode.SHUTDOWN, "the bridge is stopping")
         elif len(self._protocols) > self.limits.connections:
             session.refuse(ErrorCode.LIMIT, f"the bridge takes {self.limits.connections} connections", Line.CONN_LIMIT)
@@ -325,7 +338,11 @@ class Bridge:
         """The connection is gone."""
         session = protocol.session
         number = session.number
-        self.closed.append(Closed(number, session.client, session.reason or "", session.intake.received))
+        closed = Closed(
+            number, session.client, session.reason or "", session.intake.received, protocol.name, time.time()
+        )
+        self.closed.append(closed)
+        session.traffic.close(session.reason or "", protocol.received_bytes, session.outgoing.written)
         self.exchange.sessions.pop(number, None)
         self._protocols.pop(number, None)
         self.pressure.forget(number)
@@ -351,7 +368,7 @@ class Bridge:
         return SessionProtocol(self, self.dialect.of_guest(address) if address.is_rust else None)
 
     def _stop_listening(self) -> None:
-        self._serving = False
+        self.is_serving = False
         self._listeners.stop()
         self.joins.stop()
         self.dialect.end()
@@ -369,8 +386,9 @@ class Bridge:
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         every = min(_TICK_SECONDS, self.limits.handshake_seconds / _TICKS_PER_HANDSHAKE)
-        self._timer = loop.call_later(every, self._tick)
         now = loop.time()
+        self.lag.look(self._timer, now)
+        self._timer = loop.call_later(every, self._tick)
         for number, protocol in list(self._handshaking.items()):
             protocol.tick(now)
             if protocol.session.is_open or protocol.session.is_over:

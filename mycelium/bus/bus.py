@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
 from typing import Final, Literal, TypeVar, Unpack, final, overload
+from weakref import WeakSet
 
 from attrs import asdict
 
@@ -60,6 +61,7 @@ class MessageBus:
         contracts: Where its message types are from.
         exchange: Where messages are routed.
         traces: Makes the spans; None where nobody traces.
+        bridges: What serves it, or did.
 
     Raises:
         ContractNotFound: There is no such file.
@@ -88,6 +90,7 @@ class MessageBus:
         self._yield_countdown = _YIELD_AFTER
         self._closing: asyncio.Task[DrainTimeout | None] | None = None
         self._closed = False
+        self.bridges: WeakSet[Bridge] = WeakSet()
         self._confirmed = 0
 
     def __repr__(self) -> str:
@@ -316,6 +319,11 @@ class MessageBus:
             UsageError: This is not the bus's thread.
         """
         await self._end(_CLOSE_SECONDS)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it takes nothing new any more."""
+        return self._closing is not None
 
     # --- what bridges call ---
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Self, TypeVar, Unpack, final, overload
 from attrs import asdict
 
 from mycelium.bus.accord import Accord, own_contracts
+from mycelium.bus.clientmeter import Observer
 from mycelium.bus.clientparts import Parts, Settings
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.clientstats import ClientStats
@@ -75,6 +76,7 @@ class MyceliumClient:
         confirm_timeout: Seconds that a confirmed publish waits for its Receipt.
         echo: On a bus in Mycelium's own dialect, which sends every message to its publisher too: keep these.
         tracing: Whether OpenTelemetry spans are made: True, or a `mycelium.tracing.Tracing`.
+        observer: Who counts what this client does, such as `mycelium.observe.MetricsObserver`.
 
     Attributes:
         name: See above.
@@ -102,6 +104,7 @@ class MyceliumClient:
         confirm_timeout: float = _CONFIRM_SECONDS,
         echo: bool = False,
         tracing: TracingChoice = None,
+        observer: Observer | None = None,
     ) -> None:
         self.name = name or f"{PurePath(sys.argv[0]).name or 'python'}-{os.getpid()}"
         self._timeout = timeout
@@ -144,6 +147,8 @@ class MyceliumClient:
         )
         settings = Settings(self.name, round(heartbeat * 1000), timeout, reconnect, max_reconnect_seconds, echo)
         parts = Parts(self._inbox, self._outlet, letters, self._reception, self._accord, self._events)
+        if observer is not None:
+            observer.observe(self).enter(parts)
         self._life = Lifeline(core, settings, parts, self._orders.take_up_declared)
         self.traces = client_traces(tracing, self._life, parts, confirm_timeout, self._refuse_publishing)
         if self.traces is not None:

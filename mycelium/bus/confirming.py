@@ -12,6 +12,16 @@ __all__ = ["confirmed"]
 async def confirmed(
     outlet: Outlet, message: Message, seconds: float, *, mandatory: bool, trace: bytes | None = None
 ) -> Receipt:
+    """Publish, and wait for the Receipt; see `_confirmed`."""
+    if outlet.meter is None:
+        return await _confirmed(outlet, message, seconds, mandatory=mandatory, trace=trace)
+    with outlet.meter.publishing(message):
+        return await _confirmed(outlet, message, seconds, mandatory=mandatory, trace=trace)
+
+
+async def _confirmed(
+    outlet: Outlet, message: Message, seconds: float, *, mandatory: bool, trace: bytes | None
+) -> Receipt:
     """Publish, and wait for the Receipt.
 
     Args:

@@ -61,6 +61,13 @@ class Correspondence:
 
     async def request(self, message: Message, reply: type[M], timeout: float, span: LetterSpan | None = None) -> M:
         """Publish a request and wait for the first reply; see `MyceliumClient.request` for errors."""
+        meter = self._outlet.meter
+        if meter is None:
+            return await self._request(message, reply, timeout, span)
+        with meter.requesting(message):
+            return await self._request(message, reply, timeout, span)
+
+    async def _request(self, message: Message, reply: type[M], timeout: float, span: LetterSpan | None) -> M:
         deadline = asyncio.get_running_loop().time() + timeout
         outlet, trace = self._outlet, None if span is None else span.trace
         frame = outlet.admit_at_once(message, LETTER_BYTES, trace)

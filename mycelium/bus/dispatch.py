@@ -1,7 +1,7 @@
 """Messages to the handlers and iterators of this process, in the order of their publication."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias, final
 
@@ -11,6 +11,7 @@ from mycelium.bus.groups import Groups
 from mycelium.bus.holds import Hold
 from mycelium.bus.lag import DropReason
 from mycelium.bus.localqueue import Done
+from mycelium.bus.meter import UNKNOWN, Tally
 from mycelium.bus.stats import SubscriptionStats, Totals
 from mycelium.bus.subscription import LocalSubscription
 from mycelium.logs.lines import Line
@@ -48,14 +49,21 @@ class Dispatcher:
         self._ended = Totals()
         self._finishing: dict[LocalSubscription, None] = {}
         """Ended, but with a message in the handler."""
+        self._tally: Tally | None = None
 
     def __repr__(self) -> str:
         return f"<Dispatcher of {len(self.subscriptions)} subscriptions>"
 
     def add(self, subscription: LocalSubscription) -> None:
         """From now on the subscription gets its messages."""
+        self.prepare(subscription)
         self.subscriptions[subscription] = None
         self._enter(subscription, subscription.type_ids)
+
+    def prepare(self, subscription: LocalSubscription) -> None:
+        """It may be given messages from now on, of which some come before it is added."""
+        if self._tally is not None:
+            _count_by_type(subscription, self._tally)
 
     def extend(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
         """From now on it gets messages of these types too."""
@@ -77,6 +85,12 @@ class Dispatcher:
                 self._routes[type_id] = left
             else:
                 self._routes.pop(type_id, None)
+
+    def count_by_type(self, tally: Tally) -> None:
+        """Do so from now on."""
+        self._tally = tally
+        for one in (*self.subscriptions, *self._finishing):
+            _count_by_type(one, tally)
 
     def takers(self, type_id: int) -> tuple[LocalSubscription, ...]:
         """The subscriptions to a type, but for those of groups."""
@@ -157,6 +171,8 @@ class Dispatcher:
             else:
                 self._finishing.pop(one, None)
                 self._ended.add(one.stats())
+                if self._tally is not None:
+                    _write_off(one, self._tally)
 
     def _enter(self, subscription: LocalSubscription, type_ids: frozenset[int]) -> None:
         self._on_change()
@@ -200,6 +216,20 @@ class Dispatcher:
         if stopping:
             await asyncio.wait(stopping)
         self._let_finish()
+
+
+def _count_by_type(subscription: LocalSubscription, tally: Tally) -> None:
+    subscription.queue.losses.tally, subscription.counts.by_type = tally, tally.delivered
+
+
+def _write_off(subscription: LocalSubscription, tally: Tally) -> None:
+    """What an iterator has not given out when it ends counts as dropped, as in `Totals`, whatever becomes of it."""
+    left = Counter(subscription.queue.type_ids)
+    left[UNKNOWN] += subscription.counts.in_flight
+    for type_id, number in left.items():
+        if number:
+            tally.dropped[type_id, DropReason.DISCONNECTED.reason] += number
+    subscription.queue.losses.tally = subscription.counts.by_type = None
 
 
 def after(count: int, done: Done) -> Done | None:

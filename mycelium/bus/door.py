@@ -13,7 +13,7 @@ from mycelium.wire.batches import apart, verify_batch
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError, ErrorCode
-from mycelium.wire.metadata import CORRELATION, DELIVER_TO, KINDS, ORIGIN, REPLY_TO
+from mycelium.wire.metadata import CORRELATION, DELIVER_TO, KINDS, ORIGIN, PUBLISHED_AT, REPLY_TO, TRACE
 
 __all__ = ["Door", "Letter", "Objection"]
 
@@ -30,7 +30,7 @@ class Objection:
         code: The error's code.
         problem: For the client; it may show the client's own values, so it is not for logs.
         excused: Whether the client could not know better: it is told once in a while, and never sent away for it.
-        rule: The rule of the contract that it breaks; None where it breaks none.
+        rule: The name of the rule that a value breaks; None where it is not about one.
     """
 
     index: int
@@ -69,12 +69,16 @@ class Door:
 
     Attributes:
         guard: See above.
+        stamp: When the first message of the batch was published that says so, in nanoseconds of its publisher's clock.
+        trace: The trace context of the first message that has one.
         contracts: What the client writes by, where that is something else than the newest generation.
         unreadable: Types that it writes in a way that is not read any more.
     """
 
     def __init__(self, session: int, guard: MonotonicGuard) -> None:
         self.guard = guard
+        self.stamp: int | None = None
+        self.trace: bytes | None = None
         self.contracts: Schema | None = None
         self.unreadable: frozenset[int] = frozenset()
         self._session = session
@@ -95,6 +99,8 @@ class Door:
             start: Index of the first frame that has not been looked at.
         """
         type_ids = batch.type_ids
+        if start == 0:
+            self.stamp = self.trace = None
         if start == 0 and len(type_ids) > 1:
             if self._all_pass(batch, entries):
                 return None
@@ -125,9 +131,14 @@ class Door:
         except (DecodeError, RuleError) as error:
             excused = error.rule is not None and self._rules_differ(entry.message)
             return Objection(index, type_id, ErrorCode.INVALID_PAYLOAD, str(error), excused, error.rule)
-        if tags and (REPLY_TO in tags or DELIVER_TO in tags):
-            whose = tags.get(DELIVER_TO)
-            return Letter(index, tags[CORRELATION], None if whose is None else int.from_bytes(whose, "little"))
+        if tags:
+            if self.stamp is None and PUBLISHED_AT in tags:
+                self.stamp = int.from_bytes(tags[PUBLISHED_AT], "little")
+            if self.trace is None:
+                self.trace = tags.get(TRACE)
+            if REPLY_TO in tags or DELIVER_TO in tags:
+                whose = tags.get(DELIVER_TO)
+                return Letter(index, tags[CORRELATION], None if whose is None else int.from_bytes(whose, "little"))
         return None
 
     def _all_pass(self, batch: Batch, entries: Mapping[int, Entry[Codec]]) -> bool:

@@ -17,13 +17,20 @@ Listener: TypeAlias = Callable[[Event], object]
 
 @final
 class Events:
-    """Where events are told, and from where readers get them."""
+    """Where events are told, and from where readers get them.
+
+    Attributes:
+        listener: Who is told each event at once; None for nobody.
+    """
 
     def __init__(self) -> None:
+        self.listener: Listener | None = None
         self._streams: WeakSet[EventStream] = WeakSet()
 
     def tell(self, event: Event) -> None:
         """Give an event to every reader."""
+        if self.listener is not None:
+            self.listener(event)
         for stream in list(self._streams):
             stream.put(event)
 

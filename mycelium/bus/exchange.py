@@ -1,8 +1,9 @@
 """Where messages are routed: from publishers here and behind sockets to every subscription that they fit."""
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 
 from mycelium.bus.answers import BRIDGE, Answers
 from mycelium.bus.carried import Carried
@@ -13,13 +14,17 @@ from mycelium.bus.fate import Fate, Trouble
 from mycelium.bus.groups import Groups
 from mycelium.bus.keys import key_of
 from mycelium.bus.ledger import Ledger, available_memory
+from mycelium.bus.meter import Meter, Tally
+from mycelium.bus.offering import Origin, alike, batch_of, is_echoless, is_own, note, offer
 from mycelium.bus.publisher import Publisher
 from mycelium.bus.relief import relieve
 from mycelium.bus.retained import LastValue, Retained
 from mycelium.bus.router import Router
-from mycelium.bus.stats import SubscriptionStats, Totals
+from mycelium.bus.stats import Count, SubscriptionStats, Totals
 from mycelium.bus.subscription import LocalSubscription
-from mycelium.events import Event
+from mycelium.bus.traffic import LOCAL as IN_PROCESS
+from mycelium.bus.traffic import Traffic
+from mycelium.events import Event, SlowConsumer
 from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry, Registry
@@ -29,22 +34,13 @@ from mycelium.wire.errors import DecodeError
 from mycelium.wire.metadata import Metadata
 
 if TYPE_CHECKING:
-    from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
     from mycelium.bus.session import Session
-    from mycelium.bus.sessionlog import SessionLog
 
 __all__ = ["Exchange", "Fate", "Published", "Trouble"]
 
 Published: TypeAlias = tuple[int, Sequence[Trouble]]
 """How many subscriptions a message fits, and what became of it where it was not taken at once."""
 _QUEUED: Final[Published] = (0, ())
-
-
-class Origin(Protocol):
-    """Whoever frames come from."""
-
-    subscriptions: "RemoteSubscriptions"
-    log: "SessionLog"
 
 
 class _Parcel(NamedTuple):
@@ -77,8 +73,12 @@ class Exchange:
         turnstile: What all messages pass, one after the other.
         sessions: Socket clients by number.
         totals: Of subscriptions of clients that have ended.
-        published: Messages so far.
-        blocked_seconds: How long publishers have waited for room.
+        routed: Messages so far, but for those of `offered` and `called`.
+        offered: Messages that plans have offered since there is a meter, by type id.
+        called: The same of those that they have called the one handler with.
+        traffic: What is counted of connections, by transport.
+        slow: Times that a subscriber became slow, by the policy that acted.
+        meter: What is counted by type, and timed; None where nobody has asked for it.
         on_change: Called when messages may have to be routed another way than before.
     """
 
@@ -86,7 +86,7 @@ class Exchange:
         self, contracts: Contracts, tell: Callable[[Event], None] = lambda _: None, max_memory: int | None = None
     ) -> None:
         self.contracts = contracts
-        self.tell = tell
+        self._tell = tell
         self.on_change: Callable[[], object] = lambda: None
         self.groups: Groups[Any] = Groups(on_change=self._changed)
         self.router = Router(self.groups)
@@ -97,8 +97,12 @@ class Exchange:
         self.sessions: dict[int, Session] = {}
         self.answers = Answers(self.publisher, self.sessions)
         self.totals = Totals()
-        self.published = 0
-        self.blocked_seconds = 0.0
+        self.routed = Count()
+        self.offered: defaultdict[int, Count] = defaultdict(Count)
+        self.called: defaultdict[int, Count] = defaultdict(Count)
+        self.traffic: dict[str, Traffic] = {}
+        self.slow: Counter[str] = Counter()
+        self.meter: Meter | None = None
         self._catalog = Catalog(contracts.registry)
         self.turnstile = Turnstile()
 
@@ -125,7 +129,7 @@ class Exchange:
     def matched(self, type_id: int) -> int:
         """Subscriptions that a message of this process fits now; a group counts as one."""
         turns = self.groups.of(type_id) if self.groups else ()
-        grouped = sum(one.any(_is_echoless) for one in turns)
+        grouped = sum(one.any(is_echoless) for one in turns)
         return len(self.dispatcher.offered(type_id)) + len(self.router.takers(type_id)) + grouped
 
     # --- messages of this process ---
@@ -179,7 +183,9 @@ class Exchange:
 
     def _deliver_here(self, type_id: int, message: Message, deadline: float | None, more: Carried | None) -> Published:
         """Hand a message to handlers of this process."""
-        self.published += 1
+        self.routed.number += 1
+        if self.meter is not None:
+            self.meter.tally(IN_PROCESS).take(type_id)
         return self.dispatcher.offer(type_id, message, self._delivery(type_id, more), deadline)
 
     def _deliver(
@@ -191,13 +197,15 @@ class Exchange:
             frame = self._frame(message, entry, more)
         if frame is None:
             return self._deliver_here(type_id, message, deadline, more)
-        batch, troubles = _batch(frame, type_id), list[Trouble]()
-        matched = _offer(self.router.takers(type_id), batch, deadline, troubles)
+        if self.meter is not None:
+            self.meter.note_own()
+        batch, troubles = batch_of(frame, type_id), list[Trouble]()
+        matched = offer(self.router.takers(type_id), batch, deadline, troubles)
         if type_id in self.catalog.retained:
-            plain = batch if more is None or more.ask is None else _batch(self._frame(message, entry, None), type_id)
+            plain = batch if more is None or more.ask is None else batch_of(self._frame(message, entry, None), type_id)
             self._retain(message, plain, own=True)
         parcel = _Parcel(batch, message, self._delivery(type_id, more), deadline)
-        matched += self._offer_to_groups(parcel, _is_echoless, troubles)
+        matched += self._offer_to_groups(parcel, is_echoless, troubles)
         self._relieve()
         here, others = self._deliver_here(type_id, message, deadline, more)
         return matched + here, [*troubles, *others]
@@ -205,7 +213,7 @@ class Exchange:
     def _delivery(self, type_id: int, more: Carried | None) -> Delivery:
         if more is None:
             return Delivery.now(BRIDGE, self.published) if self.dispatcher.is_curious(type_id) else LOCAL
-        answer = None if more.ask is None else self.answers.to_own(more.ask)
+        answer = None if more.ask is None else self.answers.to_own(more.ask, type_id)
         return Delivery.now(BRIDGE, self.published, answer, trace=more.trace, correlation=more.ask)
 
     def _retain(self, message: Message, frame: Batch, *, own: bool) -> None:
@@ -232,7 +240,9 @@ class Exchange:
 
     def _deliver_batch(self, batch: Batch, origin: "Origin", deadline: float | None, exactly: bool) -> list[Fate]:
         count = len(batch.type_ids)
-        self.published += count
+        self.routed.number += count
+        if self.meter is not None:
+            self.meter.note()
         router, fates = self.router, list[Fate]()
         for start, stop, everybody in router.runs(batch):
             run = (batch if stop - start == count else batch.part(start, stop)).compact()
@@ -243,9 +253,9 @@ class Exchange:
             more = self._has_more(run)
             left, at = run, start
             while True:  # as many at a time as fare alike with everybody
-                part = _alike(left, takers, deadline, exactly=exactly or more)
+                part = alike(left, takers, deadline, exactly=exactly or more)
                 troubles: list[Trouble] = []
-                matched = _offer(takers, part, deadline, troubles)
+                matched = offer(takers, part, deadline, troubles)
                 if more:
                     fates += self._with_rest(part, Fate(at, stop, matched, tuple(troubles)), origin, deadline)
                 else:
@@ -287,11 +297,11 @@ class Exchange:
         delivery = Delivery.of(metadata, self.answers.to_client(metadata))
         if retain:
             asks = metadata.reply_to is not None
-            plain = _batch(self.publisher.encode(message, self.registry.by_id[type_id]), type_id) if asks else frame
+            plain = batch_of(self.publisher.encode(message, self.registry.by_id[type_id]), type_id) if asks else frame
             self._retain(message, plain, own=False)
         troubles += self.dispatcher.deliver(type_id, message, delivery, None, deadline)
         parcel = _Parcel(frame, message, delivery, deadline)
-        return len(locals_) + self._offer_to_groups(parcel, partial(_is_own, origin), troubles)
+        return len(locals_) + self._offer_to_groups(parcel, partial(is_own, origin), troubles)
 
     # --- groups ---
 
@@ -304,9 +314,9 @@ class Exchange:
                 continue
             matched += 1
             if isinstance(member, LocalSubscription):
-                _note(troubles, member.offer(parcel.message, parcel.delivery, None, parcel.deadline))
+                note(troubles, member.offer(parcel.message, parcel.delivery, None, parcel.deadline))
             else:
-                _note(troubles, member.offer(parcel.frame, parcel.deadline))
+                note(troubles, member.offer(parcel.frame, parcel.deadline))
         return matched
 
     # --- last values ---
@@ -326,6 +336,7 @@ class Exchange:
 
     def remember(self, subscription: LocalSubscription, type_ids: Iterable[int]) -> None:
         """Give a new subscription of this process the last values of these types."""
+        self.dispatcher.prepare(subscription)
         for value in list(self.last_values(frozenset(type_ids).__contains__)):
             tags: dict[int, bytes] = {}
             codec = self.registry.by_id[value.type_id].codec
@@ -341,7 +352,49 @@ class Exchange:
         if self.ledger.is_over:
             relieve(self.ledger, (one for session in self.sessions.values() for one in session.subscriptions))
 
+    def tell(self, event: Event) -> None:
+        """Something has happened."""
+        if isinstance(event, SlowConsumer):
+            self.slow[event.on_lag] += 1
+        self._tell(event)
+
     # --- figures ---
+
+    def traffic_over(self, transport: str) -> Traffic:
+        """What is counted of the connections of a transport."""
+        found = self.traffic.get(transport)
+        if found is None:
+            found = self.traffic[transport] = Traffic(transport)
+        return found
+
+    def tally(self, transport: str) -> Tally | None:
+        """Where messages of a transport are counted by type; None where nobody has asked for it."""
+        return None if self.meter is None else self.meter.tally(transport)
+
+    def measure(self) -> Meter:
+        """Count by type and take times from now on; where it is counted."""
+        if self.meter is None:
+            self.meter = Meter()
+            self._changed()
+            self.dispatcher.count_by_type(self.meter.tally(IN_PROCESS))
+            for session in self.sessions.values():
+                session.tally = self.meter.tally(session.traffic.transport)
+                for one in session.subscriptions:
+                    one.outbox.count_by_type(session.tally)
+        return self.meter
+
+    @property
+    def published(self) -> int:
+        """Messages so far."""
+        if self.meter is None:
+            return self.routed.number
+        planned = (*self.offered.values(), *self.called.values())
+        return self.routed.number + sum(one.number for one in planned)
+
+    @property
+    def blocked_seconds(self) -> float:
+        """How long publishers have waited for room."""
+        return sum(one.blocked_seconds for one in self.traffic.values())
 
     def stats(self) -> SubscriptionStats:
         """The sums over all subscriptions."""
@@ -352,42 +405,3 @@ class Exchange:
     def subscriptions(self) -> int:
         """How many there are."""
         return len(self.dispatcher.subscriptions) + sum(len(one.subscriptions) for one in self.sessions.values())
-
-
-def _alike(run: Batch, takers: "Iterable[RemoteSubscription]", deadline: float | None, *, exactly: bool) -> Batch:
-    """The first frames of a run that fare alike with everybody, the run itself if all of them do."""
-    end = len(run.type_ids)
-    if end == 1:
-        return run
-    count = min((one.alike(run, 0, deadline, exactly=exactly) for one in takers), default=end)
-    return run if count >= end else run.part(0, count).compact()
-
-
-def _offer(takers: "Iterable[RemoteSubscription]", run: Batch, deadline: float | None, troubles: list[Trouble]) -> int:
-    """Offer one frame, or several that fare alike; how many they were offered to."""
-    count = 0
-    for taker in takers:
-        if not taker.has_ended:
-            count += 1
-            outcome = taker.offer(run, deadline)
-            if outcome is not None:
-                troubles.append(outcome)
-    return count
-
-
-def _note(troubles: list[Trouble], outcome: Trouble | None) -> None:
-    if outcome is not None:
-        troubles.append(outcome)
-
-
-def _batch(frame: bytes, type_id: int) -> Batch:
-    return Batch(frame, [type_id], [0, len(frame)])
-
-
-def _is_echoless(member: Any) -> bool:
-    """Of a message that is published here: whether it is this process's own, and it leaves those out."""
-    return isinstance(member, LocalSubscription) and member.options.no_echo
-
-
-def _is_own(origin: "Origin", member: Any) -> bool:
-    return not isinstance(member, LocalSubscription) and member.no_echo and member.owner is origin.subscriptions

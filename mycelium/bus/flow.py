@@ -22,7 +22,7 @@ class SayFlow(Protocol):
 
 
 class Counters(Protocol):
-    """Where the time is counted."""
+    """Where the time is counted: `Traffic`."""
 
     blocked_seconds: float
 

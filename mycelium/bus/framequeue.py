@@ -2,12 +2,13 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import final
 
 from mycelium.bus.ledger import Ledger
+from mycelium.bus.meter import Mark
 from mycelium.wire.buffer import Batch
 
 __all__ = ["Cell", "FrameQueue", "fitting", "leading_bytes"]
@@ -21,13 +22,15 @@ class Cell:
         batch: The frames.
         slot: By what a newer message takes its place; None for one that stays.
         is_held: Whether it waits outside the queue, for room.
+        mark: When it came; None where nobody asks for it.
     """
 
-    __slots__ = ("batch", "is_held", "slot")
+    __slots__ = ("batch", "is_held", "mark", "slot")
 
-    def __init__(self, batch: Batch, slot: Hashable = None) -> None:
+    def __init__(self, batch: Batch, slot: Hashable = None, mark: Mark | None = None) -> None:
         self.batch = batch
         self.slot = slot
+        self.mark = mark
         self.is_held = False
 
 
@@ -63,6 +66,11 @@ class FrameQueue:
     def head(self) -> Batch:
         """The oldest run."""
         return self._cells[0].batch
+
+    @property
+    def mark(self) -> Mark | None:
+        """When it came."""
+        return self._cells[0].mark
 
     def append(self, cell: Cell) -> None:
         """Put a run at the end."""
@@ -100,17 +108,17 @@ class FrameQueue:
             self.bytes += grown
         return grown
 
-    def keep(self, fits: Callable[[int], bool]) -> int:
-        """Leave out types that do not fit any more; how many messages that were."""
-        before = self.messages
+    def keep(self, fits: Callable[[int], bool]) -> Counter[int]:
+        """Leave out types that do not fit any more; how many messages of each type that were."""
+        gone = Counter(type_id for cell in self._cells for type_id in cell.batch.type_ids if not fits(type_id))
         cells, self._cells = self._cells, deque()
         self.messages = self.bytes = 0
         for cell in cells:
             self.slots.pop(cell.slot, None)
             for part in _fitting(cell.batch, fits):
-                self.append(Cell(part.compact(), cell.slot))
+                self.append(Cell(part.compact(), cell.slot, cell.mark))
             self._ledger.release(cell.batch.data)
-        return before - self.messages
+        return gone
 
     def room(self, run: Batch, start: int, limit: int, limit_bytes: int) -> int:
         """For how many messages of a run there is room now; for one always, where nothing is queued."""

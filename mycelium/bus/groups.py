@@ -32,22 +32,25 @@ class Turns(Generic[T]):
     Args:
         members: At least one.
         first: Whose turn it is at first.
+
+    Attributes:
+        members: See above.
     """
 
     def __init__(self, members: tuple[T, ...], first: int = 0) -> None:
-        self._members = members
+        self.members = members
         self._next = first % len(members)
 
     def __repr__(self) -> str:
-        return f"<Turns of {len(self._members)}>"
+        return f"<Turns of {len(self.members)}>"
 
     def any(self, skip: Callable[[T], bool]) -> bool:
         """Whether somebody would be picked."""
-        return not all(map(skip, self._members))
+        return not all(map(skip, self.members))
 
     def pick(self, skip: Callable[[T], bool] | None = None) -> T | None:
         """Whose turn it is; None where all are to be skipped."""
-        members = self._members
+        members = self.members
         order: list[int] = [*range(self._next, len(members)), *range(self._next)]
         if skip is not None:
             order = [index for index in order if not skip(members[index])]

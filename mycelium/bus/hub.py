@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+from weakref import WeakSet
 
 from mycelium.bus.exchange import Exchange
 from mycelium.bus.stats import BusStats
 
 if TYPE_CHECKING:
+    from mycelium.bus.bridge import Bridge
     from mycelium.bus.observe.bridge import BusTraces
 
 __all__ = ["Closed", "Hub"]
@@ -17,6 +19,7 @@ class Hub(Protocol):
 
     exchange: Exchange
     traces: "BusTraces | None"
+    bridges: "WeakSet[Bridge]"
 
     def stats(self) -> BusStats:
         """The counters of everything."""
@@ -40,9 +43,13 @@ class Closed(NamedTuple):
         client: The name that the client gave itself.
         reason: Why it ended.
         received: Messages that it had published.
+        transport: What it ran over, as metrics call it.
+        at: When it ended, in seconds since the epoch.
     """
 
     session: int
     client: str
     reason: str
     received: int
+    transport: str
+    at: float

@@ -10,6 +10,7 @@ from attrs import asdict
 from mycelium.bus.budget import LogLimit
 from mycelium.bus.calling import calling_subscription
 from mycelium.bus.carriage import Carriage
+from mycelium.bus.clientmeter import ClientMeter
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.delivery import LOCAL, Delivery
 from mycelium.bus.dispatch import Dispatcher, after
@@ -59,6 +60,7 @@ class Inbox:
         dispatcher: The handlers and iterators.
         groups: Those that share their messages.
         skipped: Messages of the bridge that could not be read.
+        meter: Who counts what comes; None for nobody.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Inbox:
         self.groups: Groups[LocalSubscription] = Groups()
         self.dispatcher = Dispatcher(self.groups)
         self.skipped = 0
+        self.meter: ClientMeter | None = None
         self._on_reply = on_reply
         self._send_reply = send_reply
         self._carriage = Carriage(core)
@@ -194,13 +197,18 @@ class Inbox:
 
     def receive(self, batch: Batch, registry: Registry[Codec]) -> None:
         """Hand frames to the handlers, in their order."""
+        if self.meter is not None:
+            self.meter.came(batch)
+        self._receive(batch, registry)
+
+    def _receive(self, batch: Batch, registry: Registry[Codec]) -> None:
         if len(batch) > 1:
             if self._receive_run(batch, registry):
                 return
             runs = list(apart(batch))
             if len(runs) > 1:
                 for start, stop in runs:
-                    self.receive(batch.part(start, stop), registry)
+                    self._receive(batch.part(start, stop), registry)
                 return
         carriage = self._carriage
         for index, type_id in enumerate(batch.type_ids):

@@ -11,10 +11,12 @@ from mycelium.bus.fate import Fate
 from mycelium.bus.flow import HELD_BYTES, FlowControl
 from mycelium.bus.holds import Hold
 from mycelium.bus.host import Host
+from mycelium.bus.meter import Tally
 from mycelium.bus.receipts import Decision, Receipts, decision_of
 from mycelium.bus.remote import RemoteSubscriptions
 from mycelium.bus.sessionlog import SessionLog
 from mycelium.bus.terms import Terms
+from mycelium.bus.traffic import Traffic
 from mycelium.logs.lines import Line
 from mycelium.logs.log import Log
 from mycelium.wire.buffer import Batch
@@ -40,6 +42,8 @@ class Publishing(Protocol):
     log: SessionLog
     asks: Asks
     subscriptions: RemoteSubscriptions
+    traffic: Traffic
+    tally: Tally | None
 
     @property
     def reason(self) -> str | None:
@@ -82,7 +86,7 @@ class Intake:
     def __init__(self, session: Publishing, host: Host, door: Door, terms: Terms) -> None:
         self.received = self.refused = 0
         self.receipts = Receipts()
-        self.flow = FlowControl(self._say_flow, host.exchange)
+        self.flow = FlowControl(self._say_flow, session.traffic)
         self._exchange = host.exchange
         self._block_seconds = host.limits.block_seconds
         self._session = session
@@ -150,9 +154,13 @@ class Intake:
         self.received += count
         patient = self.flow.held_bytes < HELD_BYTES
         deadline = self._session.now + self._block_seconds if patient else None
-        receipts = self.receipts
+        receipts, tally = self.receipts, self._session.tally
         first = receipts.number(count) if receipts.enabled else 0
+        if tally is not None:
+            tally.came(batch, self._door.stamp, self._door.trace)
         fates = self._exchange.publish_batch(batch, self._session, deadline, exactly=first > 0)
+        if tally is not None:
+            tally.routed(count)
         for fate in fates:
             if fate.troubles:
                 self._settle(batch, fate, first)
@@ -199,11 +207,11 @@ class Intake:
 
     def _ask(self, frame: Batch, correlation: bytes) -> None:
         asks = self._session.asks
-        asks.open(correlation)
+        asks.open(correlation, frame.type_ids[0])
         for fate in self._route(frame):
             if fate.matched:
                 return
-        asks.close(correlation)
+        asks.close(correlation, "no_responders")
         _log(
             Line.PUBLISH_NO_SUBSCRIBERS,
             conn_id=self._session.number,
@@ -216,6 +224,7 @@ class Intake:
     def _refuse(self, objection: Objection, number: int, payload: bytes) -> None:
         """A frame is not let in: the client is told, and sent away if it goes on so."""
         self.refused += 1
+        self._session.traffic.refuse(objection.code, objection.type_id, objection.rule, excused=objection.excused)
         if objection.excused:
             told = self._terms.excuse(objection, self._session.now, number or None)
             if told is not None:

@@ -77,6 +77,12 @@ class LocalQueue:
     def __repr__(self) -> str:
         return f"<LocalQueue, {len(self)} of {self.limit}>"
 
+    @property
+    def type_ids(self) -> list[int]:
+        """The types of all messages that wait."""
+        waiting = (*self.entries, *self._holds)
+        return [message.TYPE_ID for message, _, _, _ in waiting]
+
     def put(self, message: Message, delivery: Delivery, done: Done | None, lag: Lag, deadline: float | None) -> Outcome:
         """Take a message, or do what the policy says.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import final
 
 from mycelium.bus.lag import DropReason
+from mycelium.bus.meter import Tally
 
 __all__ = ["Losses"]
 
@@ -17,12 +18,14 @@ class Losses:
         by_reason: All of them.
         episode: Those since the queue was last in order.
         pending: Type and reason to how many were dropped since the last `take_untold`.
+        tally: Where they are counted by type; None where nobody asks for it.
     """
 
     def __init__(self) -> None:
         self.by_reason: Counter[str] = Counter()
         self.episode = 0
         self.pending: Counter[tuple[int, DropReason]] = Counter()
+        self.tally: Tally | None = None
 
     def __repr__(self) -> str:
         return f"<Losses of {self.by_reason.total()} messages>"
@@ -34,7 +37,7 @@ class Losses:
 
     def count(self, type_id: int, reason: DropReason, number: int = 1) -> None:
         """Messages of a type were dropped."""
-        self.by_reason[reason.reason] += number
+        self.write_off(type_id, reason, number)
         self.episode += number
         self.pending[type_id, reason] += number
 
@@ -42,6 +45,12 @@ class Losses:
         """Messages of these types were dropped."""
         for type_id, number in Counter(type_ids).items():
             self.count(type_id, reason, number)
+
+    def write_off(self, type_id: int, reason: DropReason, number: int) -> None:
+        """Messages were dropped of which nobody has to be told."""
+        self.by_reason[reason.reason] += number
+        if self.tally is not None:
+            self.tally.dropped[type_id, reason.reason] += number
 
     def take_untold(self) -> list[tuple[int, DropReason, int]]:
         """Type, reason and how many were dropped since the last call."""

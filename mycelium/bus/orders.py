@@ -136,7 +136,9 @@ class Orders:
 
     def _take_up(self, order: Order) -> tuple[LocalSubscription, list[Answer]]:
         """Begin a subscription; what the bridge has to confirm."""
-        options = options_of(**order.options)
+        options, handler, meter = options_of(**order.options), order.handler, self._inbox.meter
+        if handler is not None and meter is not None:
+            handler = meter.watched(handler)
         for ability, is_asked in (
             ("reply", order.replies),
             ("group", options.group is not None),
@@ -148,7 +150,7 @@ class Orders:
         asked = {name: getattr(options, name) for name in said | _MEANT}
         subscription = LocalSubscription(
             chosen_types(self._contracts(), order.function, order.types, order.topic),
-            order.handler,
+            handler,
             # Lag policies act at the bridge; the queue here is bounded by the windows of its types.
             evolve(options, queue=sys.maxsize, on_lag=Lag.DROP_OLDEST),
             on_close=self._inbox.leave,

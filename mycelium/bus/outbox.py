@@ -11,12 +11,14 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
 from typing import Final, final
 
+from mycelium.bus.custody import Custody
 from mycelium.bus.framequeue import Cell, FrameQueue, fitting, leading_bytes
 from mycelium.bus.holds import Hold, Holds
 from mycelium.bus.lag import REFUSALS, DropReason, Lag
 from mycelium.bus.ledger import Ledger
 from mycelium.bus.localqueue import Outcome
 from mycelium.bus.losses import Losses
+from mycelium.bus.meter import Tally
 from mycelium.bus.options import DEFAULT_QUEUE
 from mycelium.bus.stats import SubscriptionStats
 from mycelium.wire.buffer import Batch
@@ -62,13 +64,15 @@ class Outbox:
         self.acting = Lag.DROP_OLDEST
         self._ledger = ledger or Ledger(0)
         self._on_slow = on_slow
+        self._tally: Tally | None = None
         self._queue = FrameQueue(self._ledger)
         self._holds: Holds[Cell] = Holds()
         self._held = self._held_bytes = 0
         self._backlog: deque[Batch] = deque()
         """Last values from before the subscription: they come first, and count once they are taken."""
         self._credit = window
-        self._matched = self._taken = self._returned = 0
+        self._matched = 0
+        self._custody = Custody()
 
     def __repr__(self) -> str:
         return f"<Outbox of {self.queued} messages, {self.queued_bytes} bytes, credit {self._credit}>"
@@ -86,7 +90,7 @@ class Outbox:
     @property
     def out(self) -> int:
         """Messages that the client has been sent and not given back."""
-        return self._taken - self._returned
+        return self._custody.out
 
     @property
     def ready(self) -> bool:
@@ -97,6 +101,11 @@ class Outbox:
     def sendable_bytes(self) -> int:
         """Bytes that only the socket keeps from being sent."""
         return leading_bytes(chain(self._backlog, self._queue), self._credit)
+
+    def count_by_type(self, tally: Tally) -> None:
+        """Do so from now on."""
+        self._tally = self.losses.tally = tally
+        self._custody.count_by_type(tally)
 
     # --- in ---
 
@@ -137,10 +146,12 @@ class Outbox:
             deadline: Until when its publisher waits for room under `block`; None for one that does not wait.
         """  # noqa: D205
         self._matched += len(run.type_ids)
+        mark = None if self._tally is None else self._tally.meter.mark
         if lag is _LATEST and (older := self._queue.slots.get(slot)) is not None:
+            older.mark = mark
             self._conflate(older, run)
             return None
-        cell = Cell(run, slot if lag is _LATEST else None)
+        cell = Cell(run, slot if lag is _LATEST else None, mark)
         if not self._holds.waiting:
             if lag is _DROP_OLDEST:
                 self._append(cell)
@@ -149,15 +160,12 @@ class Outbox:
                 self._queue.append(cell)
                 return None
         self._note_slow(lag)
-        reason = REFUSALS.get(lag)
-        if reason is not None:
+        if (reason := REFUSALS.get(lag)) is not None:
             return self._drop(cell, reason)
         if lag is not Lag.BLOCK:
             self._make_room(cell)
             return None
-        if deadline is None:
-            return self._drop(cell, DropReason.REJECTED)
-        return self._hold(cell, deadline)
+        return self._drop(cell, DropReason.REJECTED) if deadline is None else self._hold(cell, deadline)
 
     def refuse(self, type_id: int, reason: DropReason) -> DropReason:
         """Count a message that is not let in at all."""
@@ -197,7 +205,8 @@ class Outbox:
             count = credit
         if batch.size > most_bytes:
             count = min(count, max(1, bisect_right(batch.bounds, batch.bounds[0] + most_bytes) - 1))
-        taken = queue.shorten(count)
+        tally = self._tally
+        taken = queue.shorten(count) if tally is None else tally.sent(queue.mark, queue.shorten(count))
         if self.is_slow or self._holds.waiting or self._holds.listeners:
             self._admit()
         return self._leave(taken)
@@ -207,7 +216,7 @@ class Outbox:
         if self._credit is not None:
             given = min(messages, self.out)
             self._credit += given
-            self._returned += given
+            self._custody.take_back(given)
 
     def replace(self, limit: int, window: int | None, fits: Callable[[int], bool]) -> None:
         """Go on with other options: what is queued and still fits stays, credit is the new window less what is out."""
@@ -215,7 +224,7 @@ class Outbox:
         self._credit = None if window is None else max(0, window - self.out)
         self.window = window
         if window is None:
-            self._returned = self._taken
+            self._custody.take_back(self.out)
         for _ in range(len(self._backlog)):
             frame = self._recall()
             if fits(frame.type_ids[0]):
@@ -223,17 +232,15 @@ class Outbox:
         self._holds.give_up_all(DropReason.DISCONNECTED, lambda cell: not any(map(fits, cell.batch.types)))
         for cell in self._holds:
             self._keep_waiting(cell, fits)
-        unwanted = self._queue.keep(fits)
-        if unwanted:  # the client knows, it has asked for it
-            self.losses.by_reason[DropReason.DISCONNECTED.reason] += unwanted
+        for type_id, number in self._queue.keep(fits).items():  # the client knows, it has asked for it
+            self.losses.write_off(type_id, DropReason.DISCONNECTED, number)
         while (excess := self._queue.excess(self.limit, self.limit_bytes)) > 0:
             self._drop_oldest(excess, DropReason.DROPPED_OLDEST)
         self._admit()
 
     def fail(self, type_id: int, reason: DropReason) -> None:
         """A message that was taken, where there is no credit, has turned out to be one that cannot be sent."""
-        self._taken -= 1
-        self._returned -= 1
+        self._custody.fail(type_id)
         self.losses.count(type_id, reason)
 
     def relieve(self, most_bytes: int) -> None:
@@ -258,16 +265,15 @@ class Outbox:
         while self._queue:
             self._drop_oldest(len(self._queue.head), reason)
         if handled:
-            self._returned = self._taken
-        elif self.out:
-            self.losses.by_reason[DropReason.DISCONNECTED.reason] += self.out
-            self._taken = self._returned
+            self._custody.take_back(self.out)
+        for type_id, number in self._custody.write_off().items():
+            self.losses.write_off(type_id, DropReason.DISCONNECTED, number)
         self._admit()
 
     def stats(self) -> SubscriptionStats:
         """The counters; without a window a message is delivered when it is given to the socket."""
         dropped = dict(self.losses.by_reason)
-        return SubscriptionStats(self._matched, self._returned, dropped, self.queued, self.out)
+        return SubscriptionStats(self._matched, self._custody.returned, dropped, self.queued, self.out)
 
     # --- inside ---
 
@@ -291,12 +297,9 @@ class Outbox:
 
     def _leave(self, batch: Batch) -> Batch:
         """Count a batch as sent."""
-        count = len(batch.type_ids)
-        self._taken += count
-        if self._credit is None:
-            self._returned += count
-        else:
-            self._credit -= count
+        self._custody.give(batch, for_good=self._credit is None)
+        if self._credit is not None:
+            self._credit -= len(batch.type_ids)
         return batch
 
     def _conflate(self, cell: Cell, frame: Batch) -> None:
@@ -316,8 +319,6 @@ class Outbox:
             self.acting = lag
             self.losses.episode = 0
             self._on_slow()
-
-    # --- what the policies do ---
 
     def _make_room(self, cell: Cell) -> None:
         """Drop the head. Where others wait for room the new one comes after them, so that order is kept."""
@@ -380,12 +381,12 @@ class Outbox:
     def _admit(self) -> None:
         """Let in those that have waited for room, and see whether the queue is in order again."""
         while self._holds:
-            batch = self._holds.first.batch
-            room = self._queue.room(batch, 0, self.limit, self.limit_bytes)
+            cell = self._holds.first
+            room = self._queue.room(cell.batch, 0, self.limit, self.limit_bytes)
             if not room:
                 break
-            if room < len(batch):
-                self._queue.append(Cell(self._let_in(self._holds.first, room)))
+            if room < len(cell.batch):
+                self._queue.append(Cell(self._let_in(cell, room), mark=cell.mark))
             else:
                 hold, cell = self._holds.take()
                 self._queue.append(cell)

@@ -21,6 +21,10 @@ class Outgoing:
         limits: How far behind the peer may be.
         subscriptions: What is sent when there are no answers.
         lagged: What has to be said of a subscription before its next message.
+
+    Attributes:
+        written: Bytes that were given to the socket.
+        messages: Messages among them.
     """
 
     def __init__(
@@ -30,7 +34,7 @@ class Outgoing:
         self._subscriptions = subscriptions
         self._lagged = lagged
         self._answers = bytearray()
-        self._written = 0
+        self.written = self.messages = 0
         self._stall: Stall | None = None
 
     def __len__(self) -> int:
@@ -38,7 +42,7 @@ class Outgoing:
         return len(self._answers)
 
     def __repr__(self) -> str:
-        return f"<Outgoing, {len(self)} bytes of answers, {self._written} bytes written>"
+        return f"<Outgoing, {len(self)} bytes of answers, {self.written} bytes written>"
 
     def say(self, data: bytes) -> None:
         """Put bytes behind the other answers, and before everything that is queued."""
@@ -67,8 +71,9 @@ class Outgoing:
                 pieces.append(self._lagged(subscription))
             pieces.append(batch.to_bytes())
             size += batch.size
+            self.messages += len(batch.type_ids)
         output = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._written += len(output)
+        self.written += len(output)
         if self._stall is not None and not self.waiting:
             self._stall = None
         return output
@@ -80,7 +85,7 @@ class Outgoing:
             taken: Bytes that it gave.
             written: Bytes that go to the socket in their place.
         """
-        self._written += written - taken
+        self.written += written - taken
 
     # --- a socket that takes nothing more for now ---
 
@@ -91,11 +96,11 @@ class Outgoing:
             now: Seconds of a monotonic clock.
             unsent: Bytes that the socket was given and has not taken.
         """
-        sent = self._written - unsent
+        sent = self.written - unsent
         if self._stall is None:
-            self._stall = Stall(self._limits, now, sent, self._written)
+            self._stall = Stall(self._limits, now, sent, self.written)
         waiting = unsent + len(self._answers) + self._subscriptions.sendable_bytes
-        return self._stall.check(now, sent, self._written, waiting)
+        return self._stall.check(now, sent, self.written, waiting)
 
     def moves(self) -> None:
         """The socket takes bytes again."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, final
 
+from mycelium.bus.clientmeter import ClientMeter, watched
 from mycelium.bus.errors import BackpressureTimeout, ConnectionLost, QueueFull, UsageError, WouldDeadlock
 from mycelium.bus.expiry import Expiry
 from mycelium.bus.link import Link
@@ -47,10 +48,12 @@ class Outlet:
         receipts: Who waits for one.
         block_seconds: See above.
         stamps: Whether each message carries more than its fields.
+        meter: Who counts what is published; None for nobody.
     """
 
     frame: Callable[[Message], bytes]
-    """The publisher's function, once there was a connection."""
+    _made: Callable[[Message], bytes]
+    """The publisher's function, once there was a connection; the latter is counted where that is wanted."""
 
     def __init__(
         self,
@@ -63,14 +66,13 @@ class Outlet:
         blocks_itself: Callable[[Model], bool],
         on_expired: Callable[[int], object],
     ) -> None:
-        self.is_free = False
-        self.turn_bytes = 0
+        self.is_free, self.turn_bytes = False, 0
+        self.meter: ClientMeter | None = None
         self._pump_at = TURN_BYTES
         """When so much was published in this turn it is time to hand it to the link."""
         self.receipts = Unconfirmed(block_seconds)
         self.block_seconds = block_seconds
-        self._keeps = limit > 0
-        self.stamps = stamp
+        self._keeps, self.stamps = limit > 0, stamp
         self._check = check
         self._blocks_itself = blocks_itself
         confirm = core.encode(core.Confirm(enabled=True))
@@ -118,6 +120,7 @@ class Outlet:
         if self._publisher is None:
             self._publisher = Publisher(contracts, as_structs=as_structs)
             self.frame = self._publisher.frame
+            self._made = self.frame if self.meter is None else self.meter.counted(self.frame)
         self._publisher.max_payload = max_payload
         return self.buffer.drop_larger(max_payload + HEADER.size)
 
@@ -180,7 +183,7 @@ class Outlet:
             EncodeError: A value does not fit its type, or the payload is too large.
             RuleError: A value breaks a rule.
         """
-        frame = self.frame(message)
+        frame = self._made(message)
         self._put(frame)
         self.turn_bytes = size = self.turn_bytes + len(frame)
         if not self._scheduled:
@@ -207,12 +210,14 @@ class Outlet:
 
     async def publish(self, message: Message) -> None:
         """Publish when there is room; see `admit` for errors."""
-        self.enter(await self.admit(message))
+        with watched(self.meter, message):
+            self.enter(await self.admit(message))
         await self.rest()
 
     def publish_nowait(self, message: Message) -> None:
         """Publish now or not at all; see `admit_nowait` for errors."""
-        self.enter(self.admit_nowait(message))
+        with watched(self.meter, message):
+            self.enter(self.admit_nowait(message))
 
     async def rest(self) -> None:
         """A loop of publishes must not starve whoever reads."""
@@ -357,8 +362,7 @@ class Outlet:
         asyncio.get_running_loop().call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
-        self._scheduled = False
-        self.turn_bytes = 0
+        self._scheduled, self.turn_bytes = False, 0
         self.pump()
         if self.buffer.messages:
             self._expiry.arm()
@@ -367,9 +371,8 @@ class Outlet:
         """Give the link what it takes."""
         self._pump_at = self.turn_bytes + TURN_BYTES
         link = self._link
-        if link is not None:
-            while link.is_ready and (data := self.buffer.take()):
-                link.write(data)
+        while link is not None and link.is_ready and (data := self.buffer.take()):
+            link.write(data)
         self._looked()
 
     def _looked(self) -> None:

@@ -93,6 +93,7 @@ def _calling(exchange: Exchange, entry: Entry[Codec], hand: Worker, owner: int, 
     """Where the only taker is a sync handler: it is called from here, since every call on the way would be felt."""
     contracts, registry, turnstile, check = exchange.contracts, exchange.registry, exchange.turnstile, entry.codec.check
     counts, function = hand.counts, hand.function
+    called = exchange.routed if exchange.meter is None else exchange.called[entry.message.type_id]
     taken: Published = (1, ())
 
     def publish(message: Message, seconds: float | None) -> Published:
@@ -100,7 +101,7 @@ def _calling(exchange: Exchange, entry: Entry[Codec], hand: Worker, owner: int, 
             return otherwise(message, seconds)
         check(message)
         turnstile.is_busy = True
-        exchange.published += 1
+        called.number += 1
         counts.matched += 1
         counts.in_flight = 1
         began = monotonic()
@@ -127,6 +128,7 @@ def _calling(exchange: Exchange, entry: Entry[Codec], hand: Worker, owner: int, 
 def _offering(exchange: Exchange, entry: Entry[Codec], offers: Sequence[Offer], owner: int, otherwise: Plan) -> Plan:
     """Where somebody has a queue."""
     contracts, registry, turnstile, check = exchange.contracts, exchange.registry, exchange.turnstile, entry.codec.check
+    offered = exchange.routed if exchange.meter is None else exchange.offered[entry.message.type_id]
 
     def publish(message: Message, seconds: float | None) -> Published:
         if turnstile.is_busy or contracts.registry is not registry or get_ident() != owner:
@@ -135,7 +137,7 @@ def _offering(exchange: Exchange, entry: Entry[Codec], offers: Sequence[Offer], 
         troubles: list[Trouble] = []
         turnstile.is_busy = True
         try:
-            exchange.published += 1
+            offered.number += 1
             deadline = None if seconds is None else inf  # who waits gives up by himself, as `settled` does
             for offer in offers:
                 outcome = offer(message, LOCAL, None, deadline)

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from mycelium.bus.aside import aside
 from mycelium.contractfile import read_file
@@ -61,6 +61,7 @@ class Change:
         report: The comparison, where there was one.
         reasons: Why it is not applied, a line each.
         objections: The findings for which it is not.
+        seconds: How long it took to find that out.
     """
 
     outcome: Outcome
@@ -70,6 +71,7 @@ class Change:
     report: "Report | None" = field(default=None, repr=False)
     reasons: tuple[str, ...] = ()
     objections: "tuple[Finding, ...]" = field(default=(), repr=False)
+    seconds: float = field(default=0.0, eq=False)
 
     @property
     def refused(self) -> bool:
@@ -191,11 +193,12 @@ class Reloader:
             began = monotonic()
             with self.around() as tell:
                 change = await self._decide(content, force=force)
+                change = evolve(change, seconds=monotonic() - began)
                 if change.outcome == "applied" and change.current is not None:
                     self.contracts.apply(change.current, self._seen)
                 elif change.outcome == "unchanged" and change.current is not None:
                     self.contracts.texts.take(self._seen, change.current)  # other words, such as a comment
-                self._log(change, monotonic() - began)
+                self._log(change, change.seconds)
                 tell(change)
             self.contracts.tell(change)
             return change

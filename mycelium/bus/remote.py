@@ -9,6 +9,7 @@ from mycelium.bus.holds import Hold
 from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.limits import Limits
 from mycelium.bus.localqueue import Outcome
+from mycelium.bus.meter import Tally
 from mycelium.bus.outbox import Outbox
 from mycelium.events import Recovered, SlowConsumer
 from mycelium.logs.lines import Line
@@ -31,6 +32,8 @@ Refusal: TypeAlias = tuple[ErrorCode, str]
 
 class Subscriber(Protocol):
     """Whose subscriptions these are."""
+
+    tally: Tally | None
 
     @property
     def client(self) -> str:
@@ -317,7 +320,11 @@ class RemoteSubscriptions:
     # --- inside ---
 
     def _outbox(self, number: int, limit: int, window: int | None) -> Outbox:
-        return Outbox(limit, window, self._limits.queue_bytes, self._exchange.ledger, partial(self._on_slow, number))
+        on_slow = partial(self._on_slow, number)
+        made = Outbox(limit, window, self._limits.queue_bytes, self._exchange.ledger, on_slow)
+        if self._session.tally is not None:
+            made.count_by_type(self._session.tally)
+        return made
 
     def _on_slow(self, number: int) -> None:
         """A queue is full for the first time, or has been empty again."""

@@ -1,6 +1,6 @@
 """Last values: the newest message, per key, of contracts that say `retain: last`, for whoever subscribes later."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from heapq import merge
 from operator import itemgetter
@@ -71,6 +71,10 @@ class Retained:
         self._ledger.hold(value.frame.data)
         while len(self._values) > self._most_keys or (self.bytes > self._most_bytes and len(self._values) > 1):
             self._forget(next(iter(self._values)))
+
+    def counts(self) -> Counter[int]:
+        """How many of each type there are."""
+        return Counter({type_id: len(slots) for type_id, slots in self._of_type.items()})
 
     def of(self, wants: Callable[[int], bool]) -> Iterator[LastValue]:
         """The last values of types that somebody wants, the one that was written longest ago first."""

@@ -13,6 +13,7 @@ from mycelium.bus.keys import lag_of
 from mycelium.bus.lag import Lag
 from mycelium.bus.receipt import Receipt
 from mycelium.bus.receipts import Decision, decision_of
+from mycelium.bus.traffic import LOCAL
 from mycelium.schema.classes import M, Message
 from mycelium.wire.errors import ErrorCode
 
@@ -50,7 +51,7 @@ async def settled(exchange: Exchange, troubles: Sequence[Trouble], seconds: floa
     finally:
         for hold in holds:
             hold.give_up()
-        exchange.blocked_seconds += loop.time() - start
+        exchange.traffic_over(LOCAL).blocked_seconds += loop.time() - start
 
 
 async def asked(exchange: Exchange, message: Message, reply: type[M], seconds: float, trace: bytes | None = None) -> M:
@@ -63,9 +64,14 @@ async def asked(exchange: Exchange, message: Message, reply: type[M], seconds: f
         UsageError: The reply is of another type.
     """
     holds: list[Hold] = []
+    asked_with = b""
 
     def send(correlation: bytes) -> None:
-        if not exchange.matched(exchange.publisher.entry(message).message.type_id):
+        nonlocal asked_with
+        asked_with = correlation
+        type_id = exchange.publisher.entry(message).message.type_id
+        if not exchange.matched(type_id):
+            exchange.answers.outcomes[type_id, "no_responders"] += 1
             raise NoResponders(type(message).__name__)
         deadline = asyncio.get_running_loop().time() + seconds
         matched, troubles = exchange.publish(message, deadline, correlation, trace)
@@ -75,6 +81,9 @@ async def asked(exchange: Exchange, message: Message, reply: type[M], seconds: f
 
     try:
         return await exchange.answers.awaited.ask(send, reply, seconds)
+    except TimeoutError:
+        exchange.answers.give_up(asked_with)
+        raise
     finally:
         for hold in holds:
             hold.give_up()

@@ -55,6 +55,7 @@ class Session:
         host: The bridge.
         notify: Called when there is something to send, or to close.
         now: Seconds of a monotonic clock.
+        transport: What it runs over, as metrics call it.
 
     Attributes:
         log: What is logged of it.
@@ -67,19 +68,23 @@ class Session:
         asks: Requests of the client that got no reply yet.
         outgoing: What is sent.
         ready: What `notify` was.
+        began: When the connection was made.
+        traffic: What is counted of its transport.
+        tally: The same by type; None where nobody has asked for it.
     """
 
-    def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float) -> None:
+    def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float, transport: str = "tcp") -> None:
         self.number = number
         self.log = SessionLog(number)
         self.reason: str | None = None
-        self.said_goodbye = False
-        self.asks = Asks()
+        self.said_goodbye = self._finishing = False
+        self.traffic = host.exchange.traffic_over(transport)
+        self.tally = host.exchange.tally(transport)
+        self.asks = Asks(outcomes=host.exchange.answers.outcomes)
         self.subscriptions = RemoteSubscriptions(host.exchange, host.limits, self, echo=host.echo)
         self._host = host
         self.ready = notify
-        self.now = now
-        self._deadline = now + host.limits.handshake_seconds
+        self.began = self.now = now
         self._connection = Connection(Role.BRIDGE, host.core, host.limits.max_payload)
         self.outgoing = Outgoing(host.limits, self.subscriptions, self._lagged)
         self._door = Door(number, MonotonicGuard(host.monotonic))
@@ -87,7 +92,6 @@ class Session:
         self.intake = Intake(self, host, self._door, self.terms)
         self._heartbeat: Heartbeat | None = None
         self._parting: str | None = None
-        self._finishing = False
 
     def __repr__(self) -> str:
         state = self.reason or self._connection.state.value
@@ -138,6 +142,7 @@ class Session:
         except LocalProtocolError as error:
             self._fail_inside(error)
         except ProtocolError as error:
+            self.traffic.invalid[error.code.reason] += 1
             self._fail(error)
         except Exception as error:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
             self._fail_inside(error)
@@ -148,8 +153,8 @@ class Session:
         if self.is_over:
             return
         if self._heartbeat is None:
-            if now >= self._deadline:
-                seconds = self._host.limits.handshake_seconds
+            seconds = self._host.limits.handshake_seconds
+            if now >= self.began + seconds:
                 self.refuse(ErrorCode.HANDSHAKE_TIMEOUT, f"no complete handshake within {seconds:g} s")
             return
         match self._heartbeat.check(now):
@@ -204,6 +209,7 @@ class Session:
             hello, contracts, host.registry.schema, host.document(), heartbeat_ms=heartbeat_ms, **facts
         )
         self._heartbeat = Heartbeat(heartbeat_ms / 1000, self.now)
+        self.traffic.accept(self.now - self.began)
         self.say(welcome)
         self.log.say(Line.CONN_OPENED, schema_version=(contracts or host.registry.schema).version)
 
@@ -242,7 +248,10 @@ class Session:
         if self.reason is not None:
             return
         self.reason = reason
+        if self._heartbeat is None:
+            self.traffic.handshakes[reason] += 1
         self._connection.close()
+        self.asks.end()
         self.intake.flow.end()
         self.subscriptions.clear(_DROPPED.get(reason, DropReason.DISCONNECTED), handled=reason in _ORDERLY)
         self.ready()

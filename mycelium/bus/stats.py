@@ -6,7 +6,7 @@ from typing import final
 
 from attrs import field, frozen
 
-__all__ = ["BusStats", "Counts", "SubscriptionStats", "Totals"]
+__all__ = ["BusStats", "Count", "Counts", "SubscriptionStats", "Totals"]
 
 
 @frozen
@@ -54,6 +54,19 @@ class BusStats(SubscriptionStats):
 
 
 @final
+class Count:
+    """One number that several count in."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __repr__(self) -> str:
+        return f"<Count: {self.number}>"
+
+
+@final
 class Counts:
     """What one subscription counts, and those who work for it.
 
@@ -61,12 +74,20 @@ class Counts:
         matched: Messages that were offered to it while it took any.
         delivered: Those that it is done with.
         in_flight: Those that are inside its handler.
+        by_type: Where those that it is done with are counted by type id; None where nobody asks for it.
     """
 
-    __slots__ = ("delivered", "in_flight", "matched")
+    __slots__ = ("by_type", "delivered", "in_flight", "matched")
 
     def __init__(self) -> None:
         self.matched = self.delivered = self.in_flight = 0
+        self.by_type: Counter[int] | None = None
+
+    def handled(self, type_id: int) -> None:
+        """The subscription is done with a message."""
+        self.delivered += 1
+        if self.by_type is not None:
+            self.by_type[type_id] += 1
 
     def __repr__(self) -> str:
         return f"<Counts: {self.matched} matched, {self.delivered} delivered, {self.in_flight} in flight>"

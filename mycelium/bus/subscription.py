@@ -59,6 +59,9 @@ class LocalSubscription:
         options: See above.
         offer: Takes a message.
         hand: The worker of a sync handler, which takes messages past the queue.
+        queue: What waits.
+        counts: What became of messages.
+        group: Who shares its messages; None for nobody.
         closed: Whether it has ended.
         topic: What it follows; types that come to it are added.
     """
@@ -77,6 +80,7 @@ class LocalSubscription:
         self.type_ids = type_ids
         self.handler = handler
         self.options = options
+        self.group = options.group
         self.closed, self.traces = False, traces
         self.topic: str | None = None
         self._on_close = on_close
@@ -86,11 +90,11 @@ class LocalSubscription:
         self._thread = get_ident()
         self._leaving: Sequence[asyncio.Future[Any]] = ()
         self._ended_by: BusError | None = None
-        self._queue = LocalQueue(options.queue or DEFAULT_QUEUE, lambda: self._notices.slow(self._queue))
-        self._counts = Counts()
+        self.queue = LocalQueue(options.queue or DEFAULT_QUEUE, lambda: self._notices.slow(self.queue))
+        self.counts = Counts()
         self._retained: deque[Entry] = deque()
         """Last values from before the subscription; they come first, and wait outside the queue."""
-        self._gaps = Gaps(self._queue.losses, self._notices.losses, self._report_gap, in_line=options.gaps)
+        self._gaps = Gaps(self.queue.losses, self._notices.losses, self._report_gap, in_line=options.gaps)
         self._waiters = Waiters()
         self._until_turn = _YIELD_AFTER
         self._is_plain = False
@@ -100,7 +104,7 @@ class LocalSubscription:
         self._worker = (
             None
             if handler is None
-            else Worker(handler, options, self._counts, take=self._take, tell=tell, context=context, traces=traces)
+            else Worker(handler, options, self.counts, take=self._take, tell=tell, context=context, traces=traces)
         )
         self._advance = self._waiters.wake if self._worker is None else self._worker.advance
         """Called when so many more messages wait for the iterator, or for a handler that may be free."""
@@ -108,7 +112,7 @@ class LocalSubscription:
         self.offer: Offer = self._put if self.hand is None else self.hand.offer
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{len(self._queue)} queued"
+        state = "closed" if self.closed else f"{len(self.queue)} queued"
         return f"<Subscription of {self.name} to {sorted(self.type_ids)}, {state}>"
 
     @property
@@ -132,11 +136,11 @@ class LocalSubscription:
         """
         if self.hand is not None:
             self.hand.offer_run(messages, LOCAL, done)
-        elif self.closed or conflates(messages, self.options.on_lag) or not self._queue.put_run(messages, LOCAL, done):
+        elif self.closed or conflates(messages, self.options.on_lag) or not self.queue.put_run(messages, LOCAL, done):
             for message in messages:
                 self._put(message, LOCAL, done)
         else:
-            self._counts.matched += len(messages)
+            self.counts.matched += len(messages)
             self._advance(len(messages))
 
     def offer_retained(self, message: Message, delivery: Delivery) -> None:
@@ -151,10 +155,10 @@ class LocalSubscription:
     def missed(self, type_id: int, reason: DropReason, count: int) -> None:
         """Count messages that were dropped before they came here."""
         self._is_plain = False
-        self._counts.matched += count
-        self._queue.losses.count(type_id, reason, count)
+        self.counts.matched += count
+        self.queue.losses.count(type_id, reason, count)
         self._notices.missed(reason, count)
-        if not self.busy and not len(self._queue):
+        if not self.busy and not len(self.queue):
             self._gaps.tell()
         else:
             self._gaps.schedule()
@@ -165,19 +169,22 @@ class LocalSubscription:
         A handler that stands still is told within a second all the same.
         """
         self._is_plain = False
-        waiting = len(self._retained) + len(self._queue)
+        waiting = len(self._retained) + len(self.queue)
         self._gaps.put(self._notices.interruption("reconnect"), waiting)
         if not waiting and not self.busy:
             self._gaps.reach()
 
     def take(self) -> Message | None:
         """One message, as `next` gives it, if one waits and nothing else is due before; None: ask `next`."""
-        entries = self._queue.entries
+        entries = self.queue.entries
         if not entries or not self._is_plain or not self._until_turn or get_ident() != self._thread:
             return None
         self._until_turn -= 1
         message, _, done, _ = entries.popleft()
-        self._counts.delivered += 1
+        counts = self.counts
+        counts.delivered += 1
+        if counts.by_type is not None:
+            counts.by_type[message.TYPE_ID] += 1
         if done is not None:
             done(1)
         return message
@@ -207,32 +214,27 @@ class LocalSubscription:
         if not self.is_ready:
             await self._readiness(timeout)
             self._until_turn = _YIELD_AFTER
-        self._is_plain = not (self._gaps.ahead or self._retained) and self._queue.is_plain
-        if (self._queue.losses.pending or self._gaps.inline) and (gap := self._gaps.next_inline()) is not None:
+        self._is_plain = not (self._gaps.ahead or self._retained) and self.queue.is_plain
+        if (self.queue.losses.pending or self._gaps.inline) and (gap := self._gaps.next_inline()) is not None:
             self._is_plain = False
             return gap, LOCAL
         entry = self._pop({})
         assert entry is not None  # noqa: S101  it is ready, and nothing was awaited since
         message, delivery, done, _ = entry
-        self._counts.delivered += 1
+        self.counts.handled(message.TYPE_ID)
         if done is not None:
             done(1)
         return message, delivery
 
     def stats(self) -> SubscriptionStats:
         """The counters as they stand."""
-        counts, dropped = self._counts, dict(self._queue.losses.by_reason)
-        return SubscriptionStats(counts.matched, counts.delivered, dropped, len(self._queue), counts.in_flight)
+        counts, dropped = self.counts, dict(self.queue.losses.by_reason)
+        return SubscriptionStats(counts.matched, counts.delivered, dropped, len(self.queue), counts.in_flight)
 
     @property
     def failures(self) -> int:
         """How often the handler has raised; what it was called with counts as delivered all the same."""
         return 0 if self._worker is None else self._worker.failures
-
-    @property
-    def group(self) -> str | None:
-        """Who shares its messages; None for nobody."""
-        return self.options.group
 
     def wants(self, type_id: int) -> bool:
         """Whether a message of the type fits."""
@@ -241,7 +243,7 @@ class LocalSubscription:
     @property
     def load(self) -> int:
         """Messages that it has still to handle; who has the least is the next of a group."""
-        return len(self._queue) + len(self._retained) + self._counts.in_flight
+        return len(self.queue) + len(self._retained) + self.counts.in_flight
 
     @property
     def is_calling(self) -> bool:
@@ -251,7 +253,7 @@ class LocalSubscription:
     @property
     def is_blocked(self) -> bool:
         """Whether a publisher would have to wait for room."""
-        return len(self._queue) >= self._queue.limit
+        return len(self.queue) >= self.queue.limit
 
     # --- the end ---
 
@@ -287,12 +289,12 @@ class LocalSubscription:
             self._worker.takes_more = False
         self._ended_by = reason
         if self.handler is None:
-            self._queue.release()
+            self.queue.release()
         else:
             self._retained.clear()
-            self._queue.clear(DropReason.DISCONNECTED)
+            self.queue.clear(DropReason.DISCONNECTED)
             self._gaps.reach(end=True)
-        self._queue.admit_no_more(DropReason.DISCONNECTED)
+        self.queue.admit_no_more(DropReason.DISCONNECTED)
         if isinstance(reason, Refused):
             self._notices.refused(reason)
             self._report_gap(self._notices.interruption(DropReason.DISCONNECTED.reason))
@@ -333,7 +335,7 @@ class LocalSubscription:
     @property
     def is_ready(self) -> bool:
         """Whether `next` need not wait."""
-        return bool(self._queue.entries or self._retained or self._gaps.inline)
+        return bool(self.queue.entries or self._retained or self._gaps.inline)
 
     def _put(
         self, message: Message, delivery: Delivery, done: Done | None = None, deadline: float | None = None
@@ -343,8 +345,8 @@ class LocalSubscription:
             if done is not None:
                 done(1)
             return None
-        self._counts.matched += 1
-        lag, queue = self.options.on_lag, self._queue
+        self.counts.matched += 1
+        lag, queue = self.options.on_lag, self.queue
         if lag is None:
             lag = lag_of(message.__mycelium__.message)
         outcome = queue.put(message, delivery, done, lag, deadline)
@@ -359,21 +361,21 @@ class LocalSubscription:
 
     def _take(self, busy: Mapping[Hashable, int]) -> Entry | None:
         """The next message for the handler, which is told of gaps before it."""
-        if not (busy or self._gaps.ahead or self._queue.losses.pending or self._retained):  # as nearly always
-            return self._queue.pop()
+        if not (busy or self._gaps.ahead or self.queue.losses.pending or self._retained):  # as nearly always
+            return self.queue.pop()
         if self._gaps.ahead:
             self._gaps.reach()
         entry = self._pop(busy)
-        if entry is not None and self._queue.losses.pending:
+        if entry is not None and self.queue.losses.pending:
             self._gaps.tell()
         return entry
 
     def _pop(self, busy: Mapping[Hashable, int]) -> Entry | None:
         if self._retained:
-            self._counts.matched += 1
+            self.counts.matched += 1
             entry: Entry | None = self._retained.popleft()
         else:
-            entry = self._queue.pop_free(busy) if busy else self._queue.pop()
+            entry = self.queue.pop_free(busy) if busy else self.queue.pop()
         if self._gaps.ahead and entry is not None:
             self._gaps.step()
         return entry

@@ -56,6 +56,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     Attributes:
         loop: In which it lives.
+        received_bytes: So far.
     """
 
     _transport: asyncio.Transport
@@ -75,6 +76,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._flushes = bridge.flushes
         self._read_buffer = read_buffer()
         self.loop = asyncio.get_running_loop()
+        self.received_bytes = 0
         self._paused = False
         self._scheduled = False
         self._ended = False
@@ -95,6 +97,25 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
             interpreter = Interpreter(session, self._bridge, self._manners, self._read)
             self._receive, self._take = interpreter.receive_data, interpreter.take_output
+
+    @property
+    def name(self) -> str:
+        """What metrics call this kind of transport."""
+        if self._manners is not None:
+            return "rust"
+        if self._transport.get_extra_info("sslcontext") is not None:
+            return "tls"
+        made = self._transport.get_extra_info("socket")
+        return "unix" if made is not None and made.family == socket.AF_UNIX else "tcp"
+
+    @property
+    def peer(self) -> str:
+        """Who is at the other end: address and port, or the user of the process."""
+        made = self._transport.get_extra_info("socket")
+        if made.family == socket.AF_UNIX:
+            return f"uid {peer_uid(made)}"
+        host, port, *_ = self._transport.get_extra_info("peername")
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @property
     def is_trusted(self) -> bool:
@@ -127,6 +148,10 @@ class SessionProtocol(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
         now = self.loop.time()
+        self.received_bytes += nbytes
+        meter = self._bridge.exchange.meter
+        if meter is not None:
+            meter.begin()
         data = bytes(self._read_buffer[:nbytes])
         if nbytes > _SMALL:
             self._receive(data, now)

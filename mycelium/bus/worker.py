@@ -127,6 +127,8 @@ class Worker:
             counts.in_flight -= len(messages)
             counts.matched -= len(messages) - count  # the end came: nothing more is taken
             counts.delivered += count
+            if counts.by_type is not None:
+                counts.by_type.update(message.TYPE_ID for message in messages[:count])
             if done is not None:
                 done(len(messages))
 
@@ -256,6 +258,8 @@ class Worker:
         finally:
             counts.in_flight -= 1
             counts.delivered += 1
+            if counts.by_type is not None:
+                counts.by_type[message.TYPE_ID] += 1
             if done is not None:
                 done(1)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mycelium.cli.eventloop import event_loop, run_on
+from mycelium.cli.http_settings import SETTINGS as HTTP_SETTINGS
 from mycelium.cli.options import (
     Commands,
     duration,
@@ -101,11 +102,16 @@ def add_parser(commands: Commands) -> None:
         nargs="?",
         help="the contracts file ($MYCELIUM_CONTRACTS, else the nearest contracts.yaml from here upward)",
     )
-    add_settings(parser, _SETTINGS)
+    add_settings(parser, (*_SETTINGS, *HTTP_SETTINGS))
     parser.add_argument(
         "--insecure",
         action="store_true",
         help="listen where other machines reach it, although nobody is asked who they are",
+    )
+    parser.add_argument(
+        "--http-insecure",
+        action="store_true",
+        help="serve HTTP where other machines reach it, although nobody is asked who they are",
     )
     parser.add_argument(
         "--print-config", action="store_true", help="print every setting and where it came from, and stop"
@@ -115,13 +121,13 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal comes."""
-    settings = resolve(args, _SETTINGS)
+    settings = resolve(args, (*_SETTINGS, *HTTP_SETTINGS))
     if args.print_config:
         return _print_config(args, settings)
     values = {name: each.value for name, each in settings.items()}
     log = ServerLog(values["log-format"], values["log-level"], values["name"])
     with log.telling_failures() as ended, tracing(values["traces"], values["name"]) as wanted:
-        ended.code = run_on(values["loop"], lambda: _serve(args, values, log, wanted))
+        ended.code = run_on(values["loop"], lambda: _serve(args, settings, log, wanted))
     return ended.code
 
 
@@ -131,16 +137,24 @@ def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> in
     origin = "command line" if args.contracts else PATH_VARIABLE if os.environ.get(PATH_VARIABLE) else "nearest file"
     print(f"contracts = {args.contracts or find()}    # {origin}")
     for name, each in settings.items():
-        value = " ".join(each.value) if isinstance(each.value, list) else "auto" if each.value is None else each.value
+        value = (
+            " ".join(each.value) or "none"
+            if isinstance(each.value, list)
+            else "auto"
+            if each.value is None
+            else each.value
+        )
         print(f"{name} = {value}    # {each.origin}")
     return 0
 
 
-async def _serve(args: argparse.Namespace, settings: dict[str, Any], log: ServerLog, wanted: Any) -> int:
+async def _serve(args: argparse.Namespace, given: dict[str, Resolved], log: ServerLog, wanted: Any) -> int:
     from mycelium.bus.bus import MessageBus
     from mycelium.bus.limits import Limits
+    from mycelium.cli.httpside import HttpSide
     from mycelium.cli.serving import Serving, refuse_exposed
 
+    settings = {name: each.value for name, each in given.items()}
     gc.freeze()  # what is imported stays: a full collection that looks at it stops the bridge for 10 ms
     if not args.insecure:
         for url in settings["listen"]:
@@ -155,7 +169,10 @@ async def _serve(args: argparse.Namespace, settings: dict[str, Any], log: Server
         block_seconds=settings["block-timeout"],
     )
     bridge = bus.serve(*settings["listen"], name=settings["name"], limits=limits, join=settings["join"])
-    serving = Serving(bus, bridge, log, policy=settings["reload-policy"] if settings["reload"] else None)
+    http = HttpSide.open(
+        given["http"], settings["http-names"], say=log.note, insecure=args.insecure or args.http_insecure
+    )
+    serving = Serving(bus, bridge, log, policy=settings["reload-policy"] if settings["reload"] else None, http=http)
     serving.stats_interval = settings["stats-interval"]
     serving.patience = settings["grace"], settings["flush-timeout"]
     await serving.run()

@@ -17,6 +17,7 @@ from mycelium.bus.tasks import Tasks
 from mycelium.bus.urls import parse_url
 from mycelium.cli.baseline import LOCKFILE, BaselineError, load_lock
 from mycelium.cli.bridge import ASKER
+from mycelium.cli.httpside import HttpSide
 from mycelium.cli.serverlog import ServerLog
 from mycelium.logs.lines import Line
 from mycelium.schema.compat.reloading import ReloadPolicy
@@ -58,18 +59,28 @@ class Serving:
         bridge: How.
         log: What is said.
         policy: What an edit of the contracts must keep; None to leave edits alone.
+        http: Its HTTP side; None for none.
 
     Attributes:
         patience: Seconds that clients have to finish publishing, and seconds to send what is queued after that.
         stats_interval: Seconds between lines with the counters; 0 for none.
     """
 
-    def __init__(self, bus: MessageBus, bridge: Bridge, log: ServerLog, *, policy: ReloadPolicy | None) -> None:
+    def __init__(
+        self,
+        bus: MessageBus,
+        bridge: Bridge,
+        log: ServerLog,
+        *,
+        policy: ReloadPolicy | None,
+        http: HttpSide | None = None,
+    ) -> None:
         self.patience = 10.0, 30.0
         self.stats_interval = 0.0
         self._bus = bus
         self._bridge = bridge
         self._log = log
+        self._http = http
         self._follow = policy is not None
         self._reloader = Reloader(bus.contracts, policy or "full")
         self._reloader.is_brief = log.has_details  # `_tell` says more, and says it once
@@ -86,8 +97,18 @@ class Serving:
         Raises:
             BindError: A listener cannot be opened.
         """
+        try:
+            await self._run()
+        finally:
+            if self._http is not None:  # the last to go: it says that the bridge is not ready any more
+                await self._http.close()
+        self._log.say(Line.SERVER_STOPPED)
+
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         self._on_signals(self._stop.set)
+        if self._http is not None:
+            self._http.observe(self._bridge)
         await self._bridge.start()
         self._remember_released()
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
@@ -97,7 +118,11 @@ class Serving:
         if self.stats_interval:
             self._tasks.start(self._say_stats())
         self._welcome()
+        if self._http is not None:
+            self._tasks.start(self._http.start())
         await self._stop.wait()
+        if self._http is not None:
+            self._http.leave()
         grace, flush = self.patience
         self._log.say(Line.SERVER_DRAINING, count=len(self._bridge.sessions), seconds=grace + flush)
         self._on_signals(self._bridge.abort)
@@ -105,7 +130,6 @@ class Serving:
         await self._tasks.end()
         await self._bridge.close(grace, flush)
         await self._bus.close()
-        self._log.say(Line.SERVER_STOPPED)
 
     def _remember_released(self) -> None:
         """Clients with contracts of a version in the lockfile need not send them, nor have this very text."""

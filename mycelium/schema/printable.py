@@ -1,8 +1,18 @@
 """Text from elsewhere, as it may be shown."""
 
-__all__ = ["printable"]
+from typing import Final
+
+__all__ = ["for_people", "printable"]
+
+_MOST_SHOWN: Final = 128
+"""Characters of a peer's text that are repeated to people."""
 
 
 def printable(text: str) -> str:
     """Text in which what cannot be seen, moves a cursor or ends a line is written as Python escapes it."""
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def for_people(text: str) -> str:
+    """A peer's text, cut, and with nothing in it that could move a cursor."""
+    return printable(text[:_MOST_SHOWN])

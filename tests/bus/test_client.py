@@ -520,7 +520,7 @@ async def test_a_refused_publish_is_told_to_on_error_whatever_that_raises(contra
 
     async with serving(contracts) as (_, bridge):
         async with mycelium.connect(bridge.urls[0], contracts, on_error=on_error) as client:
-            client._outlet._enter(encode_frame(4242, b""))
+            client._outlet.enter(encode_frame(4242, b""))
             await client.flush()
             await client.publish(contracts.Ping(value="x"))
             await client.flush()
@@ -531,7 +531,7 @@ async def test_a_refused_publish_is_told_to_on_error_whatever_that_raises(contra
 
 async def test_what_the_bridge_refuses_is_logged_without_the_messages_values(contracts, caplog):
     async with serving(contracts) as (_, bridge), mycelium.connect(bridge.urls[0], contracts) as client:
-        client._outlet._enter(encode_frame(1001, bytes.fromhex("0100 00000000 0200 09000000") + b"canary999"))
+        client._outlet.enter(encode_frame(1001, bytes.fromhex("0100 00000000 0200 09000000") + b"canary999"))
         await client.flush()
     assert "the bridge refused (invalid_payload) type id 1001" in caplog.text
     assert "canary" not in caplog.text

@@ -252,7 +252,7 @@ def test_a_request_is_answered_once_and_the_oldest_is_forgotten_over_the_bound(s
     asks, model, answered = Asks(5), OrderedDict(), set()
     for opening, correlation in steps:
         if opening:
-            asks.open(correlation)
+            asks.open(correlation, 1000)
             answered.discard(correlation)
             model[correlation] = True
             model.move_to_end(correlation)

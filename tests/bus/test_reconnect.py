@@ -682,7 +682,7 @@ async def test_p55_callbacks_that_raise_do_not_keep_it_from_reconnecting(contrac
         await client.connect(bridge.urls[0])
         await client.subscribe(broken, contracts.Ping, on_gap=broken, on_error=broken)
         bus.publish_nowait(contracts.Ping(value="x"))
-        client._outlet._enter(encode_frame(4242, b""))
+        client._outlet.enter(encode_frame(4242, b""))
         await client.flush()
     async with serving(contracts, listen) as (bus, _):
         await until(lambda: client._life.epoch == 2)

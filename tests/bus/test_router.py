@@ -26,6 +26,7 @@ class Connection:
     """The subscriptions of one connection, with what they were told."""
 
     client = "c"
+    tally = None
 
     def __init__(self, exchange, limits=None):
         self.readies = self.laggings = 0

@@ -9,7 +9,7 @@ from attrs import evolve, field, frozen
 from mycelium.bench.claims import Claim
 from mycelium.bench.contender import Contender
 from mycelium.bench.figures import Run
-from mycelium.bench.ours import MYCELIUM
+from mycelium.bench.ours import MYCELIUM, WATCHED
 from mycelium.bench.scenes import (
     Figures,
     Scene,
@@ -122,6 +122,10 @@ ROWS: Final[Mapping[str, Row]] = {
         is_even=True,
     ),
     "iterator": Row("async for, process to process over TCP", delivered, (_ITERATOR, _HANDLER), _by_receiver),
+    "watched": Row("C over TCP with metrics on, and off", delivered, (MYCELIUM, *WATCHED), is_even=True),
+    "watched-mix": Row(
+        "four types at random, the same", delivered, (MYCELIUM, *WATCHED), spec=_spec(workload="mix"), share=0.7
+    ),
     "iterator-local": Row("async for in the process", in_process, (_ITERATOR, _HANDLER)),
     "traces": Row("C, with OpenTelemetry", delivered, (MYCELIUM, traced.INSTALLED, traced.SAMPLED)),
     "traces-text": Row(
@@ -161,6 +165,8 @@ GROWTH: Final[Mapping[str, Row]] = {
 }
 """How cost grows: the name says what is on the x axis, and where."""
 
+_WATCHING: Final = {"metrics": 0.95}
+"""The share of the throughput that has to be left with somebody watching."""
 _STORED: Final = "its ack means stored, ours routed"
 CLAIMS: Final[tuple[Claim, ...]] = (
     Claim("tcp-counter", "rate", "nats", 2.5, 4),
@@ -190,6 +196,11 @@ CLAIMS: Final[tuple[Claim, ...]] = (
     Claim("in-process", "rate", "pyee", 1.5, 2),
     Claim("iterator", "rate", "handler", 0.667, 0.833),
     Claim("iterator-local", "rate", "handler", 0.667, 0.833, note="an async one"),
+    *(
+        Claim(row, "rate", "mycelium", least, None, ours=name, note="against nobody watching")
+        for row in ("watched", "watched-mix")
+        for name, least in _WATCHING.items()
+    ),
     Claim("tcp-counter", "server_cpu", "relay", 6, 4, note="bytes in, bytes out"),
     Claim("idle-memory", "connection_bytes", "nats", 16384, 8192, is_absolute=True),
     Claim("idle-memory", "connection_bytes", "redis", None, None),

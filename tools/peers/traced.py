@@ -29,7 +29,9 @@ INSTALLED: Final = evolve(
     serve=_serve,
 )
 """An SDK is there and configured, and nobody has asked for traces."""
-SAMPLED: Final = evolve(INSTALLED, name="sampled", way="traced", serve=partial(_serve, options=("--traces", "global")))
+SAMPLED: Final = evolve(
+    INSTALLED, name="sampled", way="traced", serve=partial(_serve, options=("--http", "off", "--traces", "global"))
+)
 """All three trace; of a hundred messages one is sampled."""
 
 

@@ -1,1 +1,1 @@
-"""What can be seen from outside: all of it optional, and imported by nobody who was not asked for it."""
+"""What is seen of a bus from outside: metrics, health, tables, traces. Optional, and imported where it is asked for."""

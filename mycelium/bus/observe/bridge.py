@@ -7,7 +7,7 @@ from typing import Any, Final, final
 
 from opentelemetry import trace as otel
 
-from mycelium.bus.exchange import Exchange, Origin, Published
+from mycelium.bus.exchange import Exchange, Published
 from mycelium.bus.fate import Fate
 from mycelium.bus.holds import Hold
 from mycelium.bus.observe import names
@@ -23,6 +23,7 @@ from mycelium.bus.observe.tracer import (
     wire_context,
 )
 from mycelium.bus.observe.tracing import Tracing
+from mycelium.bus.offering import Origin
 from mycelium.bus.options import Options
 from mycelium.bus.plan import Plan
 from mycelium.bus.receipts import decision_of

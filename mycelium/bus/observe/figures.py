@@ -1,0 +1,71 @@
+"""What a bus has counted by type, put together from the places where it is counted."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import final
+
+from mycelium.bus.exchange import Exchange
+from mycelium.bus.meter import Meter
+from mycelium.bus.stats import Count
+from mycelium.bus.traffic import LOCAL
+
+__all__ = ["Figures"]
+
+
+@final
+class Figures:
+    """Of one bus, as it stands now.
+
+    Args:
+        exchange: Where it routes messages.
+        meter: What it counts by type.
+
+    Attributes:
+        received: Messages that came into the bus, by type id and transport.
+        delivered: Those that a receiver is done with, once for each, by the same.
+        dropped: Those that a receiver did not get, by type id, transport and reason.
+        retained: Last values, by type id.
+    """
+
+    def __init__(self, exchange: Exchange, meter: Meter) -> None:
+        self._exchange = exchange
+        self.received: Counter[tuple[int, str]] = Counter()
+        self.delivered: Counter[tuple[int, str]] = Counter()
+        self.dropped: Counter[tuple[int, str, str]] = Counter()
+        self.retained = exchange.retained.counts()
+        for transport, tally in meter.tallies.items():
+            self.received.update({(one, transport): number for one, number in tally.received.items()})
+            self.delivered.update({(one, transport): number for one, number in tally.delivered.items()})
+            self.dropped.update({(one, transport, why): number for (one, why), number in tally.dropped.items()})
+        for counts in (exchange.offered, exchange.called):
+            self.received.update(dict(_local(counts)))
+        self.delivered.update(dict(_local(exchange.called)))
+
+    def __repr__(self) -> str:
+        return f"<Figures of {self.received.total()} messages>"
+
+    def received_by_type(self) -> Counter[int]:
+        """Over all transports."""
+        return _by_type(self.received)
+
+    def delivered_by_type(self) -> Counter[int]:
+        """The same of deliveries."""
+        return _by_type(self.delivered)
+
+    def subscriptions(self, type_id: int) -> int:
+        """How many a message of the type fits, the members of groups included."""
+        exchange = self._exchange
+        turns = exchange.groups.of(type_id) if exchange.groups else ()
+        grouped = sum(len(one.members) for one in turns)
+        return len(exchange.dispatcher.takers(type_id)) + len(exchange.router.takers(type_id)) + grouped
+
+
+def _local(counts: Mapping[int, Count]) -> Iterator[tuple[tuple[int, str], int]]:
+    return (((type_id, LOCAL), one.number) for type_id, one in counts.items())
+
+
+def _by_type(counts: Counter[tuple[int, str]]) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for (type_id, _), number in counts.items():
+        found[type_id] += number
+    return found
