@@ -77,11 +77,11 @@ def test_an_exception_is_fields_and_its_stack_one_string(said):
     assert "handler" not in facts  # only people are told it
 
 
-@pytest.mark.parametrize("text", ["a\x1b[2Jb", "a\nb", "a\x9bb", "a\u202eb", "a\u2028b", "a\ud800b"])
-def test_what_peers_say_moves_no_cursor_and_ends_no_line(text, caplog):
-    caplog.set_level(logging.DEBUG, LOGGER)
-    Log(LOGGER)(Line.CONN_CLOSED, client=text, client_name=text, conn_id=1, reason="eof")
-    record = caplog.records[-1]
+@pytest.mark.parametrize("text", ["a\x1b[2Jb", "a\nb", "a\x9bb", "a\u202eb", "a\u2028b", "a\ud800b"], ids=ascii)
+def test_what_peers_say_moves_no_cursor_and_ends_no_line(text):
+    values = {"client": text, "client_name": text, "conn_id": 1, "reason": text}
+    facts = {"msg": Line.CONN_CLOSED.text, "args": values, "event": "conn.closed", "levelno": logging.INFO}
+    record = logging.makeLogRecord({**values, **facts})
     for formatter in (JsonFormatter(), ConsoleFormatter(io.StringIO())):
         shown = formatter.format(record)
         assert shown.isprintable()
