@@ -856,7 +856,7 @@ async def test_p54_a_message_that_waited_for_30_s_is_counted_and_not_sent(contra
 @pytest.mark.parametrize("stamp", [False, True])
 async def test_messages_that_expire_are_told_by_one_event(contracts, listen, monkeypatch, stamp):
     monkeypatch.setattr("mycelium.bus.sendbuffer._LIVE_SECONDS", 0.05)
-    monkeypatch.setattr("mycelium.bus.outlet._LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("mycelium.bus.expiry._LOOK_SECONDS", 0.1)
     client = MyceliumClient(contracts, stamp=stamp)
     async with serving(contracts, listen) as (_, bridge):
         await client.connect(bridge.urls[0])
@@ -873,7 +873,7 @@ async def test_messages_that_expire_are_told_by_one_event(contracts, listen, mon
 @pytest.mark.parametrize("call", ["confirm", "request"])
 async def test_a_call_whose_message_will_never_be_sent_learns_so_at_once(contracts, listen, monkeypatch, call):
     monkeypatch.setattr("mycelium.bus.sendbuffer._LIVE_SECONDS", 0.05)
-    monkeypatch.setattr("mycelium.bus.outlet._LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("mycelium.bus.expiry._LOOK_SECONDS", 0.01)
     client = MyceliumClient(contracts, confirm_timeout=60)
     async with serving(contracts, listen) as (_, bridge):
         await client.connect(bridge.urls[0])

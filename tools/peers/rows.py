@@ -85,6 +85,7 @@ _spec: Final = partial(Spec, "")
 _HANDLER: Final = evolve(MYCELIUM, name="handler", way="handler")
 _ITERATOR: Final = evolve(MYCELIUM, way="iterator")
 _WITH_NATS: Final = (MYCELIUM, nats.CONTENDER)
+_TRACING: Final = (MYCELIUM, traced.INSTALLED, traced.SAMPLED)
 _BROKERS: Final = (MYCELIUM, nats.CONTENDER, zmq.CONTENDER, redis.CONTENDER, redis.PIPELINE)
 
 
@@ -127,13 +128,17 @@ ROWS: Final[Mapping[str, Row]] = {
         "four types at random, the same", delivered, (MYCELIUM, *WATCHED), spec=_spec(workload="mix"), share=0.7
     ),
     "iterator-local": Row("async for in the process", in_process, (_ITERATOR, _HANDLER)),
-    "traces": Row("C, with OpenTelemetry", delivered, (MYCELIUM, traced.INSTALLED, traced.SAMPLED)),
+    "traces": Row("C, 1 % sampled by OpenTelemetry", delivered, _TRACING),
     "traces-text": Row(
-        "T, with OpenTelemetry",
-        delivered,
-        (MYCELIUM, traced.INSTALLED, traced.SAMPLED),
-        spec=_spec(workload="text"),
-        share=0.7,
+        "T, 1 % sampled by OpenTelemetry", delivered, _TRACING, spec=_spec(workload="text"), share=0.7, is_even=True
+    ),
+    "traces-latency": Row(
+        "20,000 a second, 1 % sampled by OpenTelemetry",
+        paced,
+        _TRACING,
+        spec=_spec(workload="stamped"),
+        share=0.2,
+        is_even=True,
     ),
     "idle-memory": Row(
         "1,000 idle connections with a subscription",
@@ -167,6 +172,8 @@ GROWTH: Final[Mapping[str, Row]] = {
 
 _WATCHING: Final = {"metrics": 0.95}
 """The share of the throughput that has to be left with somebody watching."""
+_UNUSED: Final = "an SDK that is not used"
+_TRACED: Final = "without traces"
 _STORED: Final = "its ack means stored, ours routed"
 CLAIMS: Final[tuple[Claim, ...]] = (
     Claim("tcp-counter", "rate", "nats", 2.5, 4),
@@ -202,6 +209,10 @@ CLAIMS: Final[tuple[Claim, ...]] = (
         for name, least in _WATCHING.items()
     ),
     Claim("tcp-counter", "server_cpu", "relay", 6, 4, note="bytes in, bytes out"),
+    *(Claim(row, "rate", "mycelium", 0.97, None, ours="installed", note=_UNUSED) for row in ("traces", "traces-text")),
+    *(Claim(row, "rate", "mycelium", 0.9, None, ours="sampled", note=_TRACED) for row in ("traces", "traces-text")),
+    Claim("traces-latency", "p50", "mycelium", 1.1, None, ours="sampled", note=_TRACED),
+    Claim("traces-latency", "p99", "mycelium", None, None, ours="sampled", note=_TRACED),
     Claim("idle-memory", "connection_bytes", "nats", 16384, 8192, is_absolute=True),
     Claim("idle-memory", "connection_bytes", "redis", None, None),
 )

@@ -47,3 +47,26 @@ def test_a_context_is_bytes_and_text():
     assert TraceContext.from_bytes(b"") is None
     assert TraceContext.from_bytes(b"\xff" + context.to_bytes()[1:]) is None
     assert TraceContext.from_text(HEADER.replace("00-", "01-") + "-more").version == 0
+
+
+async def test_where_the_dialect_has_no_metadata_a_trace_ends_and_messages_go_on(contracts, tmp_path):
+    recorder = Recorder()
+    bus = mycelium.MessageBus(contracts, tracing=recorder.tracing())
+    async with bus.serve("tcp://127.0.0.1:0", f"rust+unix://{tmp_path}/rust.sock") as bridge:
+        native, rust = bridge.urls
+        async with (
+            mycelium.connect(native, contracts, tracing=recorder.tracing()) as publisher,
+            mycelium.connect(rust, contracts, tracing=recorder.tracing()) as member,
+            member.messages(contracts.CounterUpdate) as counts,
+            publisher.messages(contracts.CounterUpdate, no_echo=True) as theirs,
+        ):
+            await publisher.publish(contracts.CounterUpdate(counter_id=1, value=2, delta=3))
+            _, delivery = await counts.next_delivery(timeout=SECONDS)
+            assert delivery.trace is None
+            await member.publish(contracts.CounterUpdate(counter_id=4, value=5, delta=6))
+            message, delivery = await theirs.next_delivery(timeout=SECONDS)
+    await bus.close()
+    assert (message.counter_id, delivery.trace) == (4, None)
+    ours, members = recorder.named("publish CounterUpdate")
+    assert recorder.one("route CounterUpdate").parent.span_id == id_of(ours)
+    assert members.attributes["mycelium.transport"] == "rust"
