@@ -23,13 +23,15 @@ class Custody:
 
     __slots__ = ("_begun", "_runs", "_tally", "returned", "sent")
 
+    _runs: deque[_Run]
+    """Of what is out, in the order in which it was sent; where somebody counts by type, or it would be as large as all
+    the rest of an idle connection's subscription."""
+
     def __init__(self) -> None:
         self.sent = self.returned = 0
         self._tally: Tally | None = None
-        self._runs: deque[_Run] = deque()
-        """Of what is out, in the order in which it was sent; empty where nobody counts by type."""
         self._begun = 0
-        """Messages of the first of them that are not out any more."""
+        """Messages of the first run that are not out any more."""
 
     def __repr__(self) -> str:
         return f"<Custody of {self.out} messages>"
@@ -41,7 +43,7 @@ class Custody:
 
     def count_by_type(self, tally: Tally) -> None:
         """Do so from now on; nobody knows the types of what is out already."""
-        self._tally = tally
+        self._tally, self._runs = tally, deque()
         if self.out:
             self._runs.append((UNKNOWN, self.out))
 
