@@ -22,7 +22,7 @@ from mycelium.bus.meeting import Acquaintances
 from mycelium.bus.negotiation import FULL_STANDING, Standing
 from mycelium.bus.pressure import Pressure
 from mycelium.bus.queries import Refusal, answer
-from mycelium.bus.reload import Change, Reloader
+from mycelium.bus.reload import Change, Reading, Reloader
 from mycelium.bus.session import Session
 from mycelium.bus.stats import BusStats
 from mycelium.bus.tasks import Tasks
@@ -73,6 +73,8 @@ class Bridge:
         reloader: What reads the contracts file again when a client asks for it.
         dialect: What is needed for peers that speak Mycelium's own.
         joins: Buses that speak it, of which the bridge is a member.
+        started_at: When it began to serve, in seconds since the Unix epoch; 0 before.
+        reading: What came of it when the contracts were last read again; None where they were not.
     """
 
     def __init__(
@@ -94,6 +96,8 @@ class Bridge:
         self.flushes = Flushes()
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
         self.lag = LoopLag()
+        self.started_at = 0.0
+        self.reading: Reading | None = None
         self.hub = hub
         hub.bridges.add(self)
         self._wanted = [parse_url(url) for url in urls]
@@ -166,6 +170,7 @@ class Bridge:
             self._stop_listening()
             raise
         self._thread = get_ident()
+        self.started_at = time.time()
         self.remember(self.registry.schema)
         loop = asyncio.get_running_loop()
         on_change = self.exchange.contracts.on_change
@@ -275,6 +280,7 @@ class Bridge:
 
     def _on_change(self, change: Change) -> None:
         """The contracts have changed, or an edit was refused."""
+        self.reading = Reading(time.time(), change.outcome, change.reasons, refused=change.refused)
         if change.outcome != "applied":
             return
         self.remember(self.registry.schema)

@@ -32,8 +32,13 @@ _CREDENTIALS: Final = Struct("3i")
 
 def peer_uid(connection: socket.socket) -> int:
     """The user id of the process at the other end of a Unix socket."""
-    _, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return int(uid)
+    return _credentials(connection)[1]
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int, int]:
+    """Pid, uid and gid of the process at the other end of a Unix socket."""
+    pid, uid, gid = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid, uid, gid
 
 
 @final
@@ -105,10 +110,11 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     @property
     def peer(self) -> str:
-        """Who is at the other end: address and port, or the user of the process."""
+        """Who is at the other end: address and port, or the process and its user."""
         made = self._transport.get_extra_info("socket")
         if made.family == socket.AF_UNIX:
-            return f"uid {peer_uid(made)}"
+            pid, uid, _ = _credentials(made)
+            return f"pid {pid}, uid {uid}"
         host, port, *_ = self._transport.get_extra_info("peername")
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -5,7 +5,7 @@ from typing import Final, TypeAlias, final
 
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.bus import MessageBus
-from mycelium.bus.observe.figures import Figures
+from mycelium.bus.figures import Figures
 from mycelium.bus.observe.history import History
 from mycelium.bus.session import Session
 from mycelium.bus.stats import BusStats
