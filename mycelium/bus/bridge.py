@@ -169,12 +169,10 @@ class Bridge:
         except BaseException:
             self._stop_listening()
             raise
-        self._thread = get_ident()
-        self.started_at = time.time()
+        self._thread, self.started_at = get_ident(), time.time()
         self.remember(self.registry.schema)
-        loop = asyncio.get_running_loop()
-        on_change = self.exchange.contracts.on_change
-        self._forget_changes = on_change(lambda change: loop.call_soon_threadsafe(self._on_change, change))
+        soon = asyncio.get_running_loop().call_soon_threadsafe
+        self._forget_changes = self.exchange.contracts.on_change(lambda change: soon(self._on_change, change))
         self._tick()
         self.joins.start()
 
@@ -339,10 +337,7 @@ class Bridge:
         """The connection is gone."""
         session = protocol.session
         number = session.number
-        closed = Closed(
-            number, session.client, session.reason or "", session.intake.received, protocol.name, time.time()
-        )
-        self.closed.append(closed)
+        self.closed.append(protocol.as_closed())
         session.traffic.close(session.reason or "", protocol.received_bytes, session.outgoing.written)
         self.exchange.sessions.pop(number, None)
         self._protocols.pop(number, None)

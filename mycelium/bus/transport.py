@@ -6,10 +6,12 @@ import ipaddress
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Final, cast, final
 
+from mycelium.bus.hub import Closed
 from mycelium.bus.session import Session
 from mycelium.bus.tuning import read_buffer, tune
 
@@ -117,6 +119,12 @@ class SessionProtocol(asyncio.BufferedProtocol):
             return f"pid {pid}, uid {uid}"
         host, port, *_ = self._transport.get_extra_info("peername")
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def as_closed(self) -> Closed:
+        """What is remembered of it, now that it is gone."""
+        session = self.session
+        received, reason = session.intake.received, session.reason or ""
+        return Closed(session.number, session.client, reason, received, self.name, time.time())
 
     @property
     def is_trusted(self) -> bool:

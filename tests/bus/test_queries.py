@@ -78,16 +78,16 @@ async def test_sessions_with_a_limit_are_those_that_matter_most(file):
         async def names(**options):
             (answer,) = await clients[0].query("sessions", **options)
             assert answer["open"] == 6
-            return [row["name"] for row in answer["sessions"]]
+            return [row["client"] for row in answer["sessions"]]
 
         assert await names(limit=3) == await names(limit=3, sort="lag") == ["5", "4", "3"]
         assert await names(limit=2, sort="dropped") == ["0", "1"]
         assert await names(limit=1, sort="received") == ["4"]
-        assert await names(sort="age") == list("012345")
+        assert await names(sort="session") == list("012345")
         await clients[3].subscribe(lambda _: None, clients[3].types.Pong)
         bus.publish_nowait(bus.contracts.Pong("z"))
         await until(lambda: bus.stats().delivered == 1)
-        assert await names(limit=1, sort="delivered") == ["3"]
+        assert await names(limit=1, sort="sent") == ["3"]
         for wrong in ({"limit": 0}, {"limit": 1001}, {"limit": True}, {"limit": "1"}, {"sort": "x"}, {"sort": []}):
             with pytest.raises(mycelium.Refused, match="give a number|cannot be sorted"):
                 await clients[0].query("sessions", **wrong)

@@ -87,7 +87,7 @@ def test_once_is_one_object_with_rates_of_the_interval(url):
             shown = json.loads(call("top", "--once", "-o", "json", "--interval", "300ms", "--url", url).stdout)
             publisher.send_signal(signal.SIGINT)
     assert shown["interval_s"] >= 0.3
-    rows = {row["name"]: row for row in shown["connections"]}
+    rows = {row["client"]: row for row in shown["connections"]}
     assert rows.keys() == {"mycelium sub", "mycelium pub"}  # and not this command's own
     assert rows["mycelium pub"]["rates"]["in"] > 0
     assert rows["mycelium sub"]["rates"]["out"] > 0
@@ -229,7 +229,8 @@ async def test_slow_clients_come_first_and_their_names_are_text_and_nothing_else
             await until(lambda: fast.stats().delivered == 20)
             picture = await sampler.look()
     first = picture.connections[0]
-    assert (first["slow"], first["lag"], first["queued"], first["dropped"]) == (True, 4, 3, {"dropped_oldest": 16})
+    assert (first["slow"], first["lag_messages"], first["queued_messages"]) == (True, 4, 3)
+    assert first["dropped"] == {"dropped_oldest": 16}
     assert first["rates"]["dropped"] > 0
     assert first["peer"] == f"pid {os.getpid()}, uid {os.getuid()}"
     shown = rendered(View(picture), 160, 40)
@@ -248,10 +249,10 @@ async def test_the_view_fits_terminals_of_any_size(contracts, tmp_path):
     bus = mycelium.MessageBus(contracts)
     async with bus.serve(f"unix://{tmp_path}/s") as bridge_, await connected_to(bridge_.urls[0]) as client:
         picture = await Sampler(client, bridge_.urls[0], "lag", 10).look()
-    row = {
-        **dict.fromkeys(("queued", "capacity", "in_flight", "lag", "received", "delivered", "age_s", "session"), 10**6)
-    }
-    row |= {"name": "x" * 128, "topic": "t" * 80, "peer": "p" * 60, "slow": True, "subscriptions": 10**6}
+    names = ("queued", "capacity", "in_flight", "lag", "received", "sent")
+    row = {"received": 1, "delivered": 1, "subscriptions": 10**6, "session": 10**6, "connected_seconds": 10**6}
+    row |= {f"{name}_messages": 10**6 for name in names}
+    row |= dict.fromkeys(("name", "client"), "x" * 128) | {"topic": "t" * 80, "peer": "p" * 60, "slow": True}
     row |= {"dropped": {"dropped_oldest": 10**9}, "rates": {"in": 1e6, "out": None, "dropped": 2.5}}
     for rows in (0, 1, 40):
         picture = type(picture)("unix:///" + "u" * 100, 1.0, picture.bridge, picture.totals, [row] * rows, [row] * rows)

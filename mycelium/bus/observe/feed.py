@@ -52,11 +52,10 @@ class Feed:
             if not self._readers:
                 await self._stop()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Let every reader come to its end."""
         self._closed = True
         self._tell()
-        await self._stop()
 
     async def _stop(self) -> None:
         maker, self._maker = self._maker, None

@@ -58,6 +58,8 @@ class _Page:
         folder = resources.files("mycelium.bus.observe") / "static"
         self._files = {each.name: each.read_bytes() for each in folder.iterdir()}
         self._frame = Template(self._files.pop(_FRAME).decode())
+        observed.on_close(self._feed.close)
+        observed.on_close(self._tail.close)
 
     def __repr__(self) -> str:
         return f"<Page of {self._observed!r}, {self._pages!r}>"
