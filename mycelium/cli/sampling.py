@@ -146,11 +146,17 @@ class _Rated:
             return {**row, "rates": dict.fromkeys(_RATES)}
         came, went = _COUNTERS[kind]
         # What an ended subscription has counted is not its connection's any more: a sum may shrink.
-        gained = row[came] - before[came], row[went] - before[went], _dropped(row) - _dropped(before)
+        gained = (
+            row[came] - before[came],
+            row[went] - before[went],
+            *(one(row) - one(before) for one in (_dropped, _lost)),
+        )
         return {**row, "rates": {name: max(one, 0) / seconds for name, one in zip(_RATES, gained, strict=True)}}
 
 
-_RATES: Final = ("in", "out", "dropped")
+_RATES: Final = ("in", "out", "dropped", "lost")
+_ON_PURPOSE: Final = frozenset({"conflated", "disconnected"})
+"""Reasons of drops by which nobody misses anything: the policy `latest` at work, and clients that have left."""
 _COUNTERS: Final = {
     "bus": ("published", "delivered"),
     "message": ("received", "delivered"),
@@ -161,6 +167,10 @@ _COUNTERS: Final = {
 
 def _dropped(row: Row) -> int:
     return sum(row["dropped"].values())
+
+
+def _lost(row: Row) -> int:
+    return sum(number for reason, number in row["dropped"].items() if reason not in _ON_PURPOSE)
 
 
 def _busy(row: Row) -> tuple[float, float]:

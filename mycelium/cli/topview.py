@@ -87,7 +87,7 @@ class TopView:
         yield _line(
             (f"in {rate(totals['rates']['in'])}/s", ""),
             (f"out {rate(totals['rates']['out'])}/s", ""),
-            (f"dropped {rate(totals['rates']['dropped'])}/s", _BAD if totals["rates"]["dropped"] else ""),
+            (f"dropped {rate(totals['rates']['dropped'])}/s", _BAD if totals["rates"]["lost"] else ""),
             (_reasons(totals["dropped"]), "dim"),
         )
         limits = bridge["limits"]
@@ -153,7 +153,7 @@ def _reasons(dropped: Mapping[str, int]) -> str:
 
 
 def _drops_style(row: Row) -> str:
-    return _BAD if row["rates"]["dropped"] else ""
+    return _BAD if row["rates"]["lost"] else ""
 
 
 def _slow_style(row: Row) -> str:

@@ -253,7 +253,7 @@ async def test_the_view_fits_terminals_of_any_size(contracts, tmp_path):
     row = {"received": 1, "delivered": 1, "subscriptions": 10**6, "session": 10**6, "connected_seconds": 10**6}
     row |= {f"{name}_messages": 10**6 for name in names}
     row |= dict.fromkeys(("name", "client"), "x" * 128) | {"topic": "t" * 80, "peer": "p" * 60, "slow": True}
-    row |= {"dropped": {"dropped_oldest": 10**9}, "rates": {"in": 1e6, "out": None, "dropped": 2.5}}
+    row |= {"dropped": {"dropped_oldest": 10**9}, "rates": {"in": 1e6, "out": None, "dropped": 2.5, "lost": 0.0}}
     for rows in (0, 1, 40):
         picture = type(picture)("unix:///" + "u" * 100, 1.0, picture.bridge, picture.totals, [row] * rows, [row] * rows)
         for width in (20, 40, 80, 120, 200):

@@ -30,6 +30,9 @@ export function age(seconds) {
 
 export const sum = (counts) => Object.values(counts).reduce((total, one) => total + one, 0);
 
+/** What somebody wanted and did not get; what is conflated is dropped on purpose. */
+export const lost = ({ conflated = 0, disconnected = 0, ...counts }) => sum(counts);
+
 /** "conflated 12, rejected 3", most first. */
 export const reasons = (counts) =>
   Object.entries(counts).filter(([, n]) => n).sort((a, b) => b[1] - a[1]).map(([reason, n]) => `${reason} ${count(n)}`).join(", ");

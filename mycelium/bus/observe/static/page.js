@@ -1,7 +1,7 @@
 // The bridge's page: one stream of states, one a second, laid out.
 
 import { $, Rows, el, sparkline, svg, write } from "./dom.js";
-import { Rates, age, count, rate, reasons, size, sum } from "./figures.js";
+import { Rates, age, count, lost, rate, reasons, size, sum } from "./figures.js";
 import * as detail from "./detail.js";
 import * as tail from "./tail.js";
 
@@ -86,7 +86,7 @@ function verdict(schema, reload) {
 const FIGURES = [
   { label: "In", value: (s, r) => [rate(r.in), "/s"], under: (s) => `${count(s.totals.published)} in all`, line: ["in", "in"] },
   { label: "Out", value: (s, r) => [rate(r.out), "/s"], under: (s) => `${count(s.totals.delivered)} delivered`, line: ["out", "out"] },
-  { label: "Dropped", value: (s, r) => [rate(r.dropped), "/s"], under: (s) => reasons(s.totals.dropped) || "nothing yet", line: ["dropped", "bad"], alert: (s, r) => r.dropped > 0 },
+  { label: "Dropped", value: (s, r) => [rate(r.dropped), "/s"], under: (s) => reasons(s.totals.dropped) || "nothing yet", line: ["dropped", "bad"], alert: (s, r) => r.lost > 0 },
   { label: "Waiting", value: (s) => [count(s.totals.queued), ""], under: (s) => `${count(s.totals.in_flight)} with clients`, line: ["queued", "out"] },
   { label: "Connections", value: (s) => [count(s.connections.open), ""], under: (s) => `${count(s.totals.subscriptions)} subscriptions`, line: ["open", "in"] },
   { label: "Memory of queues", value: (s) => size(s.totals.memory_used).split(" "), under: (s) => `of ${size(s.totals.memory_limit)}`, line: ["memory", "out"], alert: (s) => s.totals.memory_used > 0.8 * s.totals.memory_limit },
@@ -99,7 +99,7 @@ $("figures").append(...FIGURES.map(({ card }) => card));
 
 function figures(state) {
   const { totals } = state;
-  const now = rates.of("totals", { in: totals.published, out: totals.delivered, dropped: sum(totals.dropped) });
+  const now = rates.of("totals", { in: totals.published, out: totals.delivered, dropped: sum(totals.dropped), lost: lost(totals.dropped) });
   rates.note("gauges", { queued: totals.queued, open: state.connections.open, memory: totals.memory_used });
   for (const { value, under, line: [name, kind], alert, parts, card } of FIGURES) {
     const [number, unit] = value(state, now);
@@ -134,11 +134,11 @@ const messageRows = new Rows($("messages").tBodies[0], (item) => {
       if (told && told !== before.schema.digest) describe(cell, item.name);
       told &&= before.schema.digest;
       const key = `message ${now.name}`;
-      const past = rates.of(key, { in: now.received, out: now.delivered, dropped: sum(now.dropped) });
+      const past = rates.of(key, { in: now.received, out: now.delivered, dropped: sum(now.dropped), lost: lost(now.dropped) });
       write(under, detail.under(now));
       set(cells.in, past.in);
       set(cells.out, past.out);
-      set(cells.dropped, past.dropped, past.dropped > 0);
+      set(cells.dropped, past.dropped, past.lost > 0);
       write(cells.subscriptions, count(now.subscriptions));
       cells.spark.replaceChildren(sparkline([[rates.past(key, "out"), "out"], [rates.past(key, "in"), "in"]], 88, 26));
     },
