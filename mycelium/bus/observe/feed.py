@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Final, final
+from typing import final
 
 __all__ = ["Feed"]
 
 _log = logging.getLogger("mycelium.http")
-_SECONDS: Final = 1.0
 
 
 @final
@@ -21,7 +20,7 @@ class Feed:
         seconds: How often.
     """
 
-    def __init__(self, make: Callable[[], Awaitable[bytes]], seconds: float = _SECONDS) -> None:
+    def __init__(self, make: Callable[[], Awaitable[bytes]], seconds: float) -> None:
         self._make = make
         self._seconds = seconds
         self._readers = 0

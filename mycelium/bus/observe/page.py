@@ -20,6 +20,7 @@ from mycelium.bus.observe.tail import Tail
 
 __all__ = ["page"]
 
+_STATE_SECONDS: Final = 1.0
 _MOST_PAGES: Final = 32
 _MOST_TAILS: Final = 8
 _KINDS: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -51,7 +52,7 @@ class _Page:
 
     def __init__(self, observed: Observed) -> None:
         self._observed = observed
-        self._feed = Feed(lambda: state(observed))
+        self._feed = Feed(lambda: state(observed), _STATE_SECONDS)
         self._tail = Tail(observed.exchange)
         self._pages = Places(_MOST_PAGES)
         self._tails = Places(_MOST_TAILS)
