@@ -56,7 +56,7 @@ function show(state) {
 function header(bridge) {
   const [problem] = bridge.problems;
   live(problem ? "ill" : "live", problem ?? "live");
-  document.title = `${bridge.name} – mycelium`;
+  document.title = `${bridge.name} · mycelium`;
   write(document.querySelector("h1"), bridge.name);
   write($("facts"), [`mycelium ${bridge.version}`, `${bridge.implementation} ${bridge.python} on ${bridge.loop}`, `pid ${bridge.pid}`, `up ${age(bridge.up_s)}`, ...bridge.listen].join(" · "));
 }
