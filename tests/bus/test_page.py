@@ -6,9 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from web import ask, get, stream, web
 
 import mycelium
+import mycelium.asgi
 from mycelium.bus.observe import page as page_module
 from mycelium.bus.observe import tail as tail_module
 from peers import until
@@ -79,6 +82,27 @@ async def test_the_frame_and_its_files_carry_a_strict_policy_and_ask_nobody_else
             "/page/tail?type=None",
         ):
             assert (await get(port, path)).status == 404
+
+
+async def test_it_can_be_mounted_below_another_path(types):
+    bus = mycelium.MessageBus(types)  # and needs no bridge
+    app = Starlette(routes=[Mount("/bus", mycelium.asgi.app(bus))])
+    for path, kind in {"/bus/": b"text/html; charset=utf-8", "/bus/page/page.js": b"text/javascript"}.items():
+        sent = []
+
+        async def send(message, sent=sent):
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": b"",
+            "headers": [(b"host", b"any.where")],
+        }
+        await app(scope, None, send)
+        assert sent[0]["status"] == 200
+        assert dict(sent[0]["headers"])[b"content-type"].startswith(kind)
 
 
 async def test_a_message_is_told_with_its_fields_in_the_order_of_the_wire(types):

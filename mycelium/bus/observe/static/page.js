@@ -36,7 +36,7 @@ function live(state, text) {
 }
 
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) { clearTimeout(retry); source?.close(); live("waiting", "paused"); } else { before = null; open(); }
+  if (document.hidden) { clearTimeout(retry); source?.close(); live("waiting", "paused"); } else open();
 });
 
 function show(state) {
@@ -58,7 +58,7 @@ function header(bridge) {
   live(problem ? "ill" : "live", problem ?? "live");
   document.title = `${bridge.name} · mycelium`;
   write(document.querySelector("h1"), bridge.name);
-  write($("facts"), [`mycelium ${bridge.version}`, `${bridge.implementation} ${bridge.python} on ${bridge.loop}`, `pid ${bridge.pid}`, `up ${age(bridge.up_s)}`, ...bridge.listen].join(" · "));
+  write($("facts"), [`mycelium ${bridge.version}`, `${bridge.implementation === "cpython" ? "Python" : bridge.implementation} ${bridge.python} on ${bridge.loop}`, `pid ${bridge.pid}`, `up ${age(bridge.up_s)}`, ...bridge.listen].join(" · "));
 }
 
 function contracts({ schema, types }) {
