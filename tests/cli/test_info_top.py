@@ -98,9 +98,9 @@ def test_once_is_one_object_with_rates_of_the_interval(url):
 def test_without_a_terminal_pictures_follow_each_other_and_a_restart_is_said(tmp_path):
     url = f"unix://{tmp_path}/s"
     with bridge(listen=url) as (serving, _), started("top", "--interval", "100ms", "--url", url) as watching:
-        assert watching.stdout.readline() == f"mycelium  {url}  up 0 s\n"
+        assert watching.stdout.readline().startswith(f"mycelium  {url}  up ")
         assert stop(serving) == 0
-        line_with(watching, "the bridge is away for 0 s")
+        line_with(watching, "the bridge is away for")
         with bridge(listen=url):
             line_with(watching, "the bridge is there again, and has been restarted")
             watching.send_signal(signal.SIGINT)
