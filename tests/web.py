@@ -40,10 +40,10 @@ async def web(served):
         place.close()
 
 
-async def ask(port, path):
+async def ask(port, path, method="GET"):
     """Send a request, and read the head of the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
     async with asyncio.timeout(SECONDS):
         head = await reader.readuntil(b"\r\n\r\n")
     first, *lines = head.decode().splitlines()
@@ -51,9 +51,9 @@ async def ask(port, path):
     return int(first.split()[1]), headers, reader, writer
 
 
-async def get(port, path):
+async def get(port, path, method="GET"):
     """One answer."""
-    status, headers, reader, writer = await ask(port, path)
+    status, headers, reader, writer = await ask(port, path, method)
     async with asyncio.timeout(SECONDS):
         body = await reader.read()
     writer.close()

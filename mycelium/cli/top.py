@@ -75,10 +75,11 @@ async def _top(args: argparse.Namespace) -> int:
 
 
 async def _once(args: argparse.Namespace, url: str) -> int:
+    from mycelium.cli.bridge import asker
     from mycelium.cli.sampling import Sampler
-    from mycelium.cli.watching import connected_to
+    from mycelium.cli.watching import WATCHER
 
-    async with await connected_to(url) as client:
+    async with await asker(url, WATCHER) as client:
         sampler = Sampler(client, url, args.sort, args.limit)
         await sampler.look()
         await asyncio.sleep(args.interval)

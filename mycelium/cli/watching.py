@@ -6,12 +6,15 @@ from typing import Final
 
 from attrs import frozen
 
-from mycelium.bus.client import MyceliumClient
 from mycelium.bus.errors import BusError
+from mycelium.cli.bridge import asker
 from mycelium.cli.figures import age
 from mycelium.cli.sampling import Picture, Sampler
 
-__all__ = ["View", "connected_to", "watched"]
+__all__ = ["WATCHER", "View", "watched"]
+
+WATCHER: Final = "mycelium top"
+"""What a bridge is looked at as."""
 
 _RETRY_SECONDS: Final = 0.5
 _NOTE_SECONDS: Final = 10.0
@@ -33,18 +36,6 @@ class View:
     is_away: bool = False
 
 
-async def connected_to(url: str) -> MyceliumClient:
-    """A client that asks and is gone; it takes whatever contracts the bridge has.
-
-    Raises:
-        ConnectError: There is no bridge.
-        Refused: It does not let this client in.
-    """
-    client = MyceliumClient(from_bridge=True, name="mycelium top", reconnect=False)
-    await client.connect(url)
-    return client
-
-
 async def watched(url: str, sort: str, limit: int, interval: float) -> AsyncGenerator[View, None]:
     """A view every `interval` seconds, without end. Each connection is a client of its own: contracts may be others.
 
@@ -57,7 +48,7 @@ async def watched(url: str, sort: str, limit: int, interval: float) -> AsyncGene
     gone_at, note, note_until = 0.0, "", 0.0
     while True:
         try:
-            async with await connected_to(url) as client:
+            async with await asker(url, WATCHER) as client:
                 sampler = Sampler(client, url, sort, limit)
                 while True:
                     before, picture = picture, await sampler.look()

@@ -178,6 +178,14 @@ async def test_only_so_many_pages_may_be_open_and_a_place_is_free_again_when_one
         answer[3].close()
 
 
+async def test_a_head_is_told_of_a_stream_and_takes_no_place(types, monkeypatch):
+    monkeypatch.setattr(page_module, "_MOST_PAGES", 1)
+    async with mycelium.MessageBus(types).serve("tcp://127.0.0.1:0") as bridge, web(bridge) as port:
+        for _ in range(2):
+            answer = await get(port, "/page/state", "HEAD")
+            assert (answer.status, answer.body) == (200, b"")
+
+
 async def test_streams_end_when_the_http_side_does(types):
     async with mycelium.MessageBus(types).serve("tcp://127.0.0.1:0") as bridge:
         async with web(bridge) as port:

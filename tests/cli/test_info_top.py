@@ -21,9 +21,10 @@ from rich.text import Text
 import mycelium
 from mycelium.bus.ranking import SORTS
 from mycelium.cli import figures, top
+from mycelium.cli.bridge import asker
 from mycelium.cli.sampling import Sampler
 from mycelium.cli.topview import TopView
-from mycelium.cli.watching import View, connected_to
+from mycelium.cli.watching import View
 from peers import until
 
 
@@ -201,7 +202,7 @@ async def test_whoever_may_not_see_clients_is_shown_the_rest_and_told_what_is_mi
     bus = mycelium.MessageBus(contracts)
     async with bus.serve(f"unix://{tmp_path}/s") as bridge_:
         monkeypatch.setattr(os, "getuid", lambda: 4711)  # the bridge runs as somebody else
-        async with await connected_to(bridge_.urls[0]) as client:
+        async with await asker(bridge_.urls[0]) as client:
             picture = await Sampler(client, bridge_.urls[0], "lag", 10).look()
     assert picture.connections is None
     shown = rendered(View(picture), 100, 20)
@@ -218,7 +219,7 @@ async def test_slow_clients_come_first_and_their_names_are_text_and_nothing_else
         async with (
             mycelium.connect(url, contracts, name="fast") as fast,
             mycelium.connect(url, contracts, name=evil) as slow,
-            await connected_to(url) as client,
+            await asker(url) as client,
             slow.messages(contracts.Ping, queue=4, window=1),
         ):
             await fast.subscribe(lambda _: None, contracts.Ping)
@@ -247,7 +248,7 @@ def rendered(view, width, height, footer=""):
 
 async def test_the_view_fits_terminals_of_any_size(contracts, tmp_path):
     bus = mycelium.MessageBus(contracts)
-    async with bus.serve(f"unix://{tmp_path}/s") as bridge_, await connected_to(bridge_.urls[0]) as client:
+    async with bus.serve(f"unix://{tmp_path}/s") as bridge_, await asker(bridge_.urls[0]) as client:
         picture = await Sampler(client, bridge_.urls[0], "lag", 10).look()
     names = ("queued", "capacity", "in_flight", "lag", "received", "sent")
     row = {"received": 1, "delivered": 1, "subscriptions": 10**6, "session": 10**6, "connected_seconds": 10**6}

@@ -54,6 +54,10 @@ class Events(Response):
         """The interface of ASGI."""
         places = self._places
         async with contextlib.aclosing(self._stream):
+            if scope["method"] == "HEAD":
+                await send(_start())
+                await send({"type": "http.response.body", "body": b""})
+                return
             if places.taken >= places.most:
                 text = f"{places.most} of these are open already, and there are no more; close one of them"
                 await JSONResponse({"error": text}, 503, {"retry-after": "5"})(scope, receive, send)
@@ -77,11 +81,15 @@ class Events(Response):
             sending.result()
 
     async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+        await send(_start())
         await send(_part(f"retry: {_RETRY_MS}\n\n".encode()))
         async for data in self._stream:
             await send(_part(self._start + data + b"\n\n"))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _start() -> dict[str, object]:
+    return {"type": "http.response.start", "status": 200, "headers": list(_HEADERS)}
 
 
 def _part(body: bytes) -> dict[str, object]:
