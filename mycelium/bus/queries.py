@@ -22,7 +22,7 @@ from mycelium.wire.errors import ErrorCode
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
 
-__all__ = ["Refusal", "answer", "described"]
+__all__ = ["Refusal", "answer"]
 
 _ROWS: Final = 500
 """Subscriptions in one body."""
@@ -84,10 +84,24 @@ def _options(body: bytes | None) -> Body:
     return options
 
 
-def described(bridge: "Bridge") -> Body:
+def _last_reload(bridge: "Bridge") -> Body | None:
+    """What became of the last reading of the contracts file; None where there was none since the start."""
+    last = bridge.reading
+    if last is None:
+        return None
+    return {
+        "at": rfc3339(last.at),
+        "ago_s": round(time.time() - last.at, 3),
+        "outcome": last.outcome,
+        "refused": last.refused,
+        "reasons": list(last.reasons),
+    }
+
+
+async def _info(bridge: "Bridge", _options: Body, _trusted: bool) -> list[Body]:
     """What a bridge is: of which version and age, where it listens, on which contracts, within which limits."""
     schema = bridge.registry.schema
-    return {
+    facts = {
         "server": bridge.name,
         "version": __version__,
         "protocol": PROTOCOL_VERSION,
@@ -109,24 +123,7 @@ def described(bridge: "Bridge") -> Body:
         },
         "limits": asdict(bridge.limits),
     }
-
-
-def _last_reload(bridge: "Bridge") -> Body | None:
-    """What became of the last reading of the contracts file; None where there was none since the start."""
-    last = bridge.reading
-    if last is None:
-        return None
-    return {
-        "at": rfc3339(last.at),
-        "ago_s": round(time.time() - last.at, 3),
-        "outcome": last.outcome,
-        "refused": last.refused,
-        "reasons": list(last.reasons),
-    }
-
-
-async def _info(bridge: "Bridge", _options: Body, _trusted: bool) -> list[Body]:
-    return [described(bridge)]
+    return [facts]
 
 
 async def _stats(bridge: "Bridge", options: Body, trusted: bool) -> list[Body]:
