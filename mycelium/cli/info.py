@@ -10,9 +10,11 @@ from mycelium.cli.figures import age, count, size
 from mycelium.cli.options import Commands, add_url, new_command
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["add_parser", "reload_lines", "schema_line"]
+
+_INDENT: Final = 15
 
 
 def add_parser(commands: Commands) -> None:
@@ -41,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
     if args.output == "json":
         print(json.dumps({"url": url, **info}, ensure_ascii=False))
     else:
-        Screen().print(_table([("bridge", url), *_facts(info), *_limits(info)]))
+        screen = Screen()
+        for label, text in (("bridge", url), *_facts(info), *_limits(info)):
+            screen.print(_line(label, text), soft_wrap=True)
     return 0
 
 
@@ -90,18 +94,12 @@ def _under(label: str, lines: "Iterator[str] | list[str]") -> Iterator[tuple[str
         label = ""
 
 
-def _table(rows: list[tuple[str, str]]) -> "Table":
-    from rich.table import Table
+def _line(label: str, text: str) -> "Text":
     from rich.text import Text
 
     from mycelium.schema.printable import printable
 
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, text in rows:
-        table.add_row(label, Text(printable(text)))
-    return table
+    return Text.assemble((label.ljust(_INDENT), "dim"), printable(text)) if text else Text(label, "dim")
 
 
 _LIMITS: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
