@@ -5,26 +5,13 @@ import contextlib
 import json
 import socket
 
-from attrs import frozen
+from asking import fetch
 
 from mycelium.bus.observe.observed import Observed
 from mycelium.bus.observe.server import HttpServer
 
 SECONDS = 10.0
 """How long anything may take; it is there for hangs, not for timing."""
-
-
-@frozen
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: dict
-    body: bytes
-
-    @property
-    def json(self):
-        return json.loads(self.body)
 
 
 @contextlib.asynccontextmanager
@@ -40,8 +27,14 @@ async def web(served):
         place.close()
 
 
-async def ask(port, path, method="GET"):
-    """Send a request, and read the head of the answer."""
+async def get(port, path):
+    """One answer."""
+    async with asyncio.timeout(SECONDS):
+        return await fetch(("127.0.0.1", port), path)
+
+
+async def begin(port, path, method="GET"):
+    """Send a request, and read the head of the answer: status, headers, and where the rest comes from."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode())
     async with asyncio.timeout(SECONDS):
@@ -49,17 +42,6 @@ async def ask(port, path, method="GET"):
     first, *lines = head.decode().splitlines()
     headers = dict(line.lower().split(": ", 1) for line in lines if line)
     return int(first.split()[1]), headers, reader, writer
-
-
-async def get(port, path, method="GET"):
-    """One answer."""
-    status, headers, reader, writer = await ask(port, path, method)
-    async with asyncio.timeout(SECONDS):
-        body = await reader.read()
-    writer.close()
-    if headers.get("transfer-encoding") == "chunked":
-        body = b"".join(body.split(b"\r\n")[1::2])
-    return Answer(status, headers, body)
 
 
 class Stream:
@@ -91,7 +73,7 @@ class Stream:
 @contextlib.asynccontextmanager
 async def stream(port, path):
     """Events of a path, until the block ends."""
-    status, headers, reader, writer = await ask(port, path)
+    status, headers, reader, writer = await begin(port, path)
     assert (status, headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     try:
         yield Stream(reader, writer)
