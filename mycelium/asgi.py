@@ -3,9 +3,10 @@
     app = FastAPI(lifespan=…)
     app.mount("/bus", mycelium.asgi.app(bus))
 
-Health at `/healthz` and `/readyz`, metrics at `/metrics`, tables as JSON at `/varz`, `/connz`, `/subsz`, `/queuez`,
-`/messagez` and `/schemaz`. It belongs into the event loop of the bus. It asks nobody who they are, so whoever may reach
-it sees who is connected and what flows, though never a payload. Needs the extra `http`.
+A page for people at `/`, health at `/healthz` and `/readyz`, metrics at `/metrics`, tables as JSON at `/varz`,
+`/connz`, `/subsz`, `/queuez`, `/messagez` and `/schemaz`. It belongs into the event loop of the bus. It asks nobody who
+they are, so whoever may reach it sees who is connected and what flows, and values of messages whose contract says
+`log_payload: true`. Needs the extra `http`.
 """
 
 from collections.abc import Collection

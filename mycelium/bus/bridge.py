@@ -22,7 +22,7 @@ from mycelium.bus.meeting import Acquaintances
 from mycelium.bus.negotiation import FULL_STANDING, Standing
 from mycelium.bus.pressure import Pressure
 from mycelium.bus.queries import Refusal, answer
-from mycelium.bus.reload import Change, Reloader
+from mycelium.bus.reload import Change, Reading, Reloader
 from mycelium.bus.session import Session
 from mycelium.bus.stats import BusStats
 from mycelium.bus.tasks import Tasks
@@ -75,6 +75,8 @@ class Bridge:
         reloader: What reads the contracts file again when a client asks for it.
         dialect: What is needed for peers that speak Mycelium's own.
         joins: Buses that speak it, of which the bridge is a member.
+        started_at: When it began to serve, in seconds since the Unix epoch; 0 before.
+        reading: What came of it when the contracts were last read again; None where they were not.
     """
 
     def __init__(
@@ -97,6 +99,8 @@ class Bridge:
         self.traces = hub.traces
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
         self.lag = LoopLag()
+        self.started_at = 0.0
+        self.reading: Reading | None = None
         self.hub = hub
         hub.bridges.add(self)
         self._wanted = [parse_url(url) for url in urls]
@@ -168,11 +172,10 @@ class Bridge:
         except BaseException:
             self._stop_listening()
             raise
-        self._thread = get_ident()
+        self._thread, self.started_at = get_ident(), time.time()
         self.remember(self.registry.schema)
-        loop = asyncio.get_running_loop()
-        on_change = self.exchange.contracts.on_change
-        self._forget_changes = on_change(lambda change: loop.call_soon_threadsafe(self._on_change, change))
+        soon = asyncio.get_running_loop().call_soon_threadsafe
+        self._forget_changes = self.exchange.contracts.on_change(lambda change: soon(self._on_change, change))
         self._tick()
         self.joins.start()
 
@@ -278,6 +281,7 @@ class Bridge:
 
     def _on_change(self, change: Change) -> None:
         """The contracts have changed, or an edit was refused."""
+        self.reading = Reading(time.time(), change.outcome, change.reasons, refused=change.refused)
         if change.outcome != "applied":
             return
         self.remember(self.registry.schema)
@@ -338,10 +342,7 @@ class Bridge:
         """The connection is gone."""
         session = protocol.session
         number = session.number
-        closed = Closed(
-            number, session.client, session.reason or "", session.intake.received, protocol.name, time.time()
-        )
-        self.closed.append(closed)
+        self.closed.append(protocol.as_closed())
         session.traffic.close(session.reason or "", protocol.received_bytes, session.outgoing.written)
         self.exchange.sessions.pop(number, None)
         self._protocols.pop(number, None)

@@ -171,8 +171,8 @@ class Exchange:
 
     def asks_more(self, type_id: int) -> bool:
         """Whether there is more to do for messages of a type than to check them and to offer them to this process."""
-        guarded = type_id in self.publisher.monotonic
-        return guarded or self._is_wanted(type_id) or self.dispatcher.is_curious(type_id)
+        watched = type_id in self.publisher.monotonic or (self.meter is not None and self.meter.tap is not None)
+        return watched or self._is_wanted(type_id) or self.dispatcher.is_curious(type_id)
 
     def _is_wanted(self, type_id: int) -> bool:
         """Whether somebody cares for the frames of a type: a socket client, a group, or who comes later."""
@@ -185,7 +185,7 @@ class Exchange:
         """Hand a message to handlers of this process."""
         self.routed.number += 1
         if self.meter is not None:
-            self.meter.tally(IN_PROCESS).take(type_id)
+            self.meter.took(message)
         return self.dispatcher.offer(type_id, message, self._delivery(type_id, more), deadline)
 
     def _deliver(

@@ -158,6 +158,8 @@ class Intake:
         first = receipts.number(count) if receipts.enabled else 0
         if tally is not None:
             tally.came(batch, self._door.stamp, self._door.trace)
+            if tally.meter.tap is not None:
+                tally.meter.tap.take_batch(batch, self._session.log.client)
         fates = self._exchange.publish_batch(batch, self._session, deadline, exactly=first > 0)
         if tally is not None:
             tally.routed(count)

@@ -7,13 +7,15 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from operator import sub
 from time import perf_counter, time_ns
-from typing import Final, TypeAlias, final
+from typing import Final, Protocol, TypeAlias, final
 
 from mycelium.bus.histogram import Histogram
+from mycelium.bus.traffic import LOCAL
+from mycelium.schema.classes import Message
 from mycelium.wire.buffer import Batch
 from mycelium.wire.frames import HEADER
 
-__all__ = ["UNKNOWN", "Mark", "Meter", "Tally"]
+__all__ = ["UNKNOWN", "Mark", "Meter", "Tally", "Tap"]
 
 UNKNOWN: Final = 0
 """Stands for the type of messages that were on their way when the counting began: no message has that id."""
@@ -40,6 +42,16 @@ Mark: TypeAlias = tuple[float, int | None, str | None]
 id of the trace that the first one is part of whose trace is recorded."""
 
 
+class Tap(Protocol):
+    """Who is shown what is published."""
+
+    def take(self, message: Message) -> None:
+        """A message of this process."""
+
+    def take_batch(self, batch: Batch, client: str) -> None:
+        """Frames of a client, of which the name is given."""
+
+
 @final
 class Meter:
     """Of one bus.
@@ -50,6 +62,7 @@ class Meter:
         trace: The id of the trace that is recorded of the first one that is part of one.
         mark: Of the run that is being routed.
         latency: From the publisher's stamp to the subscriber's socket, by type id.
+        tap: Who is shown what is published; None where nobody watches.
     """
 
     def __init__(self) -> None:
@@ -58,6 +71,7 @@ class Meter:
         self.trace: str | None = None
         self.mark: Mark = (self.began, None, None)
         self.latency: defaultdict[int, Histogram] = defaultdict(lambda: Histogram(_LATENCY))
+        self.tap: Tap | None = None
         self._tallies: dict[str, Tally] = {}
         self._sizes: defaultdict[int, Histogram] = defaultdict(lambda: Histogram(_BYTES))
 
@@ -94,6 +108,12 @@ class Meter:
     def note_own(self) -> None:
         """A message of the process itself is."""
         self.mark = (perf_counter(), None, None)
+
+    def took(self, message: Message) -> None:
+        """A message of this process is about to be handed on, not by a plan."""
+        self.tally(LOCAL).take(message.TYPE_ID)
+        if self.tap is not None:
+            self.tap.take(message)
 
 
 @final

@@ -1,13 +1,20 @@
 """What a client may ask about the bridge, and change: the core messages Query and Answer (wire protocol, "Query")."""
 
+import asyncio
 import json
+import os
+import platform
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import asdict, frozen
 
 from mycelium._version import __version__
+from mycelium.bus.figures import Figures
 from mycelium.bus.handshake import PROTOCOL_VERSION
+from mycelium.bus.moments import rfc3339
+from mycelium.bus.ranking import MOST_ROWS, SORTS, ranked
 from mycelium.bus.reload import Reloader
 from mycelium.schema.document import document
 from mycelium.wire.errors import ErrorCode
@@ -20,7 +27,8 @@ __all__ = ["Refusal", "answer"]
 _ROWS: Final = 500
 """Subscriptions in one body."""
 Body: TypeAlias = dict[str, Any]
-Ask: TypeAlias = "Callable[[Bridge, Body], Awaitable[list[Body]]]"
+Ask: TypeAlias = "Callable[[Bridge, Body, bool], Awaitable[list[Body]]]"
+"""A function of the bridge, of what was said with the question, and of whether the asker is trusted."""
 
 
 class Refusal(Exception):
@@ -62,7 +70,7 @@ async def answer(bridge: "Bridge", what: str, body: bytes | None, *, trusted: bo
         raise Refusal(ErrorCode.PROTOCOL, f"no query {what!r}; there are {', '.join(_QUERIES)}")
     if query.trusted and not trusted:
         raise Refusal(ErrorCode.DENIED, f"{what} is for the bridge's own user and for clients on its machine")
-    bodies = await query.ask(bridge, _options(body))
+    bodies = await query.ask(bridge, _options(body), trusted)
     return [json.dumps(each, ensure_ascii=False).encode() for each in bodies]
 
 
@@ -76,24 +84,70 @@ def _options(body: bytes | None) -> Body:
     return options
 
 
-async def _info(bridge: "Bridge", _: Body) -> list[Body]:
+def _last_reload(bridge: "Bridge") -> Body | None:
+    """What became of the last reading of the contracts file; None where there was none since the start."""
+    last = bridge.reading
+    if last is None:
+        return None
+    return {
+        "at": rfc3339(last.at),
+        "ago_s": round(time.time() - last.at, 3),
+        "outcome": last.outcome,
+        "refused": last.refused,
+        "reasons": list(last.reasons),
+    }
+
+
+async def _info(bridge: "Bridge", _options: Body, _trusted: bool) -> list[Body]:
+    """What a bridge is: of which version and age, where it listens, on which contracts, within which limits."""
     schema = bridge.registry.schema
-    facts = {"id": schema.id, "version": schema.version, "min_compatible": schema.min_compatible}
-    return [
-        {
-            "server": bridge.name,
-            "version": __version__,
-            "protocol": PROTOCOL_VERSION,
-            "listen": bridge.urls,
-            "sessions": len(bridge.sessions),
-            "schema": {**facts, "digest": schema.digest, "messages": len(schema.messages), "source": schema.source},
-            "limits": asdict(bridge.limits),
-        }
-    ]
+    facts = {
+        "server": bridge.name,
+        "version": __version__,
+        "protocol": PROTOCOL_VERSION,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
+        "pid": os.getpid(),
+        "started_at": bridge.started_at,
+        "uptime_s": round(time.time() - bridge.started_at, 3),
+        "listen": bridge.urls,
+        "sessions": len(bridge.sessions),
+        "schema": {
+            "id": schema.id,
+            "version": schema.version,
+            "min_compatible": schema.min_compatible,
+            "digest": schema.digest,
+            "messages": len(schema.messages),
+            "source": schema.source,
+            "reload": _last_reload(bridge),
+        },
+        "limits": asdict(bridge.limits),
+    }
+    return [facts]
 
 
-async def _stats(bridge: "Bridge", _: Body) -> list[Body]:
-    """One body with the counters of the bus, then some with those of each socket subscription."""
+async def _stats(bridge: "Bridge", options: Body, trusted: bool) -> list[Body]:
+    """One body with the counters of the bus; with `messages`, a limit, one with the busiest types; then subscriptions.
+
+    Rows of subscriptions name clients: they are for those who may see them, and are left out with `{"subscriptions":
+    false}`. Rates are differences of two answers over the difference of their `clock_s`.
+    """
+    bodies = [{"clock_s": asyncio.get_running_loop().time(), **asdict(bridge.stats())}]
+    if "messages" in options:
+        bodies.append({"messages": _busiest(bridge, _limit(options["messages"], "types"))})
+    if trusted and options.get("subscriptions") is not False:
+        bodies += _subscriptions(bridge)
+    return bodies
+
+
+def _busiest(bridge: "Bridge", limit: int) -> list[Body]:
+    """The types of which most has come and gone; they are counted from the first time on that somebody asks."""
+    exchange = bridge.exchange
+    figures = Figures(exchange, exchange.measure())
+    return [figures.row(one) for one in figures.busiest(exchange.registry.schema.messages.values(), limit)]
+
+
+def _subscriptions(bridge: "Bridge") -> list[Body]:
     rows = [
         {
             "session": session.number,
@@ -107,12 +161,13 @@ async def _stats(bridge: "Bridge", _: Body) -> list[Body]:
         for session in bridge.sessions
         for one in session.subscriptions
     ]
-    chunks = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
-    return [asdict(bridge.stats()), *({"subscriptions": chunk} for chunk in chunks)]
+    return [{"subscriptions": rows[start : start + _ROWS]} for start in range(0, len(rows), _ROWS)]
 
 
-async def _sessions(bridge: "Bridge", _: Body) -> list[Body]:
-    """One body with the sessions, then one for each contracts document that they go by."""
+async def _sessions(bridge: "Bridge", options: Body, _trusted: bool) -> list[Body]:
+    """With a `limit` the connections that matter most by `sort`; else everybody and their contracts documents."""
+    if "limit" in options or "sort" in options:
+        return [await _first_sessions(bridge, options)]
     rows, documents = [], {}
     for session in bridge.sessions:
         if session.is_open:
@@ -128,7 +183,21 @@ async def _sessions(bridge: "Bridge", _: Body) -> list[Body]:
     ]
 
 
-async def _reload(bridge: "Bridge", options: Body) -> list[Body]:
+async def _first_sessions(bridge: "Bridge", options: Body) -> Body:
+    limit, sort = _limit(options.get("limit", MOST_ROWS), "connections"), options.get("sort", "lag")
+    if not isinstance(sort, str) or sort not in SORTS:
+        raise Refusal(ErrorCode.PROTOCOL, f"connections cannot be sorted by {sort!r}; there are {', '.join(SORTS)}")
+    rows = await ranked(bridge.connections, sort, limit, bridge.registry.schema)
+    return {"open": len(bridge.connections), "sort": sort, "sessions": rows}
+
+
+def _limit(number: object, what: str) -> int:
+    if type(number) is not int or not 1 <= number <= MOST_ROWS:
+        raise Refusal(ErrorCode.PROTOCOL, f"a limit of {number!r} {what}; give a number from 1 to {MOST_ROWS}")
+    return number
+
+
+async def _reload(bridge: "Bridge", options: Body, _trusted: bool) -> list[Body]:
     """Read the contracts file again; with `force` it is applied whatever it breaks."""
     reloader = bridge.reloader
     if reloader is None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mycelium.schema.compat.report import Report
     from mycelium.schema.compat.scope import Profile
 
-__all__ = ["Change", "Outcome", "Reloader", "judge"]
+__all__ = ["Change", "Outcome", "Reading", "Reloader", "judge"]
 
 _log = Log("mycelium.reload")
 _POLL_SECONDS: Final = 2.0
@@ -99,6 +99,23 @@ class Change:
         if self.refused or self.current is None:
             return SchemaRefused(self.source, self.outcome, self.reasons, self.report)
         return SchemaChanged(self.source, self.current.version, self.previous.digest, self.current.digest, self.report)
+
+
+@frozen
+class Reading:
+    """What is remembered of the last time that a file was read: no schema, which would live on.
+
+    Attributes:
+        at: When it was decided, in seconds since the Unix epoch.
+        outcome: As in `Change`.
+        reasons: Why it is not applied, a line each.
+        refused: Whether what was in force goes on although the file says something else.
+    """
+
+    at: float
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    refused: bool
 
 
 def judge(previous: Schema, current: Schema, policy: "ReloadPolicy", source: str, profile: "Profile" = "tlv") -> Change:

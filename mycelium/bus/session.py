@@ -73,6 +73,10 @@ class Session:
         tally: The same by type; None where nobody has asked for it.
     """
 
+    subscriptions: RemoteSubscriptions
+    intake: Intake
+    outgoing: Outgoing
+
     def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float, transport: str = "tcp") -> None:
         self.number = number
         self.log = SessionLog(number)

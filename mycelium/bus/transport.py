@@ -5,10 +5,12 @@ import contextlib
 import ipaddress
 import os
 import socket
+import time
 from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Final, cast, final
 
+from mycelium.bus.hub import Closed
 from mycelium.bus.session import Session
 from mycelium.bus.sessionlog import Place
 from mycelium.bus.tuning import read_buffer, tune
@@ -32,11 +34,11 @@ _CREDENTIALS: Final = Struct("3i")
 
 def peer_uid(connection: socket.socket) -> int:
     """The user id of the process at the other end of a Unix socket."""
-    _, uid, _ = _credentials(connection)
-    return uid
+    return _credentials(connection)[1]
 
 
 def _credentials(connection: socket.socket) -> tuple[int, int, int]:
+    """Pid, uid and gid of the process at the other end of a Unix socket."""
     pid, uid, gid = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     return pid, uid, gid
 
@@ -110,12 +112,19 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     @property
     def peer(self) -> str:
-        """Who is at the other end: address and port, or the user of the process."""
+        """Who is at the other end: address and port, or the process and its user."""
         made = self._transport.get_extra_info("socket")
         if made.family == socket.AF_UNIX:
-            return f"uid {peer_uid(made)}"
+            pid, uid, _ = _credentials(made)
+            return f"pid {pid}, uid {uid}"
         host, port, *_ = self._transport.get_extra_info("peername")
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def as_closed(self) -> Closed:
+        """What is remembered of it, now that it is gone."""
+        session = self.session
+        received, reason = session.intake.received, session.reason or ""
+        return Closed(session.number, session.client, reason, received, self.name, time.time())
 
     @property
     def is_trusted(self) -> bool:

@@ -14,7 +14,7 @@ from mycelium.schema.errors import ContractNotFound
 from mycelium.schema.model import Schema
 from mycelium.schema.parse import parse_document
 
-__all__ = ["ASKER", "ask", "connected", "file_or_bridge"]
+__all__ = ["ASKER", "ask", "asker", "connected", "file_or_bridge"]
 
 
 def ask(url: str | None, what: str, **options: Any) -> list[dict[str, Any]]:
@@ -67,11 +67,22 @@ ASKER = "mycelium command"
 """What these questions are asked as."""
 
 
-async def _ask(url: str | None, what: str, options: dict[str, Any]) -> list[dict[str, Any]]:
+async def asker(url: str | None, name: str = ASKER) -> MyceliumClient:
+    """A client that only asks: connected, on whatever contracts the bridge has, and not again once it is cut off.
+
+    Raises:
+        UsageError: Nobody answers questions there.
+        ConnectError: There is no bridge.
+        Refused: It does not let this client in.
+    """
     refuse(parse_url(url or default_url()), "query")
-    client = MyceliumClient(from_bridge=True, name=ASKER, reconnect=False)
+    client = MyceliumClient(from_bridge=True, name=name, reconnect=False)
     await client.connect(url)
-    async with client:
+    return client
+
+
+async def _ask(url: str | None, what: str, options: dict[str, Any]) -> list[dict[str, Any]]:
+    async with await asker(url) as client:
         return await client.query(what, **options)
 
 

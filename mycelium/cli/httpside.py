@@ -110,7 +110,7 @@ class HttpSide:
         from mycelium.bus.observe.server import HttpServer
 
         self._server = HttpServer(self._observed, self._sockets, self._names)
-        self._say(f"health, metrics and tables at {self.url}")
+        self._say(f"a page, health, metrics and tables at {self.url}")
 
     async def close(self) -> None:
         """Stop."""

@@ -22,6 +22,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "sub": ("mycelium.cli.sub", "subscribe, and print what comes"),
     "req": ("mycelium.cli.req", "send a request, and print the reply"),
     "ping": ("mycelium.cli.ping", "measure round trips to a bridge"),
+    "info": ("mycelium.cli.info", "say what a bridge is, and what it takes"),
+    "top": ("mycelium.cli.top", "watch what a bridge does"),
     "bench": ("mycelium.cli.bench", "measure throughput and latency on this machine"),
     "encode": ("mycelium.cli.encode", "JSON to bytes"),
     "decode": ("mycelium.cli.decode", "bytes to JSON, or explained byte by byte"),

@@ -4,7 +4,7 @@ from attrs import evolve
 
 from mycelium.schema.model import Schema, messages_in
 
-__all__ = ["holds_redacted", "unredacted"]
+__all__ = ["holds_redacted", "may_be_logged", "unredacted"]
 
 
 def holds_redacted(schema: Schema, name: str) -> bool:
@@ -19,6 +19,11 @@ def holds_redacted(schema: Schema, name: str) -> bool:
         inner = {each for one in message.fields for each in messages_in(one.type)}
         waiting.extend(inner - seen)
     return False
+
+
+def may_be_logged(schema: Schema, name: str) -> bool:
+    """Whether the values of a message may be shown to somebody who has not asked for that message alone."""
+    return schema.messages[name].log_payload is True and not holds_redacted(schema, name)
 
 
 def unredacted(schema: Schema) -> Schema:

@@ -1,5 +1,6 @@
 """What a client may ask about a bridge, and who may."""
 
+import contextlib
 import os
 import socket
 
@@ -7,11 +8,13 @@ import pytest
 
 import mycelium
 from mycelium.bus.transport import peer_uid
+from peers import until
 
 TEXT = """
 schema: {id: 30, version: 1, min_compatible: 1}
 messages:
   Ping: {tlv_type: 1010, fields: {value: {type: String}}}
+  Pong: {tlv_type: 1011, fields: {value: {type: String}}}
 """
 NEWER = TEXT.replace("version: 1", "version: 2").replace("String}", "String}, n: {type: u8, optional: true}")
 BROKEN = TEXT.replace("String", "u64")
@@ -31,6 +34,63 @@ async def test_info_says_what_a_bridge_is(file):
     assert (info["server"], info["protocol"], info["sessions"]) == ("here", 1, 1)
     assert info["schema"]["digest"] == bus.contracts.schema.digest
     assert info["limits"]["max_payload"] == 4_194_304
+    assert info["pid"] == os.getpid()
+    assert 0 <= info["uptime_s"] < 30
+    assert info["loop"] in ("asyncio", "uvloop")
+
+
+async def test_the_rows_of_subscriptions_name_clients_and_are_left_out_on_request_or_for_strangers(
+    file, tmp_path, monkeypatch
+):
+    bus = mycelium.MessageBus(file)
+    async with (
+        bus.serve(f"unix://{tmp_path}/bus.sock") as bridge,
+        mycelium.connect(bridge.urls[0], TEXT, name="me") as client,
+    ):
+        await client.subscribe(print, client.types.Ping)
+        sums, rows = await client.query("stats")
+        assert [row["client"] for row in rows["subscriptions"]] == ["me"]
+        assert len(await client.query("stats", subscriptions=False)) == 1
+        monkeypatch.setattr(os, "getuid", lambda: 4711)
+        (alone,) = await client.query("stats")
+        assert alone.keys() == sums.keys()
+        assert alone["clock_s"] > sums["clock_s"]
+        with pytest.raises(mycelium.Refused, match="sessions is for the bridge's own user"):
+            await client.query("sessions", limit=1)
+
+
+async def test_sessions_with_a_limit_are_those_that_matter_most(file):
+    bus = mycelium.MessageBus(file)
+    async with contextlib.AsyncExitStack() as stack:
+        bridge = await stack.enter_async_context(bus.serve("tcp://127.0.0.1:0"))
+        clients = [
+            await stack.enter_async_context(mycelium.connect(bridge.urls[0], TEXT, name=f"{number}"))
+            for number in range(6)
+        ]
+        for number, client in enumerate(clients):  # each takes one message, has another waiting, and loses some
+            await stack.enter_async_context(client.messages(client.types.Ping, window=1, queue=number + 1))
+        await clients[4].publish(clients[4].types.Ping("x"))
+        await clients[4].flush()
+        for _ in range(9):
+            bus.publish_nowait(bus.contracts.Ping("y"))
+        await clients[0].flush()
+
+        async def names(**options):
+            (answer,) = await clients[0].query("sessions", **options)
+            assert answer["open"] == 6
+            return [row["client"] for row in answer["sessions"]]
+
+        assert await names(limit=3) == await names(limit=3, sort="lag") == ["5", "4", "3"]
+        assert await names(limit=2, sort="dropped") == ["0", "1"]
+        assert await names(limit=1, sort="received") == ["4"]
+        assert await names(sort="session") == list("012345")
+        await clients[3].subscribe(lambda _: None, clients[3].types.Pong)
+        bus.publish_nowait(bus.contracts.Pong("z"))
+        await until(lambda: bus.stats().delivered == 1)
+        assert await names(limit=1, sort="sent") == ["3"]
+        for wrong in ({"limit": 0}, {"limit": 1001}, {"limit": True}, {"limit": "1"}, {"sort": "x"}, {"sort": []}):
+            with pytest.raises(mycelium.Refused, match="give a number|cannot be sorted"):
+                await clients[0].query("sessions", **wrong)
 
 
 async def test_sessions_name_clients_and_the_contracts_that_they_go_by(file, tmp_path):

@@ -1,6 +1,7 @@
 """The HTTP side of a bus: health through a drain, tables, their limits, and who may ask."""
 
 import asyncio
+import os
 import sys
 
 import pytest
@@ -97,7 +98,7 @@ async def test_connections_are_listed_those_that_lag_first_and_those_that_are_go
             first, second = found["connections"]
             assert (first["client"], first["transport"], first["queued_messages"]) == ("peer", "unix", 4)
             assert (first["in_flight_messages"], first["sent_messages"], first["subscriptions"]) == (1, 1, 1)
-            assert first["peer"].startswith("uid ")
+            assert first["peer"] == f"pid {os.getpid()}, uid {os.getuid()}"
             assert (second["client"], second["state"], second["received_messages"]) == ("quick", "open", 5)
             assert second["peer"].startswith("127.0.0.1:")
             assert second["contracts"]["version"] == 1
@@ -247,8 +248,8 @@ async def test_answers_are_not_kept_framed_or_guessed_at_and_a_part_may_say_othe
     async def page(_):
         return PlainTextResponse("hello", headers={"content-security-policy": "default-src 'self'"})
 
-    app = make_app(Observed(bus), None, [*PARTS, lambda _: [Route("/", page)]])
-    plain, own = await ask(app, "/varz"), await ask(app, "/")
+    app = make_app(Observed(bus), None, [*PARTS, lambda _: [Route("/own", page)]])
+    plain, own = await ask(app, "/varz"), await ask(app, "/own")
     assert plain.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
     assert own.headers["content-security-policy"] == "default-src 'self'"
     for answer in (plain, own):

@@ -1,4 +1,4 @@
-"""The HTTP side of a bus: health, tables as JSON, and metrics. Everything is read, nothing is changed.
+"""The HTTP side of a bus: health, metrics, tables as JSON, and a page. Everything is read, nothing is changed.
 
 Each part is a function that makes its routes; another one is added to `PARTS`.
 """
@@ -19,6 +19,7 @@ from mycelium.bus.observe.guard import Guard
 from mycelium.bus.observe.messagez import messagez
 from mycelium.bus.observe.metrics import metrics
 from mycelium.bus.observe.observed import Observed
+from mycelium.bus.observe.page import page
 from mycelium.bus.observe.paging import Json
 from mycelium.bus.observe.schemaz import message, schemaz
 from mycelium.bus.observe.subsz import queuez, subsz
@@ -78,7 +79,7 @@ def _answering(observed: Observed, table: _Table) -> Callable[[Request], Awaitab
     return answer
 
 
-PARTS: Final[Sequence[Part]] = (health, metrics, tables)
+PARTS: Final[Sequence[Part]] = (health, metrics, tables, page)
 
 
 def make_app(observed: Observed, hosts: Collection[str] | None, parts: Sequence[Part] = PARTS) -> Starlette:

@@ -1,11 +1,12 @@
 """What is looked at: a bus, and the bridges that serve it."""
 
 import time
+from collections.abc import Callable
 from typing import Final, TypeAlias, final
 
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.bus import MessageBus
-from mycelium.bus.observe.figures import Figures
+from mycelium.bus.figures import Figures
 from mycelium.bus.observe.history import History
 from mycelium.bus.session import Session
 from mycelium.bus.stats import BusStats
@@ -42,9 +43,19 @@ class Observed:
         self.history = History(self.exchange.contracts)
         self.began = time.time()
         self.is_leaving = False
+        self._on_close: list[Callable[[], object]] = []
 
     def __repr__(self) -> str:
         return f"<Observed {self._served!r}>"
+
+    def on_close(self, end: Callable[[], object]) -> None:
+        """Have a function called that ends what would go on for ever."""
+        self._on_close.append(end)
+
+    def close(self) -> None:
+        """Nobody is to look any more: answers that go on for ever come to their end."""
+        for end in self._on_close:
+            end()
 
     @property
     def bridges(self) -> list[Bridge]:

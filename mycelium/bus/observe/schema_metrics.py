@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, get_args
 
 from mycelium.bus.observe.family import Family, Samples
-from mycelium.bus.observe.scrape import Scrape
+from mycelium.bus.observe.scrape import OTHER, Scrape
 from mycelium.bus.observe.varz import build
 from mycelium.bus.reload import Outcome
 
@@ -23,6 +23,14 @@ def _build(_: Scrape) -> Samples:
 def _schema(scrape: Scrape) -> Samples:
     schema = scrape.observed.exchange.registry.schema
     yield (f"{schema.id:#010x}", str(schema.version), str(schema.min_compatible), schema.digest[:_SHORT]), 1
+
+
+def _message_infos(scrape: Scrape) -> Samples:
+    """Those that have series of their own, and a domain."""
+    for message in scrape.observed.exchange.registry.schema.messages.values():
+        label = scrape.labels[message.type_id]
+        if label != OTHER and message.domain is not None:
+            yield (label, message.domain), 1
 
 
 def _messages(scrape: Scrape) -> Samples:
@@ -81,6 +89,13 @@ SCHEMA_METRICS: Final[tuple[Family[Scrape], ...]] = (
         "The contracts in force; always 1. The digest is cut to 12 digits.",
         ("schema_id", "version", "min_compatible", "digest"),
         _schema,
+    ),
+    Family(
+        "mycelium_schema_message_info",
+        "gauge",
+        "Which domain a message belongs to, to join what is counted of it with the domain's objectives; always 1.",
+        ("message", "domain"),
+        _message_infos,
     ),
     Family("mycelium_schema_messages", "gauge", "Message types of the contracts in force.", (), _messages),
     Family("mycelium_schema_generations", "gauge", "Generations of contracts that are still in use.", (), _generations),

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from attrs import asdict
 
+from mycelium.bus.moments import rfc3339
 from mycelium.bus.observe.history import Reload
-from mycelium.bus.observe.moments import rfc3339
 from mycelium.bus.observe.observed import Observed
 from mycelium.bus.observe.paging import Json, Page
 from mycelium.schema.document import document

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Final, final
 
+from mycelium.bus.figures import Figures
 from mycelium.bus.histogram import Histogram
 from mycelium.bus.meter import UNKNOWN
 from mycelium.bus.observe.family import Samples
-from mycelium.bus.observe.figures import Figures
 from mycelium.bus.observe.observed import Observed
 from mycelium.bus.observe.subsz import Row, rows
 from mycelium.bus.traffic import LOCAL, Traffic

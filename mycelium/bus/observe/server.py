@@ -45,6 +45,7 @@ class HttpServer:
     """
 
     def __init__(self, observed: Observed, sockets: Sequence[socket.socket], hosts: Collection[str]) -> None:
+        self._observed = observed
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         config = uvicorn.Config(
             make_app(observed, hosts),
@@ -70,6 +71,7 @@ class HttpServer:
 
     async def close(self) -> None:
         """Stop, and wait until nothing of it is left."""
+        self._observed.close()
         self._server.should_exit = True
         await self._task
 

@@ -10,7 +10,7 @@ from attrs import asdict
 from mycelium._version import __version__
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.handshake import PROTOCOL_VERSION
-from mycelium.bus.observe.moments import rfc3339
+from mycelium.bus.moments import rfc3339
 from mycelium.bus.observe.observed import Observed, state_of
 from mycelium.bus.observe.paging import Json
 

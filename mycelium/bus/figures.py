@@ -1,13 +1,16 @@
 """What a bus has counted by type, put together from the places where it is counted."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import final
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, final
 
 from mycelium.bus.exchange import Exchange
 from mycelium.bus.meter import Meter
 from mycelium.bus.stats import Count
 from mycelium.bus.traffic import LOCAL
+from mycelium.schema.model import Message
 
 __all__ = ["Figures"]
 
@@ -58,6 +61,37 @@ class Figures:
         turns = exchange.groups.of(type_id) if exchange.groups else ()
         grouped = sum(len(one.members) for one in turns)
         return len(exchange.dispatcher.takers(type_id)) + len(exchange.router.takers(type_id)) + grouped
+
+    def row(self, message: Message) -> dict[str, Any]:
+        """What is said of one type, as a JSON object."""
+        type_id = message.type_id
+        return {
+            "name": message.name,
+            "type_id": type_id,
+            "topic": message.topic,
+            "subscriptions": self.subscriptions(type_id),
+            "received": self._sums[0][type_id],
+            "delivered": self._sums[1][type_id],
+            "dropped": dict(self._drops[type_id]),
+            "retained": self.retained[type_id],
+        }
+
+    def busiest(self, messages: Iterable[Message], limit: int) -> list[Message]:
+        """The types of which most has come and gone; among equals those that stand first."""
+        received, delivered = self._sums
+        return heapq.nsmallest(limit, messages, key=lambda one: -received[one.type_id] - delivered[one.type_id])
+
+    @cached_property
+    def _sums(self) -> tuple[Counter[int], Counter[int]]:
+        return self.received_by_type(), self.delivered_by_type()
+
+    @cached_property
+    def _drops(self) -> defaultdict[int, Counter[str]]:
+        """Type id to what was dropped, by reason."""
+        drops: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        for (type_id, _, reason), number in self.dropped.items():
+            drops[type_id][reason] += number
+        return drops
 
 
 def _local(counts: Mapping[int, Count]) -> Iterator[tuple[tuple[int, str], int]]:
