@@ -15,6 +15,7 @@ from mycelium.bench.stage import Role, await_end, await_go, perform, report
 from mycelium.bench.tally import Tally, percentiles
 from mycelium.bench.workload import WORKLOADS, contract_text
 from mycelium.bus.client import MyceliumClient
+from mycelium.bus.observing import TracingChoice
 from mycelium.handle import load
 from mycelium.schema.classes import Message
 
@@ -24,12 +25,22 @@ _WARM_UP: Final = 200
 """Requests before the measured ones."""
 
 
+def _unlimited() -> TracingChoice:
+    from mycelium.tracing import Tracing
+
+    return Tracing(most_per_second=None)
+
+
+_TRACING: Final[dict[str, Callable[[], TracingChoice]]] = {"traced": lambda: True, "unlimited": _unlimited}
+"""Of ways that trace what clients are told of it."""
+
+
 @contextlib.asynccontextmanager
 async def _connected(spec: Spec) -> AsyncIterator[list[MyceliumClient]]:
     """The clients of a process."""
     contracts = load(contract_text())
     async with contextlib.AsyncExitStack() as stack:
-        traced = spec.way == "traced"
+        traced = _TRACING.get(spec.way, lambda: None)()
         names = (f"{spec.role} {number}" for number in range(spec.connections))
         clients = [MyceliumClient(contracts, name=name, tracing=traced) for name in names]
         for client in clients:

@@ -85,7 +85,7 @@ _spec: Final = partial(Spec, "")
 _HANDLER: Final = evolve(MYCELIUM, name="handler", way="handler")
 _ITERATOR: Final = evolve(MYCELIUM, way="iterator")
 _WITH_NATS: Final = (MYCELIUM, nats.CONTENDER)
-_TRACING: Final = (MYCELIUM, traced.INSTALLED, traced.SAMPLED)
+_TRACING: Final = (MYCELIUM, traced.INSTALLED, traced.SAMPLED, traced.UNLIMITED)
 _BROKERS: Final = (MYCELIUM, nats.CONTENDER, zmq.CONTENDER, redis.CONTENDER, redis.PIPELINE)
 
 
@@ -211,6 +211,7 @@ CLAIMS: Final[tuple[Claim, ...]] = (
     Claim("tcp-counter", "server_cpu", "relay", 6, 4, note="bytes in, bytes out"),
     *(Claim(row, "rate", "mycelium", 0.97, None, ours="installed", note=_UNUSED) for row in ("traces", "traces-text")),
     *(Claim(row, "rate", "mycelium", 0.9, None, ours="sampled", note=_TRACED) for row in ("traces", "traces-text")),
+    *(Claim(row, "rate", "mycelium", None, None, ours="unlimited", note=_TRACED) for row in ("traces", "traces-text")),
     Claim("traces-latency", "p50", "mycelium", 1.1, None, ours="sampled", note=_TRACED),
     Claim("traces-latency", "p99", "mycelium", None, None, ours="sampled", note=_TRACED),
     Claim("idle-memory", "connection_bytes", "nats", 16384, 8192, is_absolute=True),

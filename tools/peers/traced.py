@@ -15,7 +15,7 @@ from attrs import evolve
 from mycelium.bench.ours import MYCELIUM, serve
 from peers.here import ENVIRONMENT, MODULE_COMMAND
 
-__all__ = ["INSTALLED", "SAMPLED"]
+__all__ = ["INSTALLED", "SAMPLED", "UNLIMITED"]
 
 _RATE: Final = "TRACED_RATE"
 _ENV: Final = {**ENVIRONMENT, _RATE: "0.01"}
@@ -32,7 +32,9 @@ INSTALLED: Final = evolve(
 SAMPLED: Final = evolve(
     INSTALLED, name="sampled", way="traced", serve=partial(_serve, options=("--http", "off", "--traces", "global"))
 )
-"""All three trace; of a hundred messages one is sampled."""
+"""All three trace; of a hundred messages one is sampled, up to the limit that there is by default."""
+UNLIMITED: Final = evolve(SAMPLED, name="unlimited", way="unlimited")
+"""The same without a limit."""
 
 
 def _configure() -> None:

@@ -1,12 +1,13 @@
 """Spans around what is published, and which messages get one."""
 
 from collections.abc import Callable
+from time import monotonic
 from typing import final
 
 from opentelemetry import trace as otel
 
 from mycelium.bus.observe.facts import Facts, Place
-from mycelium.bus.observe.sampling import ALWAYS_ASK, Share, share_of
+from mycelium.bus.observe.sampling import ALWAYS_ASK, Pace, Share, share_of
 from mycelium.bus.observe.tracer import Spans, current
 from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
@@ -27,6 +28,8 @@ class Publications:
     def __init__(self, spans: Spans, contracts: Callable[[], Contracts], place: Place) -> None:
         self._spans = spans
         self._facts = {operation: Facts(operation, contracts, place) for operation in ("publish", "request")}
+        most = spans.tracing.most_per_second
+        self._pace = None if most is None else Pace(most)
         self._share = ALWAYS_ASK
         self._share_of: object = None
 
@@ -44,8 +47,11 @@ class Publications:
             operation: `publish` or `request`.
             message: The message.
         """
-        cls = type(message)
-        chosen = None if current() else self._current_share().tracer
+        cls, chosen = type(message), None
+        if not current():
+            chosen = self._current_share().tracer
+            if chosen is not None and self._pace is not None and not self._pace.admit(monotonic()):
+                return None
         span = self._spans.start(operation, cls.__name__, self._facts[operation].of(cls), tracer=chosen)
         return span if span.is_recording() else None
 

@@ -15,7 +15,7 @@ from typing import Any, Final, final
 
 from attrs import frozen
 
-__all__ = ["ALWAYS_ASK", "Share", "share_of"]
+__all__ = ["ALWAYS_ASK", "Pace", "Share", "share_of"]
 
 _LOW: Final = 1 << 64
 """A sampler by ratio looks at the 64 lower bits of a trace id."""
@@ -52,6 +52,37 @@ class Share:
 
 
 ALWAYS_ASK: Final = Share()
+
+
+@final
+class Pace:
+    """How many traces may begin in a second, evenly spread but for a tenth of them at a time.
+
+    Args:
+        most: See above.
+    """
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._room = max(most / 10, 1.0)
+        self._left = self._room
+        self._last = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Pace of {self._most:g} a second>"
+
+    def admit(self, now: float) -> bool:
+        """Whether one more may begin.
+
+        Args:
+            now: Seconds of a monotonic clock.
+        """
+        self._left = min(self._room, self._left + (now - self._last) * self._most)
+        self._last = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 def share_of(tracer: Any) -> Share:

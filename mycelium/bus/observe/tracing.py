@@ -19,6 +19,11 @@ def _known(_: Any, __: "attrs.Attribute[Any]", value: Any) -> None:
         raise UsageError(f"a parent of {value!r} makes no sense; take one of {', '.join(_PARENTS)}")
 
 
+def _positive(_: Any, __: "attrs.Attribute[Any]", value: Any) -> None:
+    if value is not None and not value > 0:
+        raise UsageError(f"{value!r} traces a second make no sense; give more than 0, or None for no limit")
+
+
 def require_opentelemetry() -> None:
     """Raise where nobody can trace.
 
@@ -41,11 +46,15 @@ class Tracing:
             the publish span; `always`: of the publish span; `never`: of the current span or nobody. It has a link to
             the publish span in any case.
         receive: Whether a `next` of an iterator that has to wait makes a span of its own.
+        most_per_second: Traces that a client or bus begins in a second, where the sampler keeps a share of them: a
+            share of hundreds of thousands of messages is more than anybody looks at, and costs more than the messages.
+            None for as many as the sampler says, which also holds where it keeps all.
 
     Raises:
-        UsageError: There is no such `parent`.
+        UsageError: There is no such `parent`, or `most_per_second` is not above 0.
     """
 
     provider: Any = None
     parent: Parent = attrs.field(default="auto", validator=_known)
     receive: bool = False
+    most_per_second: float | None = attrs.field(default=500.0, validator=_positive)

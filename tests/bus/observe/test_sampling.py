@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.sampling import (
 from spans import Recorder, parent_of, trace_of
 
 import mycelium
-from mycelium.bus.observe.sampling import share_of
+from mycelium.bus.observe.sampling import Pace, share_of
 from peers import SECONDS
 
 
@@ -65,7 +65,7 @@ async def test_a_share_is_sampled_by_its_trace_ids_without_asking_for_each(contr
 
     sampler.should_sample = counting
     recorder = Recorder(sampler)
-    bus = mycelium.MessageBus(contracts, tracing=recorder.tracing())
+    bus = mycelium.MessageBus(contracts, tracing=recorder.tracing(most_per_second=None))
     await bus.subscribe(lambda _: None, contracts.Ping)
     message = contracts.Ping("x")
     for _ in range(2000):
@@ -111,12 +111,13 @@ def test_samplers_that_are_not_known_are_asked_each_time():
 
 async def test_of_a_stream_in_which_few_are_sampled_everybody_gets_all_in_order(contracts):
     recorder = Recorder(TraceIdRatioBased(0.1))
+    tracing = recorder.tracing(most_per_second=None)
     bus = mycelium.MessageBus(contracts)
     values = []
     async with bus.serve("tcp://127.0.0.1:0") as bridge:
         async with (
-            mycelium.connect(bridge.urls[0], contracts, tracing=recorder.tracing()) as publisher,
-            mycelium.connect(bridge.urls[0], contracts, tracing=recorder.tracing()) as subscriber,
+            mycelium.connect(bridge.urls[0], contracts, tracing=tracing) as publisher,
+            mycelium.connect(bridge.urls[0], contracts, tracing=tracing) as subscriber,
         ):
             done = asyncio.Event()
 
@@ -135,3 +136,28 @@ async def test_of_a_stream_in_which_few_are_sampled_everybody_gets_all_in_order(
     publishes = {span.context.span_id for span in recorder.named("publish CounterUpdate")}
     assert {parent_of(one) for one in recorder.named("process CounterUpdate")} == publishes
     assert 200 < len(publishes) < 400
+
+
+def test_a_pace_lets_through_what_it_says_and_a_tenth_of_it_at_once():
+    pace = Pace(100)
+    assert sum(pace.admit(5.0) for _ in range(50)) == 10
+    assert 98 <= sum(pace.admit(5.0 + step / 1000) for step in range(1001)) <= 101
+    slow = Pace(0.5)
+    assert [slow.admit(now) for now in (0.0, 0.1, 1.9, 2.1, 2.2)] == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize(("sampler", "most"), [(TraceIdRatioBased(0.5), 500), (None, 2000)])
+async def test_of_a_share_no_more_traces_begin_than_may_but_of_all_every_one(contracts, sampler, most):
+    recorder = Recorder(sampler)
+    bus = mycelium.MessageBus(contracts, tracing=recorder.tracing(most_per_second=10))
+    for _ in range(2000):
+        await bus.publish(contracts.Ping("x"))
+    await bus.close()
+    assert len(recorder.spans) <= most
+    assert sampler is not None or len(recorder.spans) == most
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_a_pace_of_nothing_is_refused(most):
+    with pytest.raises(mycelium.UsageError, match="traces a second make no sense"):
+        Recorder().tracing(most_per_second=most)
