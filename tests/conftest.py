@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -14,7 +15,12 @@ DEADLINE = 30.0
 
 
 def pytest_configure():
-    """Let Ctrl-C interrupt: a shell starts what it runs in the background with SIGINT ignored."""
+    """No example has to be quick, on a busy machine; and Ctrl-C interrupts, whoever starts the tests.
+
+    A shell starts what it runs in the background with SIGINT ignored.
+    """
+    settings.register_profile("patient", deadline=None)
+    settings.load_profile("patient")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
