@@ -1,4 +1,4 @@
-"""tools/deploy: image, services and unit, held against what they name, and run as far as that goes without an engine."""
+"""tools/deploy: image, services, unit, held against what they name, and run as far as that goes without an engine."""
 
 import contextlib
 import json
