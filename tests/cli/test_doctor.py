@@ -43,7 +43,7 @@ def test_no_bridge_and_no_contracts_file_are_no_fault_unless_somebody_names_them
     named = findings(code=1, env={"MYCELIUM_CONTRACTS": "gone.yaml", "MYCELIUM_URL": "localhost:1"}, cwd=tmp_path)
     assert named["contracts"]["text"] == "there is none at gone.yaml (from MYCELIUM_CONTRACTS)"
     assert {named["contracts"]["state"], named["bridge"]["state"]} == {"wrong"}
-    assert named["environment"]["text"] == "in force: MYCELIUM_CONTRACTS, MYCELIUM_URL"
+    assert {"MYCELIUM_CONTRACTS", "MYCELIUM_URL"} <= set(re.findall(r"\w+", named["environment"]["text"]))
 
 
 def test_values_of_the_environment_are_not_shown(tmp_path):
