@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-_FOR_DEVELOPERS: Final = frozenset({"dev", "bench", "docs"})
+_LEFT_OUT: Final = frozenset({"dev", "bench", "docs", "otel"})
+"""Extras for developers, and the one that is of no use without packages of the user's choice."""
 _MIB: Final = 1024 * 1024
 
 
 def extras() -> list[str]:
-    """The extras of the package that are for its users."""
+    """The extras of the package that a bridge on its own can use."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return sorted(set(project["optional-dependencies"]) - _FOR_DEVELOPERS)
+    return sorted(set(project["optional-dependencies"]) - _LEFT_OUT)
 
 
 def build(output: Path, chosen: Sequence[str]) -> None:
