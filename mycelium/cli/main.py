@@ -16,6 +16,8 @@ from mycelium.cli.options import Commands
 __all__ = ["COMMANDS", "add_commands", "main"]
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "init": ("mycelium.cli.init", "write a starter contracts file, an application and its test"),
+    "doctor": ("mycelium.cli.doctor", "say what is missing here, and how to get it"),
     "demo": ("mycelium.cli.demo", "watch typed messages flow between processes for a few seconds"),
     "serve": ("mycelium.cli.serve", "run a bridge"),
     "pub": ("mycelium.cli.pub", "publish messages"),

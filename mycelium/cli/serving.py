@@ -19,6 +19,7 @@ from mycelium.cli.baseline import LOCKFILE, BaselineError, load_lock
 from mycelium.cli.bridge import ASKER
 from mycelium.cli.httpside import HttpSide
 from mycelium.cli.serverlog import ServerLog
+from mycelium.cli.servicemanager import ServiceManager
 from mycelium.logs.lines import Line
 from mycelium.schema.compat.reloading import ReloadPolicy
 from mycelium.schema.compat.text_report import render_text
@@ -89,6 +90,7 @@ class Serving:
         self._stop = asyncio.Event()
         self._at_terminal = sys.stdin.isatty()
         self._tasks = Tasks()
+        self._manager = ServiceManager(log.note)
         bridge.reloader = self._reloader
 
     async def run(self) -> None:
@@ -97,9 +99,11 @@ class Serving:
         Raises:
             BindError: A listener cannot be opened.
         """
+        watchdog = asyncio.get_running_loop().create_task(self._manager.keep_alive(), name="mycelium watchdog")
         try:
             await self._run()
         finally:
+            watchdog.cancel()
             if self._http is not None:  # the last to go: it says that the bridge is not ready any more
                 await self._http.close()
         self._log.say(Line.SERVER_STOPPED)
@@ -120,11 +124,13 @@ class Serving:
         self._welcome()
         if self._http is not None:
             self._tasks.start(self._http.start())
+        self._manager.ready(f"{' '.join(self._bridge.urls)}, schema version {self._bus.contracts.schema.version}")
         await self._stop.wait()
         if self._http is not None:
             self._http.leave()
         grace, flush = self.patience
         self._log.say(Line.SERVER_DRAINING, count=len(self._bridge.sessions), seconds=grace + flush)
+        self._manager.stopping(f"stopping: {len(self._bridge.sessions)} connections have up to {grace + flush:g} s")
         self._on_signals(self._bridge.abort)
         forget()
         await self._tasks.end()
@@ -194,10 +200,12 @@ class Serving:
             self._tasks.start(self._reload())
 
     async def _reload(self) -> None:
-        await self._reloader.reload()
+        self._manager.reloading()
+        self._manager.ready(_status(await self._reloader.reload()))
 
     async def _tell(self, change: Change) -> None:
         """Say more of what became of an edit, in the checker's or the loader's own words."""
+        self._manager.status(_status(change))
         if self._log.has_details:
             await self._show(change)
         if change.outcome == "incompatible" and change.current is not None:
@@ -232,3 +240,14 @@ def _notes(change: Change) -> Iterator[str]:
     safe = sum(one.severity == "info" for one in issues)
     if safe:
         yield f"  {safe} safe change{'s' if safe > 1 else ''}"
+
+
+def _status(change: Change) -> str:
+    """What became of an edit, in a line."""
+    match change.outcome:
+        case "applied" if change.current is not None:
+            return f"{change.source}: version {change.current.version} is in force"
+        case "unchanged":
+            return f"{change.source}: read again, says the same"
+        case _:
+            return f"{change.source} is not applied ({change.outcome}); version {change.previous.version} goes on"
