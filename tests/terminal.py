@@ -4,7 +4,6 @@ Programs and commands of this project are forked from a process that has importe
 command line goes through bash. A bridge listens on any free port, and what the page says of port 7777 is about that.
 """
 
-import doctest
 import json
 import os
 import re
@@ -17,8 +16,9 @@ from pathlib import Path
 from pages import ROOT
 from zygote import SECONDS
 
-_CHECKER = doctest.OutputChecker()
-_PORT = 7777
+_PORT, _HTTP_PORT = 7777, 7778
+_PLACES = {_PORT: r"listening on tcp://127\.0\.0\.1:(\d+)", _HTTP_PORT: r"http://127\.0\.0\.1:(\d+)"}
+"""Ports of the pages, and how a bridge says where it is in truth."""
 _SHELL = set("|<>;&$`*?{}()")
 _SNIPPETS = Path(__file__).parent / "snippets.py"
 _SOMEBODY = {"NAME": "Somebody", "EMAIL": "somebody@example.org", "DATE": "2030-01-01T12:00:00Z"}
@@ -47,11 +47,12 @@ class Terminal:
         folder: Theirs, an empty one.
         python: The interpreter where a command line needs a shell.
         library: Where `mycelium` is found; empty where it is installed.
+        http: The place where bridges answer HTTP.
     """
 
-    def __init__(self, starter, folder, python=sys.executable, library=ROOT):
+    def __init__(self, starter, folder, python=sys.executable, library=ROOT, http="off"):
         self._starter, self._folder, self._interpreter = starter, folder, python
-        self._port = _PORT
+        self._ports = {}
         self._raw = {}
         self._running = {}
         self._snippets = None
@@ -63,6 +64,7 @@ class Terminal:
             "HOME": str(folder),
             "PATH": f"{tools}:/usr/local/bin:/usr/bin:/bin",
             "PYTHONPATH": str(library),
+            "MYCELIUM_HTTP": http,
         }
 
     def __enter__(self):
@@ -151,8 +153,10 @@ class Terminal:
     def _begin(self, command, expected):
         running = self._running[command] = self._start(command)
         if command.startswith("mycelium serve"):
-            running.read(lambda text: re.search(r"listening on \S+\n", text), f"that {command!r} listens")
-            self._found_port(running.text)
+            self._find(_PORT, running)
+            self._env = {**self._env, "MYCELIUM_URL": f"tcp://localhost:{self._ports[_PORT]}"}
+            if f":{_HTTP_PORT}" in expected:
+                self._find(_HTTP_PORT, running)
         self._await(running, expected, command)
 
     def _expect_more(self, command, expected):
@@ -212,15 +216,16 @@ class Terminal:
         first, *rest = shlex.split(self._local(command))
         return self._starter.start(["-m", "mycelium", *rest] if first == "mycelium" else rest, self._folder, self._env)
 
-    # --- the port ---
+    # --- ports ---
 
-    def _found_port(self, said):
-        port = re.search(r"listening on tcp://127\.0\.0\.1:(\d+)", said)
-        if port:
-            self._port = int(port[1])
-            self._env = {**self._env, "MYCELIUM_URL": f"tcp://localhost:{self._port}"}
-            for path in self._raw:
-                self._place(path)
+    def _find(self, port, running):
+        """Learn where a bridge is that a page has at a port."""
+        running.read(lambda text: re.search(_PLACES[port], text), f"that the bridge is at {port}")
+        found = re.search(_PLACES[port], running.text)
+        assert found, running.text
+        self._ports[port] = int(found[1])
+        for path in self._raw:
+            self._place(path)
 
     def _place(self, path):
         text = self._local(self._raw[path])
@@ -228,13 +233,20 @@ class Terminal:
             path.write_text(text)
 
     def _local(self, text):
-        """What a reader types, for the port that there is; a bridge takes any free one."""
+        """What a reader types, for the ports that there are; a bridge takes any that are free."""
         if text.startswith("mycelium serve"):
             return text.replace(f":{_PORT}", ":0") + ("" if "--listen" in text else " --listen tcp://127.0.0.1:0")
-        return text.replace(f":{_PORT}", f":{self._port}")
+        if f":{_HTTP_PORT}" in text and _HTTP_PORT not in self._ports:
+            (bridge,) = [running for command, running in self._running.items() if command.startswith("mycelium serve")]
+            self._find(_HTTP_PORT, bridge)
+        for port, real in self._ports.items():
+            text = text.replace(f":{port}", f":{real}")
+        return text
 
     def _shown(self, text):
-        return text.replace(f":{self._port}", f":{_PORT}").replace(str(self._folder), "…")
+        for port, real in self._ports.items():
+            text = text.replace(f":{real}", f":{port}")
+        return text.replace(str(self._folder), "…")
 
 
 def needs_shell(command):
@@ -243,12 +255,16 @@ def needs_shell(command):
 
 
 def matches(expected, got):
-    """Whether output is what the page shows, where `…` and `...` stand for anything."""
-    want, got = (_plain(expected), _plain(got))
-    return _CHECKER.check_output(want, got, doctest.ELLIPSIS)
+    """Whether output is what the page shows; `…` and `...` stand for anything in a line, alone for any lines or none."""
+    pattern = "".join(_pattern(line) for line in _lines(expected))
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in _lines(got))) is not None
 
 
-def _plain(text):
+def _pattern(line):
+    return r"(?:.*\n)*?" if line.strip() == "..." else ".*".join(map(re.escape, line.split("..."))) + r"\n"
+
+
+def _lines(text):
     """Without what is never the same: times of day, and white space at the end of lines."""
-    lines = _TIME.sub("00:00:00.000", text).replace("…", "...").strip().splitlines()
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    plain = _TIME.sub("00:00:00.000", text).replace("…", "...")
+    return [line.rstrip() for line in plain.strip().splitlines()]

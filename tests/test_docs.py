@@ -65,7 +65,8 @@ def run_all(terminal, page, several):
 def test_every_example_of_a_page_is_what_happens(page, zygote, tmp_path):
     folder = tmp_path / "here"
     folder.mkdir()
-    run_all(Terminal(zygote, folder), page, examples(page))
+    has_http = ":7778" in page.read_text()
+    run_all(Terminal(zygote, folder, http="127.0.0.1:0" if has_http else "off"), page, examples(page))
 
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)

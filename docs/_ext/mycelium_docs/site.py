@@ -28,14 +28,18 @@ _SHOWN: Final = {
     "Json",
     "Profile",
     "ReloadPolicy",
+    "Starlette",
     "_pytest.fixtures.FixtureRequest",
     "hypothesis.strategies.SearchStrategy",
+    "mycelium.bus.clientmeter.Observer",
+    "mycelium.bus.observe.collector.BusCollector",
     "mycelium.schema.compat.bump.Bump",
     "mycelium.schema.compat.findings.Witness",
     "mycelium.schema.compat.report.Policy",
     "mycelium.schema.errors.NoLayout",
     "mycelium.schema.kinds.Location",
     "mycelium.wire.errors.ErrorCode",
+    "prometheus_client.registry.CollectorRegistry",
 }
 """Types in signatures that have no entry of their own."""
 _COLON: Final = "\N{MODIFIER LETTER COLON}"
