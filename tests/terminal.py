@@ -47,7 +47,7 @@ class Terminal:
         folder: Theirs, an empty one.
         python: The interpreter where a command line needs a shell.
         library: Where `mycelium` is found; empty where it is installed.
-        http: The place where bridges answer HTTP.
+        http: The place where bridges answer HTTP; empty for their default.
     """
 
     def __init__(self, starter, folder, python=sys.executable, library=ROOT, http="off"):
@@ -64,7 +64,7 @@ class Terminal:
             "HOME": str(folder),
             "PATH": f"{tools}:/usr/local/bin:/usr/bin:/bin",
             "PYTHONPATH": str(library),
-            "MYCELIUM_HTTP": http,
+            **({"MYCELIUM_HTTP": http} if http else {}),
         }
 
     def __enter__(self):
@@ -255,7 +255,7 @@ def needs_shell(command):
 
 
 def matches(expected, got):
-    """Whether output is what the page shows; `…` and `...` stand for anything in a line, alone for any lines or none."""
+    """Whether output is what the page shows; `…` and `...` stand for anything in a line, alone for any lines."""
     pattern = "".join(_pattern(line) for line in _lines(expected))
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in _lines(got))) is not None
 

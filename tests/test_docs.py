@@ -99,4 +99,4 @@ def test_the_tutorial_on_an_empty_machine(tmp_path):
     commands = re.sub(r"^\$ ", "", installing.text, flags=re.MULTILINE)
     subprocess.run(["bash", "-ec", commands], cwd=source, check=True, timeout=500)
     python = source / ".venv" / "bin" / "python"
-    run_all(Terminal(Interpreter(python), source / "first", python, library=""), page, rest)
+    run_all(Terminal(Interpreter(python), source / "first", python, library="", http=""), page, rest)
