@@ -1,0 +1,1 @@
+"""The extension of this site, and what it makes from the code."""
