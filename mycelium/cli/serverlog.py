@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import sys
 from collections.abc import Iterator
 from typing import Any, Final, Literal, final
 
@@ -12,7 +11,7 @@ from mycelium.cli.failures import meaning
 from mycelium.errors import MyceliumError
 from mycelium.logs.lines import Line
 from mycelium.logs.log import Log
-from mycelium.logs.setup import configure
+from mycelium.logs.setup import configured
 
 __all__ = ["ServerLog"]
 
@@ -42,11 +41,11 @@ class ServerLog:
 
     def __init__(self, form: Literal["console", "json"], level: str, service: str) -> None:
         self._is_json = form == "json"
-        self._writer = configure(form, level, service=service)
+        self._configured = configured(form, level, service=service)
+        self._writer = self._configured.__enter__()
         for chatty in _CHATTY:
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        if self._is_json:
-            logging.captureWarnings(capture=True)  # all of standard error is JSON
+        logging.captureWarnings(capture=self._is_json)  # with JSON all of standard error is that
 
     def __repr__(self) -> str:
         return f"<ServerLog to {self._writer!r}>"
@@ -88,8 +87,10 @@ class ServerLog:
             _log(Line.SERVER_CRASHED, caused_by=error)
             ended.code = 1
         finally:
-            self._writer.flush()
-            sys.stderr.flush()
+            self._configured.__exit__(None, None, None)
+            for chatty in _CHATTY:
+                logging.getLogger(chatty).setLevel(logging.NOTSET)
+            logging.captureWarnings(capture=False)
 
 
 def _tell_failure(error: MyceliumError | OSError) -> int:

@@ -2,12 +2,14 @@
 
 import logging
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, Final, Literal
 
 from mycelium.logs.writer import Writer
 
-__all__ = ["FORMATS", "LEVELS", "configure"]
+__all__ = ["FORMATS", "LEVELS", "configure", "configured"]
 
 FORMATS: Final = ("console", "json")
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
@@ -39,19 +41,51 @@ def configure(
     Raises:
         ValueError: There is no such format or level.
     """
+    return _install(format, level, stream, service, logger)[0]
+
+
+@contextmanager
+def configured(
+    format: Literal["console", "json"] | None = None,  # noqa: A002
+    level: str = "info",
+    *,
+    stream: IO[str] | None = None,
+    service: str | None = None,
+    logger: str | None = None,
+) -> Iterator[Writer]:
+    """What `configure` does, for the time of a block; see there for arguments and errors."""
+    writer, undo = _install(format, level, stream, service, logger)
+    try:
+        yield writer
+    finally:
+        undo()
+
+
+def _install(
+    form: str | None, level: str, stream: IO[str] | None, service: str | None, logger: str | None, /
+) -> tuple[Writer, Callable[[], None]]:
+    """Do it; and what takes it back."""
     stream = stream or sys.stderr
-    format = format or ("console" if stream.isatty() else "json")  # noqa: A001
-    if format not in FORMATS:
-        raise ValueError(f"no log format {format!r}; there are {', '.join(FORMATS)}")
+    form = form or ("console" if stream.isatty() else "json")
+    if form not in FORMATS:
+        raise ValueError(f"no log format {form!r}; there are {', '.join(FORMATS)}")
     if level not in LEVELS:
         raise ValueError(f"no log level {level!r}; there are {', '.join(LEVELS)}")
     writer = Writer(stream)
-    writer.setFormatter(_formatter(format, stream, service))
-    chosen = logging.getLogger(logger)
+    writer.setFormatter(_formatter(form, stream, service))
+    chosen, hook = logging.getLogger(logger), sys.excepthook
+    before = chosen.level
     chosen.addHandler(writer)
     chosen.setLevel(level.upper())
     _flush_before_tracebacks(writer)
-    return writer
+
+    def undo() -> None:
+        chosen.removeHandler(writer)
+        chosen.setLevel(before)
+        sys.excepthook = hook
+        writer.close()
+
+    return writer, undo
 
 
 def _flush_before_tracebacks(writer: Writer) -> None:

@@ -40,7 +40,7 @@ class Writer(logging.Handler):
         self._stream = stream
         self._most = most
         self._file = _descriptor(stream)
-        self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
+        self._lines: SimpleQueue[str | threading.Event | None] = SimpleQueue()
         self._written = 0
         self._stuck_at: int | None = None
         """How many lines were written when somebody waited in vain for more."""
@@ -79,6 +79,16 @@ class Writer(logging.Handler):
             self._lines.put(reached)
             self._stuck_at = None if reached.wait(_FLUSH_SECONDS) else self._written
 
+    def close(self) -> None:
+        """Write what there is, if somebody reads it, and let the thread end. May be called twice."""
+        self.flush()
+        thread, self._thread = self._thread, None
+        if thread is not None and self._process == os.getpid():
+            self._lines.put(None)
+            if self._stuck_at is None:
+                thread.join(_FLUSH_SECONDS)
+        super().close()
+
     def _put(self, line: str) -> None:
         self._lines.put(line)
         if self._thread is None:
@@ -89,8 +99,7 @@ class Writer(logging.Handler):
     # --- in the thread ---
 
     def _work(self) -> None:
-        while True:
-            line = self._lines.get()
+        while (line := self._lines.get()) is not None:
             if isinstance(line, threading.Event):
                 line.set()
                 continue

@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import pytest
-from processes import SECONDS, environment, mycelium, run
+from processes import SECONDS, call, environment, mycelium, run
 
 import mycelium as package
 from mycelium.logs import Writer
@@ -179,3 +180,10 @@ def test_what_keeps_a_bridge_from_starting_is_a_line_too(tmp_path):
         "ContractNotFound",
     )
     assert facts["hint"] == "name one on the command line, or set MYCELIUM_CONTRACTS"
+
+
+def test_a_command_that_is_called_in_a_program_leaves_its_logging_as_it_was():
+    root = logging.getLogger()
+    before = root.handlers[:], root.level, sys.excepthook, threading.enumerate(), warnings.showwarning
+    assert call("serve", "none.yaml", "--log-format", "json").returncode == 4
+    assert before == (root.handlers, root.level, sys.excepthook, threading.enumerate(), warnings.showwarning)
