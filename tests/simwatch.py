@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import itertools
 from collections import Counter, defaultdict
 from functools import partial
@@ -353,7 +354,7 @@ class Watched:
             with self._beside_others(message):
                 await method(message, delivery)
 
-        if asyncio.iscoroutinefunction(method):
+        if inspect.iscoroutinefunction(method):
             return partial(_curiously, at_work) if is_curious else at_work
         return partial(_curious, method) if is_curious else method
 

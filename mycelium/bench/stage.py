@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import gc
 import importlib
+import inspect
 import json
 import os
 import resource
@@ -76,7 +77,7 @@ def perform(roles: Mapping[str, Role]) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     role = roles[spec.role]
-    if not asyncio.iscoroutinefunction(role):
+    if not inspect.iscoroutinefunction(role):
         role(spec)
         return
     factory = importlib.import_module("uvloop").new_event_loop if spec.uvloop else None

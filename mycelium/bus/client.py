@@ -30,6 +30,7 @@ from mycelium.bus.lifeline import Lifeline
 from mycelium.bus.observing import TracingChoice, client_traces
 from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, SubscribeOptions
 from mycelium.bus.orders import Order, Orders
+from mycelium.bus.outcome import heard
 from mycelium.bus.outlet import TURN_BYTES, Outlet
 from mycelium.bus.receipt import Receipt
 from mycelium.bus.reception import Reception
@@ -426,7 +427,7 @@ class MyceliumClient:
             UsageError: This is not the client's thread.
         """
         async with asyncio.timeout(self._timeout):
-            await asyncio.shield((await self._connected()).ping())
+            await heard((await self._connected()).ping())
 
     async def query(self, what: str, **options: Any) -> list[dict[str, Any]]:
         """Ask the bridge about itself: `info`, `stats`, `sessions`, or `reload(force=…)`; its answers, as JSON objects.
@@ -443,7 +444,7 @@ class MyceliumClient:
         async with asyncio.timeout(self._timeout):
             conversation = await self._connected()
             answer, bodies = conversation.query(what, json.dumps(options).encode() if options else None)
-            await asyncio.shield(answer)
+            await heard(answer)
         return [json.loads(body) for body in bodies]
 
     def stats(self) -> ClientStats:

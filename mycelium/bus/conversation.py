@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Protocol, TypeAlias, final
 from mycelium.bus.errors import ConnectError, ConnectionLost, refusal
 from mycelium.bus.heartbeat import Due, Heartbeat
 from mycelium.bus.link import Link, open_link
-from mycelium.bus.outcome import new_outcome
+from mycelium.bus.outcome import heard, new_outcome
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.requests import Answer, Requests
 from mycelium.bus.segment import Note
@@ -104,7 +104,7 @@ class Conversation:
         self._keeper = asyncio.create_task(self._keep(self._link), name=f"mycelium connection to {address}")
         self._link.write(self._link.frame(hello))
         try:
-            self.welcome = await asyncio.shield(self._opening)
+            self.welcome = await heard(self._opening)
         except ConnectionLost as error:
             raise ConnectError(str(address), error.reason) from error
         return self.welcome

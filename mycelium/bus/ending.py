@@ -9,6 +9,7 @@ from mycelium.bus.errors import BusError, ConnectionLost, DrainTimeout, Refused
 from mycelium.bus.eventstream import Events
 from mycelium.bus.inbox import Inbox
 from mycelium.bus.lifeline import Lifeline
+from mycelium.bus.outcome import heard
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.tasks import Tasks
 from mycelium.events import Draining
@@ -105,7 +106,7 @@ class Ending:
         """Finish everything, however long it takes."""
         with contextlib.suppress(ConnectionLost, Refused):
             for answer in self._inbox.stop():
-                await asyncio.shield(answer)
+                await heard(answer)
         await self._inbox.dispatcher.idle()
         self.is_sealed = True
         self._outlet.wake()
@@ -121,7 +122,7 @@ class Ending:
         while self._lifeline.is_begun and (self._unsent or self._lifeline.phase is ClientState.CONNECTED):
             conversation = await self._lifeline.joined()
             with contextlib.suppress(ConnectionLost):
-                await asyncio.shield(conversation.ping())  # behind everything that is in the buffer
+                await heard(conversation.ping())  # behind everything that is in the buffer
                 await self._outlet.receipts.settled()
                 if not self._unsent:
                     return

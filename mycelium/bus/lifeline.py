@@ -22,6 +22,7 @@ from mycelium.bus.errors import (
     VersionError,
 )
 from mycelium.bus.foreign import refuse, way_to
+from mycelium.bus.outcome import heard
 from mycelium.bus.segment import Note
 from mycelium.bus.urls import Address
 from mycelium.errors import MyceliumError
@@ -377,7 +378,7 @@ class Lifeline:
         parts.inbox.interrupted()
         for number, answer in parts.inbox.join(conversation):
             try:
-                await asyncio.shield(answer)
+                await heard(answer)
             except Refused as error:
                 if self.epoch == 0:
                     raise

@@ -13,6 +13,7 @@ from mycelium.bus.inbox import Inbox
 from mycelium.bus.lag import Lag
 from mycelium.bus.observing import ConsumerTraces
 from mycelium.bus.options import Options, SubscribeOptions, options_of
+from mycelium.bus.outcome import heard
 from mycelium.bus.requests import Answer
 from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.tasks import Tasks
@@ -121,7 +122,7 @@ class Orders:
         try:
             async with asyncio.timeout(self._timeout):
                 for answer in answers:
-                    await asyncio.shield(answer)
+                    await heard(answer)
         except BaseException:
             subscription.close()
             raise

@@ -836,7 +836,7 @@ async def test_publishers_that_come_and_go_are_forgotten_while_their_subscriber_
         await until(lambda: len(bridge.sessions) == 2 and bus.stats().queued == 1)
         await until(lambda: not bridge._holding)
         gc.collect()
-        assert sum(isinstance(one, Session) and one._host is bridge for one in gc.get_objects()) == 2
+        assert sum(type(one) is Session and one._host is bridge for one in gc.get_objects()) == 2
         assert counters(bus) == (61, 0, {"block_timeout": 59}, 1, 1)
 
 

@@ -472,7 +472,7 @@ async def test_a_bus_that_comes_later_and_comes_again_is_joined(protocol, tmp_pa
                 bus.publish_nowait(protocol.CounterUpdate(counter_id=number_, value=0, delta=0))
                 await rust.until(lambda: rust.seen)
                 assert rust.seen == [(COUNTER, rustbus.counter(number_, 0, 0))]
-            (tmp_path / "bus.sock").unlink()
+            (tmp_path / "bus.sock").unlink(missing_ok=True)
             await until(lambda: not join.is_connected)
     assert any(f"not joined to {url}" in line for line in caplog.messages)
 
@@ -630,7 +630,7 @@ async def test_a_lost_bus_is_connected_to_again_with_what_was_published_meanwhil
         await client.connect(url)
         got = await collecting(client, protocol.CounterUpdate)
         await rust.until(lambda: rust.members)
-    (tmp_path / "bus.sock").unlink()
+    (tmp_path / "bus.sock").unlink(missing_ok=True)
     async for event in stream:
         events.append(event)
         if isinstance(event, Disconnected):
