@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import logging
 import os
 import signal
 import subprocess
@@ -62,9 +61,7 @@ def call(*arguments, input="", cwd=ROOT, env=None):  # noqa: A002
 
 @contextlib.contextmanager
 def _process_state(stdin, argv, variables):
-    """Standard input, arguments, environment and logging as a process of its own would have them."""
-    root, hook = logging.getLogger(), sys.excepthook
-    handlers, level = list(root.handlers), root.level
+    """Standard input, arguments and environment as a process of its own would have them."""
     before = sys.stdin, sys.argv, dict(os.environ)
     sys.stdin, sys.argv = stdin, argv
     os.environ.clear()
@@ -73,10 +70,6 @@ def _process_state(stdin, argv, variables):
         yield
     finally:
         sys.stdin, sys.argv, kept = before
-        sys.excepthook = hook
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        logging.captureWarnings(capture=False)
         os.environ.clear()
         os.environ.update(kept)
 
