@@ -373,6 +373,7 @@ def test_a_broken_queue_at_the_bridge_is_found(broken, monkeypatch):
     assert _first_violation() is not None
 
 
+@pytest.mark.slow
 def test_hypothesis_finds_a_broken_queue_and_tells_a_short_story(monkeypatch):
     monkeypatch.setattr(mycelium.bus.remote, "Outbox", Shuffling)
     quickly = settings(Machine.TestCase.settings, max_examples=300, database=None, phases=[Phase.generate])
@@ -458,6 +459,7 @@ def _story_of(*seeds):
     return hashlib.sha256("\n".join(line for seed in seeds for line in run(seed)).encode()).hexdigest()
 
 
+@pytest.mark.slow
 def test_another_process_with_other_hashes_tells_the_same_story():
     code = "import test_simulation as it; print(it._story_of(*range(5)))"
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent), *sys.path])

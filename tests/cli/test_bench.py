@@ -18,6 +18,7 @@ def figures(text):
     return {(each["place"], each["what"], each["number"]): each for each in json.loads(text)["results"]}
 
 
+@pytest.mark.slow
 def test_through_a_bridge_it_measures_throughput_latency_and_round_trips_and_loses_nothing(tmp_path):
     shown = run("bench", "unix", "--rounds", "1", "--messages", "300", "--rate", "3000", "--json", cwd=tmp_path)
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -30,6 +31,7 @@ def test_through_a_bridge_it_measures_throughput_latency_and_round_trips_and_los
     assert json.loads(shown.stdout)["failures"] == []
 
 
+@pytest.mark.slow
 def test_inside_a_process_it_measures_handlers_and_iterators():
     found = figures(run("bench", "local", "--rounds", "1", "--messages", "300", "--json").stdout)
     assert {what for _, what, _ in found} == {"publish_nowait to a handler", "publish to an async handler", "async for"}
@@ -55,6 +57,7 @@ def test_the_help_names_every_place():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists children")
+@pytest.mark.slow
 def test_ctrl_c_ends_its_processes():
     with started("bench", "tcp", "--messages", "100000000") as process:
         children = until(lambda: found if len(found := children_of(process.pid)) == 3 else None)

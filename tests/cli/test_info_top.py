@@ -96,6 +96,7 @@ def test_once_is_one_object_with_rates_of_the_interval(url):
     assert shown["missing"] is None
 
 
+@pytest.mark.slow
 def test_without_a_terminal_pictures_follow_each_other_and_a_restart_is_said(tmp_path):
     url = f"unix://{tmp_path}/s"
     with bridge(listen=url) as (serving, _), started("top", "--interval", "100ms", "--url", url) as watching:

@@ -51,6 +51,7 @@ asyncio.run(main())
 )
 
 
+@pytest.mark.slow
 def test_a_message_through_three_processes_is_one_trace_at_the_collector_and_in_the_log(tmp_path):
     url = f"unix://{tmp_path}/bus.sock"
     with collecting() as (collector, otlp):

@@ -194,6 +194,7 @@ def test_retired_generations_are_collected(types):
     assert (registry(), schema(), codec()) == (None, None, None)
 
 
+@pytest.mark.slow
 def test_edits_leak_no_memory(types):
     def cycle(times):
         for number in range(times):
