@@ -4,11 +4,12 @@
     python tools/check_package.py --python python3.11 --python python3.13
     python tools/check_package.py --dist dist --python python3.12        # what is in dist, as a release does
 
-Each interpreter gets an empty environment with the wheel and nothing else, in which tools/smoke.py runs. Needs git, and
-build and twine, which the extra `dev` brings.
+Each interpreter gets an empty environment with the wheel and nothing else, in which tools/smoke.py runs. Needs build
+and twine, which the extra `dev` brings.
 """
 
 import argparse
+import fnmatch
 import os
 import subprocess
 import sys
@@ -47,20 +48,29 @@ def _differences(what: str, there: set[str], wanted: set[str]) -> Iterator[str]:
     yield from (f"{what} has {name}, which does not belong there" for name in sorted(there - wanted))
 
 
-def _tracked() -> set[str]:
-    """The files of the checkout that git knows."""
-    return set(_run("git", "-C", ROOT, "ls-files", "-z").split("\0")) - {""}
+def _source() -> set[str]:
+    """The files of the checkout: those that git knows, or where there is no git all that it would not leave out."""
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=False)  # noqa: S607
+    if listed.returncode == 0:
+        return set(listed.stdout.split("\0")) - {""}
+    ignored = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
+    files = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file())
+    return {
+        path.as_posix()
+        for path in files
+        if not any(fnmatch.fnmatch(part, pattern) for part in path.parts for pattern in ignored)
+    }
 
 
 def check_contents(dist: Path) -> list[str]:
     """What is wrong with the files of the wheel and the source distribution of a folder."""
     (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
-    tracked = _tracked()
+    source = _source()
     with zipfile.ZipFile(wheel) as packed:
-        found = list(wheel_faults(packed.namelist(), {name for name in tracked if name.startswith("mycelium/")}))
+        found = list(wheel_faults(packed.namelist(), {name for name in source if name.startswith("mycelium/")}))
     with tarfile.open(sdist) as packed_source:
         names = [one.name for one in packed_source.getmembers() if not one.isdir()]
-    return [*found, *sdist_faults(names, tracked)]
+    return [*found, *sdist_faults(names, source)]
 
 
 def check_installation(dist: Path, python: str, scratch: Path) -> str:

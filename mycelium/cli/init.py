@@ -2,6 +2,7 @@
 
 import argparse
 import secrets
+import shlex
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -70,7 +71,7 @@ def _say_next(folder: Path) -> None:
         print(f"  {name:{width}}  {what}")
     print("\ntry:\n")
     if folder.resolve() != Path.cwd():
-        print(f"  cd {folder}")
+        print(f"  cd {shlex.quote(str(folder))}")
     for command, what in _NEXT:
         print(f"  {command:{width}}  {what}")
     print(
