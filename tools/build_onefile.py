@@ -10,6 +10,7 @@ made like this.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,9 +45,11 @@ def build(output: Path, chosen: Sequence[str]) -> None:
         _run(python, "-m", "pip", "install", "-q", "pyinstaller>=6.11")
         _run(python, *_pyinstaller(scratch, output, [each["name"] for each in carried]), cwd=scratch)
         output.parent.mkdir(parents=True, exist_ok=True)
-        (scratch / "dist" / output.name).replace(scratch / "made")
-        output.write_bytes((scratch / "made").read_bytes())
-        output.chmod(0o755)
+        # Beside the old one first: that may be running, and then nobody may write to it, but anybody replace it.
+        draft = output.with_name(f"{output.name}.new")
+        shutil.copyfile(scratch / "dist" / output.name, draft)
+        draft.chmod(0o755)
+        draft.replace(output)
 
 
 def _pyinstaller(scratch: Path, output: Path, carried: Sequence[str]) -> list[str]:

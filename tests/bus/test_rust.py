@@ -605,20 +605,25 @@ async def test_a_bus_that_does_not_read_holds_publishers_up_and_nothing_is_lost(
         await client.connect(rust.url)
         await rust.until(lambda: rust.members)
         rust.members[0].transport.pause_reading()
-        count = 30_000
-        publishing = asyncio.ensure_future(_publish(client, protocol, count))
+        enough = asyncio.Event()
+        publishing = asyncio.ensure_future(_publish(client, protocol, enough))
         await until(lambda: client._outlet.buffer.flow)
+        enough.set()
         assert not publishing.done()
         rust.members[0].transport.resume_reading()
-        await publishing
+        count = await publishing
         await client.close()
         await rust.until(lambda: len(rust.seen) == count)
         assert [payload[-8:] for _, payload in rust.seen] == [index.to_bytes(8, "little") for index in range(count)]
 
 
-async def _publish(client, contracts, count):
-    for index in range(count):
-        await client.publish(contracts.TextMessage(sender="a", content="b", timestamp=index))
+async def _publish(client, contracts, enough):
+    """Publish until that is enough; how many messages it was."""
+    count = 0
+    while not enough.is_set():
+        await client.publish(contracts.TextMessage(sender="a", content="b", timestamp=count))
+        count += 1
+    return count
 
 
 async def test_a_lost_bus_is_connected_to_again_with_what_was_published_meanwhile(protocol, tmp_path):
