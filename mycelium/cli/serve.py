@@ -42,6 +42,7 @@ _SETTINGS: Final = (
         "become a member of a bus in Mycelium's own dialect, rust+unix:///path or rust+tcp://host:port; ?digest=send "
         "tells it the digest of the contracts file; repeatable",
         "URL",
+        shown="none",
         many=True,
     ),
     Setting("reload", on_or_off, default=True, help="apply edits of the contracts file while clients are connected"),
