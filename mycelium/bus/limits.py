@@ -12,7 +12,7 @@ from mycelium.logs.lines import Line
 from mycelium.logs.log import Log
 from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HANDSHAKE_MAX_FRAME, HARD_MAX_PAYLOAD
 
-__all__ = ["Limits", "affordable"]
+__all__ = ["Limits", "affordable", "room"]
 
 _MIB: Final = 1024 * 1024
 _log = Log("mycelium.bridge")
@@ -69,11 +69,16 @@ class Limits:
     unsent_seconds: float = attrs.field(default=60.0, validator=_sensible)
 
 
+def room() -> int | None:
+    """Connections that this process may have, beside what files the rest of it needs; None for as many as it likes."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if files == resource.RLIM_INFINITY else max(files - _SPARE_FILES, 1)
+
+
 def affordable(limits: Limits) -> Limits:
     """The limits, with no more connections than this process may have files open."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    room = max(files - _SPARE_FILES, 1)
-    if files == resource.RLIM_INFINITY or limits.connections <= room:
+    most = room()
+    if most is None or limits.connections <= most:
         return limits
-    _log(Line.CONN_FEWER, files=files, room=room, wanted=limits.connections)
-    return attrs.evolve(limits, connections=room)
+    _log(Line.CONN_FEWER, files=most + _SPARE_FILES, room=most, wanted=limits.connections)
+    return attrs.evolve(limits, connections=most)

@@ -113,26 +113,27 @@ def _numbers(version: str) -> list[int]:
 def _limits() -> Iterator[Finding]:
     """What the system grants."""
     from mycelium.bus.ledger import available_memory
-    from mycelium.bus.limits import Limits, affordable
+    from mycelium.bus.limits import Limits, room
 
     uvloop = importlib.util.find_spec("uvloop") is not None
     yield Finding(
         "event loop", "ok", "uvloop" if uvloop else "asyncio's own; uvloop, which is faster, is not installed"
     )
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = Limits().connections
-    room = affordable(Limits()).connections
-    if room < wanted:
-        need = wanted + soft - room
-        may = hard == resource.RLIM_INFINITY or hard >= need
-        remedy = f"`ulimit -n {need}` before `mycelium serve`" if may else f"LimitNOFILE={need} in its service"
-        text = f"at most {soft}, so a bridge takes {room} connections in place of {wanted}"
-        yield Finding("open files", "note", text, remedy)
-    else:
-        yield Finding("open files", "ok", f"at most {soft}, enough for {wanted} connections")
+    yield _files(Limits().connections, room())
     yield from _backlog()
     memory = available_memory()
     yield Finding("memory", "ok", f"{memory // _MIB} MiB; queues of a bridge may hold half of it (--max-memory)")
+
+
+def _files(wanted: int, most: int | None) -> Finding:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most is None or most >= wanted:
+        return Finding("open files", "ok", f"enough for {wanted} connections")
+    need = wanted + soft - most
+    may = hard == resource.RLIM_INFINITY or hard >= need
+    remedy = f"`ulimit -n {need}` before `mycelium serve`" if may else f"LimitNOFILE={need} in its service"
+    text = f"at most {soft}, so a bridge takes {most} connections in place of {wanted}"
+    return Finding("open files", "note", text, remedy)
 
 
 def _backlog() -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import textwrap
 from typing import Final
 
@@ -34,7 +33,6 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look, print, and sum up."""
-    logging.getLogger("mycelium").setLevel(logging.ERROR)  # what would be warned of is a finding here
     findings = [*machine(), *surroundings(args.url)]
     is_well = not any(one.state == "wrong" for one in findings)
     if args.output == "json":

@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shlex
 import socket
+import subprocess
 from importlib import metadata
 
 import pytest
-from processes import ROOT, bridge, call, run
+from processes import ROOT, bridge, call, environment, mycelium, run
 
 from mycelium.cli.checkup import machine
 from mycelium.cli.listening import Listener, listeners
@@ -64,6 +66,14 @@ def test_contracts_that_the_bridge_cannot_talk_with_are_wrong(tmp_path):
     (tmp_path / "contracts.yaml").write_text(text.replace("value: {type: String", "value: {type: u64"))
     with bridge() as (_, url):
         assert "Ping" in findings("--url", url, code=1, cwd=tmp_path)["bridge"]["text"]
+
+
+def test_fewer_files_than_connections_are_noted_with_what_to_do_about_it(tmp_path):
+    limited = f"ulimit -S -n 200 && exec {shlex.join(mycelium('doctor', '-o', 'json'))}"
+    ran = subprocess.run(["/bin/sh", "-c", limited], cwd=tmp_path, env=environment(), capture_output=True, check=True)
+    found = {one["name"]: one for one in json.loads(ran.stdout)["findings"]}["open files"]
+    assert (found["state"], "takes 136 connections in place of 10000" in found["text"]) == ("note", True)
+    assert "10064" in found["remedy"]
 
 
 def test_who_listens_on_a_port_is_named():
