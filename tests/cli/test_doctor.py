@@ -70,7 +70,7 @@ def test_contracts_that_the_bridge_cannot_talk_with_are_wrong(tmp_path):
 
 def test_fewer_files_than_connections_are_noted_with_what_to_do_about_it(tmp_path):
     limited = f"ulimit -S -n 200 && exec {shlex.join(mycelium('doctor', '-o', 'json'))}"
-    ran = subprocess.run(["/bin/sh", "-c", limited], cwd=tmp_path, env=environment(), capture_output=True, check=True)
+    ran = subprocess.run(["/bin/sh", "-c", limited], cwd=tmp_path, env=environment(), capture_output=True, check=False)
     found = {one["name"]: one for one in json.loads(ran.stdout)["findings"]}["open files"]
     assert (found["state"], "takes 136 connections in place of 10000" in found["text"]) == ("note", True)
     assert "10064" in found["remedy"]
