@@ -234,9 +234,10 @@ def test_ten_thousand_fields_take_under_a_second_and_a_hundred_messages_ten_mill
 
 
 def took(old, new):
-    start = time.perf_counter()
+    """Seconds of this process alone, however busy the machine is."""
+    start = time.process_time()
     assert check_compatibility(old, new) is not None
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def test_every_rule_belongs_to_the_category_of_the_specification():
