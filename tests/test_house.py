@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 50
 LONGER = {
-    "bus/client.py": (480, "every public call of the client with all that its docstring has to say"),
+    "bus/client.py": (500, "every public call of the client with all that its docstring has to say"),
     "bus/bus.py": (420, "the same of the bus"),
     "bus/sync.py": (420, "the same of the synchronous client"),
 }

@@ -4,21 +4,25 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self, final
 
+from mycelium.bus.admission import Admission
 from mycelium.bus.errors import UsageError
 from mycelium.bus.exchange import Exchange
 from mycelium.bus.flushes import Flushes
 from mycelium.bus.intake import Intake
 from mycelium.bus.limits import Limits, affordable
 from mycelium.bus.listeners import Listeners
-from mycelium.bus.meeting import Acquaintances
-from mycelium.bus.negotiation import FULL_STANDING, Standing
+from mycelium.bus.negotiation import Standing
+from mycelium.bus.parley import Parley
 from mycelium.bus.pressure import Pressure
 from mycelium.bus.queries import Refusal, answer
 from mycelium.bus.reload import Change, Reloader
+from mycelium.bus.security.peer import Peer
+from mycelium.bus.security.settings import Security
 from mycelium.bus.session import Session
 from mycelium.bus.stats import BusStats
 from mycelium.bus.tasks import Tasks
@@ -30,10 +34,9 @@ from mycelium.schema.document import document_bytes
 from mycelium.schema.model import Schema
 from mycelium.schema.registry import Registry
 from mycelium.wire.codec import Codec
-from mycelium.wire.errors import ErrorCode, ProtocolError
+from mycelium.wire.errors import ErrorCode
 
 __all__ = ["Bridge", "Closed", "Hub"]
-
 _TICK_SECONDS: Final = 0.25
 _TICKS_PER_HANDSHAKE: Final = 20
 """A handshake that is too slow is noticed within a twentieth of its time."""
@@ -43,6 +46,8 @@ _GRACE_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 1.0
 """How long a client may take to answer the Goodbye where it has not published."""
 _MOST_CLOSED: Final = 1000
+_MOST_ANSWERS: Final = 1024 * 1024
+"""Bytes that may wait for a client that asks for more."""
 
 
 class Hub(Protocol):
@@ -89,6 +94,7 @@ class Bridge:
         urls: Where to listen; port 0 means any free one.
         name: What clients are told.
         limits: What is taken from a client.
+        security: Who may connect, and what for; None: this machine, and on Unix sockets this user.
 
     Attributes:
         core: The core protocol.
@@ -97,9 +103,17 @@ class Bridge:
         pressure: What is done about clients that do not read.
         flushes: Sessions that have something to write.
         reloader: What reads the contracts file again when a client asks for it.
+        admission: Who may come in, and what for.
     """
 
-    def __init__(self, hub: Hub, urls: Sequence[str], name: str = "mycelium", limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        urls: Sequence[str],
+        name: str = "mycelium",
+        limits: Limits | None = None,
+        security: Security | None = None,
+    ) -> None:
         self.name = name
         self.limits = self._asked = limits or Limits()
         self.core = core_protocol()
@@ -109,13 +123,15 @@ class Bridge:
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
         self._hub = hub
         self._wanted = [parse_url(url) for url in urls]
-        self._listeners = Listeners(lambda: SessionProtocol(self))
+        asked, tell = security or Security(), hub.exchange.tell
+        self.admission = Admission(asked, self.limits, lambda: self.sessions, self._schema, tell)
+        self._listeners = Listeners(partial(SessionProtocol, self), asked)
         self._protocols: dict[int, SessionProtocol] = {}
         self._handshaking: dict[int, SessionProtocol] = {}
         self._lagging: set[int] = set()
         self._holding: dict[Intake, None] = {}
         self._document: tuple[Schema, bytes] | None = None
-        self._acquaintances = Acquaintances()
+        self._parley = Parley(lambda: self.sessions, self._schema)
         self._tasks = Tasks()
         self._forget_changes: Callable[[], None] | None = None
         self.reloader: Reloader | None = None
@@ -152,7 +168,8 @@ class Bridge:
         """Open every listener, or none.
 
         Raises:
-            BindError: One of them cannot be opened.
+            BindError: One of them cannot be opened, or must not be: others could come in unasked, or listen in.
+            SecurityError: A file with tokens, certificates or access rules cannot be used.
             UsageError: It is serving already, or this is not the bus's thread.
         """
         if self._serving:
@@ -160,8 +177,11 @@ class Bridge:
         self._serving = True
         self.limits = affordable(self._asked)
         try:
+            self.admission.guard.start()
             for address in self._wanted:
-                self._listeners.open(address)
+                self.admission.guard.refuse_exposed(address)
+            for address in self._wanted:
+                self._listeners.open(address, self.limits.backlog)
             self._hub.limit_payload(self.limits.max_payload)
         except BaseException:
             self._stop_listening()
@@ -171,6 +191,7 @@ class Bridge:
         loop = asyncio.get_running_loop()
         on_change = self.exchange.contracts.on_change
         self._forget_changes = on_change(lambda change: loop.call_soon_threadsafe(self._on_change, change))
+        self._tasks.start(self.admission.guard.follow(self.admission.judge))
         self._tick()
 
     async def close(self, grace: float = _GRACE_SECONDS, flush: float | None = None) -> None:
@@ -203,6 +224,7 @@ class Bridge:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self.admission.end()
         await self._listeners.close()
         await self._tasks.end()
 
@@ -224,53 +246,33 @@ class Bridge:
 
     def remember(self, schema: Schema) -> None:
         """Know contracts of clients that may come, by their digest."""
-        self._acquaintances.remember(schema)
+        self._parley.remember(schema)
 
     async def hurt_by(self, schema: Schema, *, pinned: bool = False) -> dict[str, Standing]:
-        """Which clients these contracts would hurt, by name, and how.
-
-        Args:
-            schema: The contracts.
-            pinned: Only clients that do not go along with them.
-        """
-        now = self.registry.schema
-        asked = [one for one in self.sessions if one.is_open and not (pinned and one.terms.follows)]
-        of = {session: session.terms.contracts or now for session in asked}
-        standings = await self._acquaintances.standings(set(of.values()), schema)
-        lost = {session.client: standings[its.digest] for session, its in of.items()}
-        return {client: standing for client, standing in lost.items() if standing != FULL_STANDING}
+        """Which clients these contracts would hurt, by name, and how; with `pinned` of those that do not go along."""
+        return await self._parley.hurt_by(schema, pinned=pinned)
 
     def meet(self, session: Session, hello: Any) -> None:
         """Find out whether a client with other contracts may be let in."""
-        self._tasks.start(self._meet(session, hello))
-
-    async def _meet(self, session: Session, hello: Any) -> None:
-        try:
-            while True:
-                schema = self.registry.schema
-                digest = hello.schema_digest.hex()
-                contracts = await self._acquaintances.meet(digest, hello.contracts, schema)
-                if schema is self.registry.schema:
-                    break  # else there was a reload meanwhile
-        except ProtocolError as error:
-            session.refuse(error.code, error.problem)
-            return
-        if contracts is None:
-            session.need_contracts()
-        else:
-            session.welcome(hello, contracts)
+        self._tasks.start(self._parley.meet(session, hello))
 
     def query(self, session: Session, query: Any) -> None:
         """Find out what a client wants to know."""
-        self._tasks.start(self._query(session, query))
+        if len(session.outgoing) > _MOST_ANSWERS:
+            session.answer_no(query.request, ErrorCode.LIMIT, "answers are waiting that the client has not read")
+        else:
+            self._tasks.start(self._query(session, query))
 
     async def _query(self, session: Session, query: Any) -> None:
-        protocol = self._protocols.get(session.number)
-        trusted = protocol is not None and protocol.is_trusted
+        trusted = self.admission.trusts(session)
         try:
             session.answer(query.request, await answer(self, query.what, query.body, trusted=trusted))
         except Refusal as refusal:
             session.answer_no(query.request, refusal.code, refusal.problem)
+
+    async def reload_security(self) -> bool:
+        """Read tokens, certificates and access rules again; whether they could be used, else what was goes on."""
+        return await self.admission.guard.reload(self.admission.judge)
 
     def _on_change(self, change: Change) -> None:
         """The contracts have changed, or an edit was refused."""
@@ -280,18 +282,8 @@ class Bridge:
         for session in self.sessions:
             if session.is_open:
                 session.schema_changed()
-        self._tasks.start(self._judge_sessions())
-
-    async def _judge_sessions(self) -> None:
-        """Find out what sessions that keep their own contracts must leave now."""
-        schema = self.registry.schema
-        pinned = [one for one in self.sessions if one.terms.contracts not in (None, schema)]
-        contracts = {one.terms.contracts for one in pinned if one.terms.contracts is not None}
-        standings = await self._acquaintances.standings(contracts, schema)
-        for session in pinned:
-            its = session.terms.contracts
-            if its is not None and its.digest in standings and schema is self.registry.schema:
-                session.stand(standings[its.digest])
+                session.permit(self.admission.permits(session.identity))
+        self._tasks.start(self._parley.judge())
 
     # --- what protocols and sessions call ---
 
@@ -312,13 +304,16 @@ class Bridge:
             self._document = schema, document_bytes(schema)
         return self._document[1]
 
-    def open_session(self, protocol: SessionProtocol, now: float) -> Session:
+    def open_session(self, protocol: SessionProtocol, peer: Peer, now: float) -> Session:
         """A session for an accepted connection."""
         number = self._hub.next_session()
-        session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now)
+        session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now, peer)
         self._protocols[number] = self._handshaking[number] = protocol
+        problem = self.admission.arrives(peer, now)
         if not self._serving:
             session.refuse(ErrorCode.SHUTDOWN, "the bridge is stopping")
+        elif problem is not None:
+            session.refuse(*problem)
         elif len(self._protocols) > self.limits.connections:
             session.refuse(ErrorCode.LIMIT, f"the bridge takes {self.limits.connections} connections")
         elif len(self._handshaking) > self.limits.handshakes:
@@ -334,6 +329,7 @@ class Bridge:
         self.closed.append(Closed(number, session.client, session.reason or "", session.intake.received))
         self.exchange.sessions.pop(number, None)
         self._protocols.pop(number, None)
+        self.admission.leaves(session)
         self.pressure.forget(number)
         self._handshaking.pop(number, None)
         self._lagging.discard(number)
@@ -352,6 +348,9 @@ class Bridge:
         self._changed.set()
 
     # --- inside ---
+
+    def _schema(self) -> Schema:
+        return self.registry.schema
 
     def _stop_listening(self) -> None:
         self._serving = False
@@ -385,3 +384,4 @@ class Bridge:
             self._next_sweep = now + _SWEEP_SECONDS
             for protocol in list(self._protocols.values()):
                 protocol.tick(now)
+            self.admission.look(now)

@@ -8,6 +8,7 @@ from mycelium.bus.eventstream import Events
 from mycelium.bus.inbox import Inbox
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.reception import Reception
+from mycelium.bus.security.credentials import Credentials
 
 __all__ = ["Parts", "Settings"]
 
@@ -22,6 +23,7 @@ class Settings:
         timeout: Seconds that one attempt to connect may take.
         reconnect: Whether a lost connection is made again.
         max_reconnect_seconds: How long that is tried; None for ever.
+        credentials: Who it is, and whom it believes.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Settings:
     timeout: float
     reconnect: bool
     max_reconnect_seconds: float | None
+    credentials: Credentials
 
 
 @frozen(eq=False)

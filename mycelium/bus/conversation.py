@@ -5,12 +5,13 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Protocol, final
 
-from mycelium.bus.errors import ConnectError, ConnectionLost, refusal
+from mycelium.bus.errors import ConnectError, ConnectionLost, TlsError, refusal
 from mycelium.bus.heartbeat import Due, Heartbeat
 from mycelium.bus.link import Link, open_link
 from mycelium.bus.outcome import new_outcome
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.requests import Answer, Requests
+from mycelium.bus.security.credentials import Credentials
 from mycelium.bus.segment import Note
 from mycelium.bus.urls import Address
 from mycelium.schema.classes import Message
@@ -85,21 +86,27 @@ class Conversation:
 
     # --- the beginning ---
 
-    async def open(self, address: Address, hello: Message) -> Any:
+    async def open(self, address: Address, hello: Message, credentials: Credentials) -> Any:
         """Connect and say Hello; the Welcome.
 
         Raises:
             ConnectError: Nobody is there, or the connection ended before Welcome.
+            SecurityError: A file of the credentials cannot be used.
             Refused: The bridge does not let this client in.
         """
-        self._link = await open_link(address, self._core, self._receive, self._lose)
+        link = self._link = await open_link(address, self._core, self._receive, self._lose, credentials)
         # It runs before a Welcome can come, so that a loop that shuts down right after `connect` finds it running.
-        self._keeper = asyncio.create_task(self._keep(self._link), name=f"mycelium connection to {address}")
-        self._link.write(self._link.frame(hello))
+        self._keeper = asyncio.create_task(self._keep(link), name=f"mycelium connection to {address}")
+        if not link.is_secure.done():
+            either: list[asyncio.Future[Any]] = [link.is_secure, self.lost]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if link.is_secure.done():
+            link.write(link.frame(hello))
         try:
             self.welcome = await asyncio.shield(self._opening)
         except ConnectionLost as error:
-            raise ConnectError(str(address), error.reason) from error
+            kind = TlsError if link.is_distrusted else ConnectError
+            raise kind(str(address), error.reason) from error
         return self.welcome
 
     # --- asking ---

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import final
@@ -100,9 +100,9 @@ class FrameQueue:
             self.bytes += grown
         return grown
 
-    def keep(self, fits: Callable[[int], bool]) -> int:
-        """Leave out types that do not fit any more; how many messages that were."""
-        before = self.messages
+    def keep(self, fits: Callable[[int], bool]) -> Counter[int]:
+        """Leave out types that do not fit any more; how many messages of each that were."""
+        gone = Counter(one for cell in self._cells for one in cell.batch.type_ids if not fits(one))
         cells, self._cells = self._cells, deque()
         self.messages = self.bytes = 0
         for cell in cells:
@@ -110,7 +110,7 @@ class FrameQueue:
             for part in _fitting(cell.batch, fits):
                 self.append(Cell(part.compact(), cell.slot))
             self._ledger.release(cell.batch.data)
-        return before - self.messages
+        return gone
 
     def room(self, run: Batch, start: int, limit: int, limit_bytes: int) -> int:
         """For how many messages of a run there is room now; for one always, where nothing is queued."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mycelium.bus.admission import Admission
 from mycelium.bus.exchange import Exchange
 from mycelium.bus.limits import Limits
 from mycelium.schema.registry import Registry
@@ -22,6 +23,7 @@ class Host(Protocol):
     core: Core
     name: str
     limits: Limits
+    admission: Admission
 
     @property
     def exchange(self) -> Exchange:

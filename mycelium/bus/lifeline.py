@@ -36,6 +36,7 @@ _log = logging.getLogger("mycelium.client")
 _MOST_REFUSALS: Final = 2
 """Refused authentications in a row; the first may have met a bridge in the middle of a rotation."""
 _FATAL: Final = (SchemaMismatch, VersionError, ContractError)
+_HELD_BACK: Final = "there is one, but others could read it on its way: connect by tls://"
 _FAULT: Final = "a fault of this client; its log has more"
 
 
@@ -233,7 +234,10 @@ class Lifeline:
         self._turned.set()
 
     def _hello(self, *, second: bool = False) -> Message:
-        return self._parts.accord.hello(self._core, self.settings.name, self.settings.heartbeat_ms, second=second)
+        settings = self.settings
+        assert self._address is not None  # noqa: S101  set when it began
+        token = None if second else settings.credentials.token_for(self._address)  # it has said it already
+        return self._parts.accord.hello(self._core, settings.name, settings.heartbeat_ms, token, second=second)
 
     def _backoff(self) -> Backoff:
         return Backoff(random.random, self.settings.max_reconnect_seconds)
@@ -322,7 +326,8 @@ class Lifeline:
         conversation = self.conversation = Conversation(self._core, self, self._parts.outlet)
         try:
             async with asyncio.timeout(self.settings.timeout) as self._deadline:
-                await self._enter(conversation, await conversation.open(address, self._hello()))
+                welcome = await conversation.open(address, self._hello(), self.settings.credentials)
+                await self._enter(conversation, welcome)
         except BaseException as error:  # noqa: BLE001  whatever it is, nothing of the attempt is left
             self._parts.inbox.part()
             await conversation.abandon()
@@ -340,6 +345,8 @@ class Lifeline:
                 return ConnectError(str(self._address), f"no answer within {self.settings.timeout:g} s")
             case ConnectionLost():
                 return ConnectError(str(self._address), error.reason)
+            case AuthError() if self._address is not None and self.settings.credentials.holds_back(self._address):
+                return AuthError(error.code, f"{error.text}; {_HELD_BACK}")
             case Refused():
                 return self._parts.reception.named(error)
         return error

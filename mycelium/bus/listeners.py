@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import final
 
+from attrs import evolve
+
 from mycelium.bus.acceptor import Acceptor
+from mycelium.bus.security.settings import Security
 from mycelium.bus.sockets import UnixListener, open_tcp
 from mycelium.bus.urls import Address
 
@@ -16,37 +20,44 @@ class Listeners:
     """Of one bridge.
 
     Args:
-        make: Makes the protocol of each connection.
+        make: Makes the protocol of each connection, which may have to begin with TLS.
+        security: To whom Unix sockets are open.
 
     Attributes:
         addresses: Where they listen, with the ports that they got.
     """
 
-    def __init__(self, make: Callable[[], asyncio.BaseProtocol]) -> None:
+    def __init__(self, make: Callable[[bool], asyncio.BaseProtocol], security: Security) -> None:
         self.addresses: list[Address] = []
         self._make = make
+        self._security = security
         self._acceptors: list[Acceptor] = []
         self._unix: list[UnixListener] = []
 
     def __repr__(self) -> str:
         return f"<Listeners on {', '.join(map(str, self.addresses)) or 'nothing'}>"
 
-    def open(self, address: Address) -> None:
+    def open(self, address: Address, backlog: int) -> None:
         """Listen there too.
+
+        Args:
+            address: Where.
+            backlog: Connections that may wait in the kernel.
 
         Raises:
             BindError: It cannot be.
         """
+        make = partial(self._make, address.scheme == "tls")
         if address.scheme == "unix":
-            listener = UnixListener(address)
+            listener = UnixListener(address, backlog, self._security.socket_mode, self._security.socket_group)
             self._unix.append(listener)
-            self._acceptors.append(Acceptor(listener.socket, self._make))
+            self._acceptors.append(Acceptor(listener.socket, make))
             self.addresses.append(address)
             return
-        opened = open_tcp(address)
+        opened = open_tcp(address, backlog)
         port = opened[0].getsockname()[1]
-        self._acceptors += [Acceptor(each, self._make) for each in opened]
-        self.addresses.append(Address("tcp", host=address.host, port=port))
+        self._acceptors += [Acceptor(each, make) for each in opened]
+        self.addresses.append(evolve(address, port=port))
 
     def stop(self) -> None:
         """Take nobody more. May be called twice."""

@@ -6,7 +6,7 @@ a process is `localqueue`.
 
 import math
 from bisect import bisect_left, bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
 from typing import Final, final
@@ -216,18 +216,17 @@ class Outbox:
         self.window = window
         if window is None:
             self._returned = self._taken
-        for _ in range(len(self._backlog)):
-            frame = self._recall()
-            if fits(frame.type_ids[0]):
-                self.remember([frame])
-        self._holds.give_up_all(DropReason.DISCONNECTED, lambda cell: not any(map(fits, cell.batch.types)))
-        for cell in self._holds:
-            self._keep_waiting(cell, fits)
-        unwanted = self._queue.keep(fits)
+        unwanted = self._leave_out(fits, DropReason.DISCONNECTED)
         if unwanted:  # the client knows, it has asked for it
-            self.losses.by_reason[DropReason.DISCONNECTED.reason] += unwanted
+            self.losses.by_reason[DropReason.DISCONNECTED.reason] += unwanted.total()
         while (excess := self._queue.excess(self.limit, self.limit_bytes)) > 0:
             self._drop_oldest(excess, DropReason.DROPPED_OLDEST)
+        self._admit()
+
+    def revoke(self, type_ids: frozenset[int]) -> None:
+        """Drop what the client may not have any more."""
+        for type_id, number in self._leave_out(lambda one: one not in type_ids, DropReason.DENIED).items():
+            self.losses.count(type_id, DropReason.DENIED, number)
         self._admit()
 
     def relieve(self, most_bytes: int) -> None:
@@ -260,8 +259,7 @@ class Outbox:
 
     def stats(self) -> SubscriptionStats:
         """The counters; without a window a message is delivered when it is given to the socket."""
-        dropped = dict(self.losses.by_reason)
-        return SubscriptionStats(self._matched, self._returned, dropped, self.queued, self.out)
+        return SubscriptionStats(self._matched, self._returned, dict(self.losses.by_reason), self.queued, self.out)
 
     # --- inside ---
 
@@ -351,7 +349,18 @@ class Outbox:
         self._held_bytes -= first.size
         return first
 
-    def _keep_waiting(self, cell: Cell, fits: Callable[[int], bool]) -> None:
+    def _leave_out(self, fits: Callable[[int], bool], reason: DropReason) -> Counter[int]:
+        """Drop what does not fit any more; of what is queued the numbers by type, which are still to be counted."""
+        for _ in range(len(self._backlog)):
+            frame = self._recall()
+            if fits(frame.type_ids[0]):
+                self.remember([frame])
+        self._holds.give_up_all(reason, lambda cell: not any(map(fits, cell.batch.types)))
+        for cell in self._holds:
+            self._keep_waiting(cell, fits, reason)
+        return self._queue.keep(fits)
+
+    def _keep_waiting(self, cell: Cell, fits: Callable[[int], bool], reason: DropReason) -> None:
         """Have those wait no more whose type does not fit any more."""
         before = cell.batch
         if all(map(fits, before.types)):
@@ -361,8 +370,7 @@ class Outbox:
         self._ledger.release(before.data)
         self._held -= len(before) - len(kept)
         self._held_bytes -= before.size - kept.size
-        gone = (type_id for type_id in before.type_ids if not fits(type_id))
-        self.losses.count_each(gone, DropReason.DISCONNECTED)
+        self.losses.count_each((one for one in before.type_ids if not fits(one)), reason)
 
     def _unhold(self, cell: Cell) -> None:
         cell.is_held = False

@@ -11,6 +11,7 @@ from mycelium.bus.limits import Limits
 from mycelium.bus.localqueue import Outcome
 from mycelium.bus.outbox import Outbox
 from mycelium.events import Recovered, SlowConsumer
+from mycelium.schema.printable import listed
 from mycelium.wire.buffer import Batch
 from mycelium.wire.errors import ErrorCode
 
@@ -83,10 +84,11 @@ class RemoteSubscription:
         return f"<RemoteSubscription {self.number} to {sorted(self.type_ids) or 'all types'}, {self.outbox!r}>"
 
     def wants(self, type_id: int) -> bool:
-        """Whether a message of the type fits."""
-        if self.type_ids:
-            return type_id in self.type_ids
-        return not self.owner.names(type_id)
+        """Whether a message of the type fits, and may be had."""
+        owner = self.owner
+        if type_id in owner.forbidden:
+            return False
+        return type_id in self.type_ids if self.type_ids else not owner.names(type_id)
 
     @property
     def load(self) -> int:
@@ -165,6 +167,7 @@ class RemoteSubscriptions:
 
     Attributes:
         blocked: Types that the client does not read as they are written now.
+        forbidden: Types that it may not have.
     """
 
     def __init__(self, exchange: "Exchange", limits: Limits, session: Subscriber) -> None:
@@ -173,6 +176,8 @@ class RemoteSubscriptions:
         self._limits = limits
         self._session = session
         self.blocked: frozenset[int] = frozenset()
+        self.forbidden: frozenset[int] = frozenset()
+        self._who = ""
         self._by_number: dict[int, RemoteSubscription] = {}
         self._number_of: dict[int, int] = {}
         self._turns: dict[RemoteSubscription, None] = {}
@@ -249,6 +254,23 @@ class RemoteSubscriptions:
     def drop(self, number: int) -> None:
         """Carry out an Unsubscribe; nothing of the number is sent any more."""
         self._end(number, DropReason.DISCONNECTED, handled=True)
+
+    def forbid(self, type_ids: frozenset[int], who: str) -> str:
+        """Send no messages of these types, queued ones included; the names of those that the client loses by it.
+
+        Args:
+            type_ids: What the client may not have.
+            who: As what it may not.
+        """
+        self._who = who
+        lost = [one for one in sorted(type_ids - self.forbidden) if any(each.wants(one) for each in self)]
+        if type_ids != self.forbidden:
+            self.forbidden = type_ids
+            for one in self:
+                one.outbox.revoke(type_ids)
+                self.changed(one)
+            self._router.changed()
+        return listed(map(self.catalog.name, lost))
 
     def add_credit(self, number: int, messages: int) -> None:
         """Carry out a Credit; a number that is not known may have crossed its Unsubscribe."""
@@ -348,6 +370,9 @@ class RemoteSubscriptions:
 
     def _problem_with_types(self, wish: Any) -> Refusal | None:
         number = wish.subscription
+        denied = sorted(self.forbidden.intersection(wish.type_ids))
+        if denied:
+            return ErrorCode.DENIED, f"{self._who} may not receive {listed(map(self.catalog.name, denied))}"
         taken = sorted({one for one in wish.type_ids if self._number_of.get(one, number) != number})
         if taken:
             return ErrorCode.PROTOCOL, f"type ids {taken[:10]} belong to another subscription of this connection"

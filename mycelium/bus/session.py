@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, final
 
 from mycelium.bus.asks import Asks
-from mycelium.bus.budget import LogLimit
+from mycelium.bus.complaints import Complaints
 from mycelium.bus.door import Door
 from mycelium.bus.heartbeat import Due, Heartbeat, clamp_interval
 from mycelium.bus.host import Host
@@ -22,9 +22,12 @@ from mycelium.bus.monotonic import MonotonicGuard
 from mycelium.bus.negotiation import Standing
 from mycelium.bus.outgoing import Outgoing
 from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
+from mycelium.bus.security.acl import Permits
+from mycelium.bus.security.identity import NOBODY
+from mycelium.bus.security.peer import HERE, Peer
 from mycelium.bus.terms import Terms
 from mycelium.schema.model import Schema
-from mycelium.schema.printable import printable
+from mycelium.schema.printable import excerpt
 from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Connection
 from mycelium.wire.errors import ErrorCode, LocalProtocolError, ProtocolError
@@ -33,10 +36,6 @@ from mycelium.wire.state import Role, State, is_fatal
 __all__ = ["Session"]
 
 _log = logging.getLogger("mycelium.bridge")
-_MOST_ANSWERS: Final = 1024 * 1024
-"""Bytes that may wait for a client that asks for more."""
-_MOST_SHOWN: Final = 128
-"""Characters of a peer's text that are repeated to people."""
 _OPEN, _CLOSED = State.OPEN, State.CLOSED
 _CLIENT, _EOF = "client", "eof"  # close reasons beside the names of error codes
 _DROPPED: Final = {ErrorCode.SHUTDOWN.reason: DropReason.SHUTDOWN_DEADLINE}
@@ -53,9 +52,12 @@ class Session:
         host: The bridge.
         notify: Called when there is something to send, or to close.
         now: Seconds of a monotonic clock.
+        peer: What the connection says of the client.
 
     Attributes:
         client: The name that the client gave itself, cut and escaped.
+        peer: See above.
+        identity: Who the client is, once it was let in.
         reason: Why the session ended or is about to; None while it lives.
         now: When the session last looked at the clock.
         said_goodbye: Whether the client has nothing more to say.
@@ -67,9 +69,11 @@ class Session:
         ready: What `notify` was.
     """
 
-    def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float) -> None:
+    def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float, peer: Peer = HERE) -> None:
         self.number = number
         self.client = ""
+        self.peer = peer
+        self.identity = NOBODY
         self.reason: str | None = None
         self.said_goodbye = False
         self.asks = Asks()
@@ -84,7 +88,7 @@ class Session:
         self.terms = Terms(host.core, self._door, self.subscriptions)
         self.intake = Intake(self, host, self._door, self.terms)
         self._heartbeat: Heartbeat | None = None
-        self._lines: LogLimit | None = None
+        self._complaints = Complaints(number, peer, host.admission.strangers)
         self._parting: str | None = None
         self._finishing = False
 
@@ -192,6 +196,7 @@ class Session:
             contracts: What it reads and writes by; None for whatever the bridge has.
         """
         host = self._host
+        self.permit(host.admission.permits(self.identity))
         heartbeat_ms = clamp_interval(hello.heartbeat_ms)
         facts = {"server": host.name, "session": self.number, "max_payload": host.limits.max_payload}
         welcome = self.terms.welcome(
@@ -209,6 +214,13 @@ class Session:
         """Take types from the client that it and the bridge write differently now."""
         told = self.terms.stand(standing)
         if told is not None:
+            self.say(told)
+
+    def permit(self, permits: Permits) -> None:
+        """Take from the client what its access rules do not allow it."""
+        told: Any = self.terms.permit(permits, str(self.identity), live=self._heartbeat is not None)
+        if told is not None:
+            self.warn(ErrorCode.DENIED.reason, told.message)
             self.say(told)
 
     # --- the end ---
@@ -274,8 +286,10 @@ class Session:
 
     def _on_hello(self, hello: Any) -> None:
         schema = self._host.registry.schema
+        self.client = excerpt(hello.client)
         fits = self.terms.fit(hello, schema)
-        self.client = _for_people(hello.client)
+        if self.identity is NOBODY:  # the second Hello need not say it again
+            self.identity = self._host.admission.admit(self.peer, hello.token)
         if fits:
             self.welcome(hello, None if hello.schema_digest is None else schema)
         else:
@@ -284,6 +298,7 @@ class Session:
     def _on_subscribe(self, wish: Any) -> None:
         problem = self.subscriptions.problem_with(wish)
         if problem is not None:
+            self.warn(problem[0].reason, problem[1])
             self.answer_no(wish.request, *problem)
             return
         subscription, before = self.subscriptions.put(wish)
@@ -317,15 +332,12 @@ class Session:
             self._host.parted(self)
 
     def _on_error(self, error: Any) -> None:
-        self.warn("error", f"code {error.code}: {_for_people(error.message)}")
+        self.warn("error", f"code {error.code}: {excerpt(error.message)}")
         if is_fatal(error):
             self.end(_CLIENT)
 
     def _on_query(self, query: Any) -> None:
-        if len(self.outgoing) > _MOST_ANSWERS:
-            self.answer_no(query.request, ErrorCode.LIMIT, "answers are waiting that the client has not read")
-        else:
-            self._host.query(self, query)
+        self._host.query(self, query)
 
     def answer(self, request: int, bodies: Sequence[bytes]) -> None:
         """Say what a query has found."""
@@ -375,7 +387,7 @@ class Session:
         if self.is_over:
             return
         self.outgoing.say(self._connection.fail(error))
-        self.warn(error.code.reason, _for_people(error.problem))
+        self.warn(error.code.reason, excerpt(error.problem))
         self.end(error.code.reason)
 
     def _fail_inside(self) -> None:
@@ -383,15 +395,5 @@ class Session:
         self._fail(ProtocolError(ErrorCode.INTERNAL, "a fault of the bridge's own; its log has more"))
 
     def warn(self, reason: str, text: str) -> None:
-        """One line of log per reason and second."""
-        if self._lines is None:
-            self._lines = LogLimit()
-        held = self._lines.admit(reason, self.now)
-        if held is not None:
-            more = f" (and {held} more before)" if held else ""
-            _log.warning("client %s, session %d: %s: %s%s", self.client or "?", self.number, reason, text, more)
-
-
-def _for_people(text: str) -> str:
-    """A peer's text, cut, and with nothing in it that could move a cursor."""
-    return printable(text[:_MOST_SHOWN])
+        """Log, within limits."""
+        self._complaints.say(self.client, reason, text, self.now, known=self._heartbeat is not None)

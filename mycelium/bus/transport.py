@@ -2,21 +2,24 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
-import os
-import socket
+import ssl
 from collections.abc import Callable
-from struct import Struct
 from typing import TYPE_CHECKING, Final, cast, final
 
+from attrs import evolve
+
+from mycelium.bus.security.channel import Channel
+from mycelium.bus.security.peer import Peer
+from mycelium.bus.security.wording import client_trouble, stranger
 from mycelium.bus.session import Session
 from mycelium.bus.tuning import read_buffer, tune
+from mycelium.wire.errors import ErrorCode
 
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
 
-__all__ = ["SessionProtocol", "peer_uid"]
+__all__ = ["SessionProtocol"]
 
 _log = logging.getLogger("mycelium.bridge")
 _FLUSH_SECONDS: Final = 5.0
@@ -25,14 +28,6 @@ _LINGER_SECONDS: Final = 1.0
 """How long it may take to close once it has them."""
 _SMALL: Final = 4096
 """Bytes that came at once after which somebody may well wait for an answer."""
-_CREDENTIALS: Final = Struct("3i")
-"""What Linux says of a peer: pid, uid, gid (unix(7), SO_PEERCRED)."""
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """The user id of the process at the other end of a Unix socket."""
-    _, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return int(uid)
 
 
 @final
@@ -45,6 +40,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     Args:
         bridge: Whose connection it is.
+        secure: Whether it begins with TLS.
 
     Attributes:
         loop: In which it lives.
@@ -53,8 +49,12 @@ class SessionProtocol(asyncio.BufferedProtocol):
     _transport: asyncio.Transport
     session: Session
 
-    def __init__(self, bridge: "Bridge") -> None:
+    def __init__(self, bridge: "Bridge", secure: bool = False) -> None:
         self._bridge = bridge
+        self._secure = secure
+        self._channel: Channel | None = None
+        self._is_greeted = False
+        """Whether something came."""
         self._flushes = bridge.flushes
         self._read_buffer = read_buffer()
         self.loop = asyncio.get_running_loop()
@@ -71,16 +71,11 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """A client is there."""
         self._transport = cast("asyncio.Transport", transport)
         tune(transport)
-        self.session = self._bridge.open_session(self, self.loop.time())
-
-    @property
-    def is_trusted(self) -> bool:
-        """Whether the client is the bridge's own user, or on its machine: without authentication there is no more."""
-        made = self._transport.get_extra_info("socket")
-        if made.family == socket.AF_UNIX:
-            return peer_uid(made) == os.getuid()
-        host = self._transport.get_extra_info("peername")[0]
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+        context = self._bridge.admission.guard.context if self._secure else None
+        if context is not None:
+            self._channel = Channel(context)
+        peer = Peer.of(transport.get_extra_info("socket"), "tls" if self._secure else "tcp")
+        self.session = self._bridge.open_session(self, peer, self.loop.time())
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's interface
         """Where the next bytes go."""
@@ -90,6 +85,12 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Bytes came."""
         now = self.loop.time()
         data = bytes(self._read_buffer[:nbytes])
+        if not self._is_greeted:
+            self._greet(data)
+        if self._channel is not None:
+            data = self._unseal(self._channel, data, now)
+            if not data:
+                return
         if nbytes > _SMALL:
             self.session.receive_data(data, now)
             return
@@ -185,7 +186,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         if not self._paused or session.reason is not None:
             data = session.take_output(now)
             if data:
-                self._transport.write(data)
+                self._transport.write(data if self._channel is None else self._seal(self._channel, data))
         if session.reason is not None:
             self._end()
         elif session.outgoing.waiting and not self._paused:
@@ -194,6 +195,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
     def _end(self) -> None:
         self._ended = True
         last = self.session.take_output(self.loop.time())
+        if self._channel is not None:
+            last = self._seal(self._channel, last) + self._channel.close()
         if last:
             self._transport.write(last)
         if self._transport.can_write_eof():
@@ -204,3 +207,44 @@ class SessionProtocol(asyncio.BufferedProtocol):
         else:
             self._transport.close()
             self._last = self.loop.call_later(_FLUSH_SECONDS, self._transport.abort)
+
+    # --- TLS ---
+
+    def _greet(self, data: bytes) -> None:
+        """Look at the first bytes: if they are of another protocol there is no use in going on."""
+        self._is_greeted = True
+        problem = stranger(data, secure=self._channel is not None)
+        if problem is not None:
+            self._channel = None  # who speaks plainly can be answered plainly
+            self.session.refuse(ErrorCode.PROTOCOL, problem)
+
+    def _unseal(self, channel: Channel, data: bytes, now: float) -> bytes:
+        """The plaintext of what came; nothing as long as both sides only find out whether they believe each other."""
+        if self.session.reason is not None:
+            return b""
+        was_secure = channel.is_secure
+        try:
+            plain = channel.receive_data(data)
+        except ssl.SSLError as error:
+            self._transport.write(channel.take_output())
+            self.session.refuse(*client_trouble(error))
+            return b""
+        if output := channel.take_output():
+            self._transport.write(output)
+        if channel.is_secure and not was_secure:
+            self.session.peer = evolve(self.session.peer, certificate=channel.certificate)
+        if channel.has_ended:
+            self.session.receive_data(plain, now)
+            self.eof_received()
+            return b""
+        return plain
+
+    def _seal(self, channel: Channel, data: bytes) -> bytes:
+        """Ciphertext; nothing where there is no way to say it, which nobody may overhear."""
+        if not (channel.is_secure and data):
+            return b""
+        try:
+            return channel.send(data)
+        except ssl.SSLError:
+            self.session.end(ErrorCode.PROTOCOL.reason)
+            return b""

@@ -1,4 +1,4 @@
-"""Where a bridge is: `tcp://host:port`, `unix:///path`, or `host:port` for short."""
+"""Where a bridge is: `tcp://host:port`, `tls://host:port`, `unix:///path`, or `host:port` for short."""
 
 import os
 from typing import Final, Literal
@@ -7,13 +7,14 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from mycelium.bus.errors import UsageError
+from mycelium.schema.errors import REDACTED
 
-__all__ = ["DEFAULT_PORT", "DEFAULT_URL", "URL_VARIABLE", "Address", "default_url", "parse_url"]
+__all__ = ["DEFAULT_PORT", "DEFAULT_URL", "URL_VARIABLE", "Address", "default_url", "parse_url", "redacted"]
 
 DEFAULT_PORT: Final = 7777
 DEFAULT_URL: Final = f"tcp://localhost:{DEFAULT_PORT}"
 URL_VARIABLE: Final = "MYCELIUM_URL"
-_LATER: Final = frozenset({"tls", "rust+tcp", "rust+unix"})
+_LATER: Final = frozenset({"rust+tcp", "rust+unix"})
 _UNIX_PATH_MAX: Final = 107
 """Bytes of the longest path that Linux binds (sockaddr_un.sun_path less its NUL)."""
 
@@ -22,16 +23,21 @@ _UNIX_PATH_MAX: Final = 107
 class Address:
     """A parsed URL: a path for `unix`, else host and port."""
 
-    scheme: Literal["tcp", "unix"]
+    scheme: Literal["tcp", "tls", "unix"]
     host: str = ""
     port: int = 0
     path: str = ""
 
     def __str__(self) -> str:
+        return f"unix://{self.path}" if self.scheme == "unix" else f"{self.scheme}://{self.place}"
+
+    @property
+    def place(self) -> str:
+        """`host:port`, or a path."""
         if self.scheme == "unix":
-            return f"unix://{self.path}"
+            return self.path
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp://{host}:{self.port}"
+        return f"{host}:{self.port}"
 
 
 def default_url() -> str:
@@ -50,24 +56,40 @@ def parse_url(url: str) -> Address:
         scheme, rest = "tcp", url
     match scheme:
         case "tcp":
-            return _parse_tcp(url, rest)
+            return _parse_network("tcp", url, rest)
+        case "tls":
+            return _parse_network("tls", url, rest)
         case "unix":
             return _parse_unix(url, rest)
         case _ if scheme in _LATER:
-            raise UsageError(f"{scheme}:// is not supported yet; use tcp:// or unix://")
+            raise UsageError(f"{scheme}:// is not supported yet; use tcp://, tls:// or unix://")
         case _:
-            raise UsageError(f"{url!r} is no address; write tcp://host:port, unix:///path or host:port")
+            forms = "tcp://host:port, tls://host:port, unix:///path or host:port"
+            raise UsageError(f"{redacted(url)!r} is no address; write {forms}")
 
 
-def _parse_tcp(url: str, rest: str) -> Address:
+def redacted(url: str) -> str:
+    """A URL as it may be shown: what stands before an @, or behind a ?, may be a secret."""
+    scheme, separator, rest = url.rpartition("://")
+    secret, at, rest = rest.rpartition("@")
+    rest, question, query = rest.partition("?")
+    shown = f"{scheme}{separator}{REDACTED if secret else ''}{at}{rest}{question}"
+    return f"{shown}{REDACTED}" if query else shown
+
+
+def _parse_network(scheme: Literal["tcp", "tls"], url: str, rest: str) -> Address:
+    shown = redacted(url)
     try:
         parts = urlsplit(f"//{rest}")
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise UsageError(f"{url!r} is no address: {error}; write tcp://host:port") from None
-    if not host or parts.path not in ("", "/") or parts.query or parts.username is not None:
-        raise UsageError(f"{url!r} is no address; write tcp://host:port")
-    return Address("tcp", host=host, port=DEFAULT_PORT if port is None else port)
+    except ValueError:
+        raise UsageError(f"{shown!r} has no proper host and port; write {scheme}://host:port") from None
+    if parts.username is not None or parts.query:
+        remedy = f"write {scheme}://host:port, and give a token as token=…, $MYCELIUM_TOKEN or --token-file"
+        raise UsageError(f"{shown!r} is no address: it has no place for secrets; {remedy}")
+    if not host or parts.path not in ("", "/"):
+        raise UsageError(f"{shown!r} is no address; write {scheme}://host:port")
+    return Address(scheme, host=host, port=DEFAULT_PORT if port is None else port)
 
 
 def _parse_unix(url: str, path: str) -> Address:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mycelium.cli.options import Commands, add_contracts, add_url, new_command
+from mycelium.cli.options import Commands, add_contracts, add_url, credentials, new_command
 
 __all__ = ["add_parser"]
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from mycelium.cli.output import read_message
     from mycelium.wire.frames import encode_frame
 
-    contracts = file_or_bridge(args.contracts, args.url)
+    contracts = file_or_bridge(args.contracts, args.url, credentials(args))
     message = read_message(contracts, args.type, sys.stdin.read() if args.json == "-" else args.json)
     contracts.registry.codec_of(args.type).check(message)
     payload = message.to_bytes()

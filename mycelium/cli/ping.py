@@ -5,7 +5,7 @@ import asyncio
 import statistics
 import time
 
-from mycelium.cli.options import Commands, add_url, duration, new_command, positive
+from mycelium.cli.options import Commands, add_url, credentials, duration, new_command, positive
 
 __all__ = ["add_parser"]
 
@@ -33,7 +33,7 @@ async def _ping(args: argparse.Namespace) -> int:
     from mycelium.bus.client import MyceliumClient
     from mycelium.bus.urls import default_url
 
-    client = MyceliumClient(from_bridge=True, name="mycelium ping", reconnect=False)
+    client = MyceliumClient(from_bridge=True, name="mycelium ping", reconnect=False, **credentials(args))
     url = args.url or default_url()
     await client.connect(url)
     times = []

@@ -5,51 +5,16 @@ import gc
 import logging
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from mycelium.cli.eventloop import event_loop, run_on
-from mycelium.cli.options import Commands, duration, new_command, on_or_off, positive, reload_policy, size
-from mycelium.cli.settings import Resolved, Setting, add_settings, resolve
+from mycelium.bus.urls import redacted
+from mycelium.cli.eventloop import run_on
+from mycelium.cli.options import Commands, new_command
+from mycelium.cli.serve_settings import SETTINGS, TOKENS_VARIABLE, limits_of, security_of
+from mycelium.cli.settings import Resolved, add_settings, resolve
+from mycelium.schema.errors import REDACTED
 
 __all__ = ["add_parser"]
-
-_SETTINGS: Final = (
-    Setting(
-        "listen",
-        str,
-        ["tcp://127.0.0.1:7777"],
-        "where to listen, tcp://host:port or unix:///path; repeatable",
-        "URL",
-        many=True,
-    ),
-    Setting("reload", on_or_off, default=True, help="apply edits of the contracts file while clients are connected"),
-    Setting(
-        "reload-policy", reload_policy, "full", "what an edit must keep: full, backward, forward, …, none", "LEVEL"
-    ),
-    Setting("name", str, "mycelium", "what clients are told", "NAME"),
-    Setting("max-payload", positive, 4_194_304, "bytes of the largest payload", "BYTES"),
-    Setting("max-connections", positive, 10_000, "connections at the same time", "N"),
-    Setting("max-queue", positive, 8192, "messages that may wait for a subscription", "N"),
-    Setting("handshake-timeout", duration, 5.0, "time for a whole handshake", "S"),
-    Setting(
-        "max-memory",
-        size,
-        None,
-        "bytes that queues, unsent bytes and last values may hold",
-        "SIZE",
-        shown="half of what there is",
-    ),
-    Setting("block-timeout", duration, 5.0, "how long a message waits for room under the lag policy block", "S"),
-    Setting("grace", duration, 10.0, "time for clients to finish publishing when the bridge stops", "S"),
-    Setting("flush-timeout", duration, 30.0, "time to send what is queued after that", "S"),
-    Setting(
-        "loop",
-        event_loop,
-        "auto",
-        "event loop: asyncio, uvloop, or auto: uvloop where it is installed",
-        "LOOP",
-    ),
-)
 
 
 def add_parser(commands: Commands) -> None:
@@ -58,10 +23,12 @@ def add_parser(commands: Commands) -> None:
         commands,
         "serve",
         "Run a bridge: clients connect to it, publish, and get what they subscribed to. SIGTERM stops it "
-        "properly, SIGHUP reads the contracts file again. Each option can be given by the environment too: "
-        "--listen as MYCELIUM_LISTEN.",
+        "properly, SIGHUP reads contracts, tokens, certificates and access rules again. Each option can be given by "
+        "the environment too: --listen as MYCELIUM_LISTEN. Where other machines reach it, everybody has to say who he "
+        "is, over TLS.",
         "mycelium serve",
         "mycelium serve contracts.yaml --listen tcp://127.0.0.1:7777 --listen unix:///run/mycelium.sock",
+        "mycelium serve --listen tls://0.0.0.0:7777 --tls-cert cert.pem --tls-key key.pem --token-file tokens",
     )
     parser.add_argument(
         "contracts",
@@ -69,11 +36,11 @@ def add_parser(commands: Commands) -> None:
         nargs="?",
         help="the contracts file ($MYCELIUM_CONTRACTS, else the nearest contracts.yaml from here upward)",
     )
-    add_settings(parser, _SETTINGS)
+    add_settings(parser, SETTINGS)
     parser.add_argument(
         "--insecure",
         action="store_true",
-        help="listen where other machines reach it, although nobody is asked who they are",
+        help="listen where other machines reach it, although nobody is asked who they are, or it can be overheard",
     )
     parser.add_argument(
         "--print-config", action="store_true", help="print every setting and where it came from, and stop"
@@ -83,7 +50,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal comes."""
-    settings = resolve(args, _SETTINGS)
+    settings = resolve(args, SETTINGS)
     if args.print_config:
         return _print_config(args, settings)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
@@ -97,30 +64,29 @@ def _print_config(args: argparse.Namespace, settings: dict[str, Resolved]) -> in
     origin = "command line" if args.contracts else PATH_VARIABLE if os.environ.get(PATH_VARIABLE) else "nearest file"
     print(f"contracts = {args.contracts or find()}    # {origin}")
     for name, each in settings.items():
-        value = " ".join(each.value) if isinstance(each.value, list) else "auto" if each.value is None else each.value
-        print(f"{name} = {value}    # {each.origin}")
+        print(f"{name} = {_shown(name, each.value)}    # {each.origin}")
+    if os.environ.get(TOKENS_VARIABLE):
+        print(f"tokens = {REDACTED}    # {TOKENS_VARIABLE}")
     return 0
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None or value == []:
+        return next(one.shown for one in SETTINGS if one.name == name)
+    if isinstance(value, list):
+        return " ".join(redacted(str(each)) for each in value)
+    return f"{value:04o}" if name == "socket-mode" else str(value)
 
 
 async def _serve(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     from mycelium.bus.bus import MessageBus
-    from mycelium.bus.limits import Limits
-    from mycelium.cli.serving import Serving, refuse_exposed
+    from mycelium.cli.serving import Serving
 
     gc.freeze()  # what is imported stays: a full collection that looks at it stops the bridge for 10 ms
-    if not args.insecure:
-        for url in settings["listen"]:
-            refuse_exposed(url)
     source = None if args.contracts is None else Path(args.contracts)
     bus = MessageBus(source, block_timeout=settings["block-timeout"], max_memory=settings["max-memory"])
-    limits = Limits(
-        max_payload=settings["max-payload"],
-        handshake_seconds=settings["handshake-timeout"],
-        queue=settings["max-queue"],
-        connections=settings["max-connections"],
-        block_seconds=settings["block-timeout"],
-    )
-    bridge = bus.serve(*settings["listen"], name=settings["name"], limits=limits)
+    security = security_of(settings, insecure=args.insecure)
+    bridge = bus.serve(*settings["listen"], name=settings["name"], limits=limits_of(settings), security=security)
     policy = settings["reload-policy"] if settings["reload"] else None
     await Serving(bus, bridge, policy, settings["grace"], settings["flush-timeout"]).run()
     return 0

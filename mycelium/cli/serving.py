@@ -1,7 +1,6 @@
 """A bridge process from its start to its end: signals, reloads, and what is said of them."""
 
 import asyncio
-import ipaddress
 import logging
 import os
 import signal
@@ -12,41 +11,22 @@ from typing import Final, final
 from mycelium.bus.aside import aside
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.bus import MessageBus
-from mycelium.bus.errors import BindError
+from mycelium.bus.eventstream import EventStream
 from mycelium.bus.reload import Change, Reloader
 from mycelium.bus.tasks import Tasks
-from mycelium.bus.urls import parse_url
 from mycelium.cli.baseline import LOCKFILE, BaselineError, load_lock
 from mycelium.cli.bridge import ASKER
 from mycelium.cli.output import say
+from mycelium.events import SecurityChanged
 from mycelium.schema.compat.reloading import ReloadPolicy
 from mycelium.schema.compat.text_report import render_text
 from mycelium.schema.compat.view import View
 from mycelium.schema.printable import printable
 
-__all__ = ["Serving", "refuse_exposed"]
+__all__ = ["Serving"]
 
 _MIB: Final = 1024 * 1024
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
-
-
-def refuse_exposed(url: str) -> None:
-    """A bridge without authentication is for its own machine.
-
-    Raises:
-        BindError: The URL is for others, too.
-    """
-    address = parse_url(url)
-    if address.scheme == "tcp" and not _is_loopback(address.host):
-        reason = "other machines reach it, and there is no authentication yet"
-        raise BindError(url, reason, "listen on 127.0.0.1 or a Unix socket; --insecure does it all the same")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @final
@@ -79,7 +59,8 @@ class Serving:
         """Serve.
 
         Raises:
-            BindError: A listener cannot be opened.
+            BindError: A listener cannot be opened, or must not be.
+            SecurityError: A file with tokens, certificates or access rules cannot be used.
         """
         loop = asyncio.get_running_loop()
         logging.getLogger("mycelium.reload").setLevel(logging.CRITICAL)  # `_tell` says more, and says it once
@@ -90,6 +71,7 @@ class Serving:
         forget = self._bus.contracts.on_change(lambda change: self._tasks.start(self._tell(change)))
         if self._follow:
             self._tasks.start(self._reloader.run())
+        self._tasks.start(self._tell_of_security(self._bus.events()))
         self._welcome()
         await self._stop.wait()
         count = len(self._bridge.sessions)
@@ -124,18 +106,32 @@ class Serving:
         followed = f"; edits are applied if they keep {self._reloader.policy} compatibility" if self._follow else ""
         say(f"{schema.source}: {facts}{followed}")
         say(f"queues may hold up to {self._bus.stats().memory_limit // _MIB} MiB")
+        guard = self._bridge.admission.guard
+        if guard.asks or guard.has_acl:
+            rules = ", and access rules hold" if guard.has_acl else ""
+            say(f"clients show a {' or a '.join(guard.asks)}{rules}" if guard.asks else "access rules hold")
+        if guard.security.insecure:
+            say("--insecure: whoever reaches this bridge may be unknown, and be overheard")
         for url in self._bridge.urls:
             say(f"listening on {url}")
 
     def _hung_up(self) -> None:
-        """SIGHUP: read the contracts again, or stop if it means that the terminal is gone."""
+        """SIGHUP: read contracts and everything about security again, or stop if it means that the terminal is gone."""
         if self._at_terminal and not os.isatty(sys.stdin.fileno()):
             self._stop.set()
         else:
             self._tasks.start(self._reload())
 
     async def _reload(self) -> None:
+        await self._bridge.reload_security()
         await self._reloader.reload()
+
+    @staticmethod
+    async def _tell_of_security(events: EventStream) -> None:
+        """Say which edits of tokens, certificates and access rules are in force; those that are not are in the log."""
+        async for event in events:
+            if isinstance(event, SecurityChanged):
+                say(f"{', '.join(event.sources)}: what it says is in force")
 
     async def _tell(self, change: Change) -> None:
         """Say what became of an edit, in the checker's or the loader's own words."""

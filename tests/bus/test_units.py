@@ -304,7 +304,7 @@ def test_addresses_are_read_and_shown(url, address, shown):
         "tcp://host/path",
         "tcp://host?x=1",
         "http://host",
-        "tls://host",
+        "tls://user:secret@host",
         "unix://relative",
         "unix://",
         "unix:///" + "x" * 107,
