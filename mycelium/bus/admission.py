@@ -11,7 +11,7 @@ from mycelium.bus.limits import Limits
 from mycelium.bus.security.acl import Permits
 from mycelium.bus.security.crowd import Crowd
 from mycelium.bus.security.guard import Guard
-from mycelium.bus.security.identity import Identity
+from mycelium.bus.security.identity import NOBODY, Identity
 from mycelium.bus.security.peer import Peer
 from mycelium.bus.security.settings import Security
 from mycelium.events import Event
@@ -42,6 +42,7 @@ class Admission:
     Attributes:
         guard: What is in force.
         strangers: How many lines of log are written about clients that were not let in.
+        clock: Seconds since the epoch, by which certificates expire.
     """
 
     def __init__(
@@ -54,12 +55,22 @@ class Admission:
     ) -> None:
         self.guard = Guard(security, tell)
         self.strangers = LogLimit()
+        self.clock = time.time
         self._crowd = Crowd(limits)
         self._sessions = sessions
         self._schema = schema
 
     def __repr__(self) -> str:
         return f"<Admission, {self.guard!r}, {self._crowd!r}>"
+
+    def start(self) -> None:
+        """Read every file.
+
+        Raises:
+            SecurityError: One of them cannot be used.
+        """
+        self.guard.start()
+        self._look_for_slips()
 
     # --- one client ---
 
@@ -97,7 +108,8 @@ class Admission:
 
     def judge(self) -> None:
         """Other tokens, rules or contracts are in force: some may have to go, and others may do less, or more."""
-        now = time.time()
+        self._look_for_slips()
+        now = self.clock()
         for session in self._sessions():
             problem = self.guard.still_admits(session.identity, now)
             if problem is not None:
@@ -112,7 +124,7 @@ class Admission:
             now: Seconds of a monotonic clock.
         """
         if self.guard.security.asks_certificates:
-            today = time.time()
+            today = self.clock()
             for session in self._sessions():
                 if session.identity.expires_at <= today:
                     session.refuse(ErrorCode.AUTH_REFUSED, "the client's certificate has expired")
@@ -121,6 +133,10 @@ class Admission:
     def end(self) -> None:
         """Nobody comes any more."""
         self._sum_up(math.inf)
+
+    def _look_for_slips(self) -> None:
+        """Have patterns told that no message fits, before somebody comes whom they concern."""
+        self.guard.permits(NOBODY, self._schema())
 
     def _sum_up(self, now: float) -> None:
         for reason, held in self.strangers.overdue(now):

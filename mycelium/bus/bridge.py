@@ -177,7 +177,7 @@ class Bridge:
         self._serving = True
         self.limits = affordable(self._asked)
         try:
-            self.admission.guard.start()
+            self.admission.start()
             for address in self._wanted:
                 self.admission.guard.refuse_exposed(address)
             for address in self._wanted:

@@ -262,10 +262,9 @@ class RemoteSubscriptions:
             type_ids: What the client may not have.
             who: As what it may not.
         """
-        self._who = who
         lost = [one for one in sorted(type_ids - self.forbidden) if any(each.wants(one) for each in self)]
         if type_ids != self.forbidden:
-            self.forbidden = type_ids
+            self.forbidden, self._who = type_ids, who
             for one in self:
                 one.outbox.revoke(type_ids)
                 self.changed(one)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from mycelium.bus.errors import (
-    AuthError,
     BindError,
     BusError,
     ConnectError,
@@ -100,17 +99,13 @@ def _security(error: SecurityError) -> Told:
     return "the security settings cannot be used", why, remedy
 
 
-def _auth(error: AuthError) -> Told:
-    why, _, remedy = error.text.partition("; ")
-    return "the bridge refused", why, remedy
-
-
 def _bind(error: BindError) -> Told:
     return f"cannot listen on {error.url}", error.reason, error.remedy
 
 
 def _refused(error: Refused) -> Told:
-    return "the bridge refused", error.text, ""
+    why, _, remedy = error.text.partition("; ")
+    return "the bridge refused", why, remedy
 
 
 def _mismatch(error: SchemaMismatch) -> Told:
@@ -155,7 +150,6 @@ _TABLE: Final[list[tuple[type[MyceliumError], int, Callable[[Any], Told]]]] = [
     (BindError, 1, _bind),
     (SecurityError, 2, _security),
     (SchemaMismatch, 1, _mismatch),
-    (AuthError, 1, _auth),
     (Refused, 1, _refused),
     (UsageError, 2, _usage),
     (BusError, 1, _plain),

@@ -17,7 +17,7 @@ from typing import Final, final
 from attrs import frozen
 
 from mycelium.bus.aside import aside
-from mycelium.bus.errors import SecurityError
+from mycelium.bus.errors import BindError, SecurityError
 from mycelium.bus.filewatch import hints, settled
 from mycelium.bus.security.acl import FREE, Acl, Permits
 from mycelium.bus.security.aclfile import parse_acl
@@ -120,6 +120,8 @@ class Guard:
             BindError: As the address and these settings are, nobody may listen there.
         """
         secure = address.scheme == "tls"
+        if secure and self.security.tls_cert is None:
+            raise BindError(str(address), "there is no certificate", "give one with --tls-cert and --tls-key")
         asked = self.security.asks_tokens or (secure and self.security.asks_certificates)
         if not self.security.insecure:
             remedy = f"listen on tls://{address.place} with --tls-cert and --token-file or --tls-ca"
@@ -269,7 +271,11 @@ def _read_tokens(security: Security) -> Tokens | None:
         found.append(Tokens.parse(text, str(security.token_file)))
     if security.tokens is not None:
         found.append(Tokens.parse(security.tokens.replace(",", "\n"), _ENVIRONMENT))
-    return Tokens.merged(found)
+    tokens = Tokens.merged(found)
+    if not tokens:
+        source = str(security.token_file or _ENVIRONMENT)
+        raise SecurityError.about(source, "there is no token, so nobody could come in", "write `principal: token`")
+    return tokens
 
 
 def _hashed_all(paths: Sequence[Path]) -> list[bytes | None]:
