@@ -30,7 +30,7 @@ def ours(tmp_path):
 @pytest.fixture
 def secure(ours):
     """Security settings with a certificate of ours, and more."""
-    files = ours.issue("127.0.0.1", "localhost")
+    files = ours.issue("127.0.0.1")
     return lambda **more: Security(tls_cert=files.cert, tls_key=files.key, **more)
 
 
@@ -117,8 +117,8 @@ async def test_p22_each_certificate_that_is_not_believed_is_refused_with_its_rea
         with pytest.raises(TlsError, match="the bridge's certificate is not accepted: (unable|self-signed)"):
             async with mycelium.connect(url, contracts, tls_ca=theirs.ca, tls_cert=good.cert, tls_key=good.key):
                 pass
-        address = url.replace("127.0.0.1", "127.0.0.2")
-        with pytest.raises(TlsError, match="certificate is not valid for '127.0.0.2'"):
+        address = url.replace("127.0.0.1", "localhost")
+        with pytest.raises(TlsError, match="certificate is not valid for 'localhost'"):
             async with mycelium.connect(address, contracts, tls_ca=ours.ca, tls_cert=good.cert, tls_key=good.key):
                 pass
         async with mycelium.connect(url, contracts, tls_ca=ours.ca, tls_cert=good.cert, tls_key=good.key) as client:
@@ -309,14 +309,14 @@ async def test_a_flood_of_strangers_writes_few_lines_and_all_are_counted(contrac
                 peer.send(peer._connection.send(CORE.Hello(protocol=1, client="x", token="x" * 20)))
                 await peer.ending()
 
-        for _ in range(10):
+        for _ in range(4):
             await asyncio.gather(*(knock() for _ in range(50)))
-        assert [one.reason for one in bridge.closed] == ["auth_refused"] * 500
+        assert [one.reason for one in bridge.closed] == ["auth_refused"] * 200
     said = lines(caplog)
     told = [int(words.rpartition("and ")[2].split()[0]) for words in said if "more before" in words]
     summed = [int(words.split()[1]) for words in said if "more clients" in words]
-    assert sum(told) + sum(summed) + len(said) - len(summed) == 500
-    assert len(said) < 50
+    assert sum(told) + sum(summed) + len(said) - len(summed) == 200
+    assert len(said) < 40
 
 
 # --- Unix sockets ---

@@ -63,8 +63,8 @@ def test_a_unix_socket_is_never_exposed():
 @pytest.mark.parametrize(
     ("url", "security", "fine"),
     [
-        ("tls://0.0.0.0:1", {"tokens": "a: " + TOKEN}, True),
-        ("tls://0.0.0.0:1", {}, False),
+        ("tls://0.0.0.0:1", {"tokens": "a: " + TOKEN, "tls_cert": "y"}, True),
+        ("tls://0.0.0.0:1", {"tls_cert": "y"}, False),
         ("tls://0.0.0.0:1", {"tls_ca": "x", "tls_cert": "y"}, True),
         ("tcp://0.0.0.0:1", {"tls_ca": "x", "tls_cert": "y"}, False),
         ("tcp://0.0.0.0:1", {"tokens": "a: " + TOKEN}, False),
