@@ -29,6 +29,7 @@ from mycelium.bus.tasks import Tasks
 from mycelium.bus.thread import check_thread
 from mycelium.bus.transport import SessionProtocol
 from mycelium.bus.urls import parse_url
+from mycelium.bus.wheel import Wheel
 from mycelium.handle import Contracts, core_protocol
 from mycelium.schema.document import document_bytes
 from mycelium.schema.model import Schema
@@ -41,7 +42,7 @@ _TICK_SECONDS: Final = 0.25
 _TICKS_PER_HANDSHAKE: Final = 20
 """A handshake that is too slow is noticed within a twentieth of its time."""
 _SWEEP_SECONDS: Final = 1.0
-"""How often open sessions are looked at."""
+"""How often is looked at what expires for other reasons than heartbeats."""
 _GRACE_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 1.0
 """How long a client may take to answer the Goodbye where it has not published."""
@@ -128,6 +129,8 @@ class Bridge:
         self._listeners = Listeners(partial(SessionProtocol, self), asked)
         self._protocols: dict[int, SessionProtocol] = {}
         self._handshaking: dict[int, SessionProtocol] = {}
+        self._beats: Wheel[int] = Wheel(_TICK_SECONDS, 0.0)
+        """When sessions have to be looked at; by their numbers, which keep nobody who is gone."""
         self._lagging: set[int] = set()
         self._holding: dict[Intake, None] = {}
         self._document: tuple[Schema, bytes] | None = None
@@ -372,9 +375,13 @@ class Bridge:
         self._timer = loop.call_later(every, self._tick)
         now = loop.time()
         for number, protocol in list(self._handshaking.items()):
-            protocol.tick(now)
+            when = protocol.tick(now)
             if protocol.session.is_open or protocol.session.is_over:
                 del self._handshaking[number]
+                self._beats.put(number, when)
+        for number in self._beats.due(now):
+            if (due := self._protocols.get(number)) is not None:
+                self._beats.put(number, due.tick(now))
         lagging, self._lagging = self._lagging, set()
         for number in lagging & self._protocols.keys():
             self._protocols[number].report_lag()
@@ -382,6 +389,4 @@ class Bridge:
         self.pressure.look(now, self.sessions)
         if now >= self._next_sweep:
             self._next_sweep = now + _SWEEP_SECONDS
-            for protocol in list(self._protocols.values()):
-                protocol.tick(now)
             self.admission.look(now)

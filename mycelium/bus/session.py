@@ -140,23 +140,23 @@ class Session:
         except Exception:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
             self._fail_inside()
 
-    def tick(self, now: float) -> None:
-        """Look at the clock: handshake deadline and heartbeat. To be called about once a second."""
+    def tick(self, now: float) -> float:
+        """Look at the clock: handshake deadline and heartbeat. When it is to be looked at again, at the latest."""
         self.now = now
-        if self.is_over:
-            return
-        if self._heartbeat is None:
-            if now >= self._deadline:
+        heartbeat = self._heartbeat
+        if heartbeat is None or self.is_over:
+            if now >= self._deadline and not self.is_over:
                 seconds = self._host.limits.handshake_seconds
                 self.refuse(ErrorCode.HANDSHAKE_TIMEOUT, f"no complete handshake within {seconds:g} s")
-            return
-        match self._heartbeat.check(now):
+            return self._deadline
+        match heartbeat.check(now):
             case Due.PING:
                 self.say(self._host.core.Ping(nonce=0))
             case Due.DEAD:
                 self.refuse(ErrorCode.HEARTBEAT, "nothing heard for three heartbeats")
             case Due.NOTHING:
                 pass
+        return heartbeat.due_at
 
     def report_lag(self) -> None:
         """Tell the client of drops that no message has told of yet."""

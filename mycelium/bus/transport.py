@@ -153,9 +153,13 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Look at a socket that takes no more for now: its peer may have to go."""
         self._guarded(self.session.watch, now, self.unsent)
 
-    def tick(self, now: float) -> None:
-        """Look at the clock. What goes wrong with one session keeps no other from being looked at."""
-        self._guarded(self.session.tick, now)
+    def tick(self, now: float) -> float:
+        """Look at the clock; when to do so again. What goes wrong here keeps no other session from being looked at."""
+        try:
+            return self.session.tick(now)
+        except Exception:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
+            self._fail()
+            return now
 
     def report_lag(self) -> None:
         """Tell the client of drops that no message has told of yet."""
