@@ -12,7 +12,7 @@ from mycelium.wire.frames import encode_frame
 from mycelium.wire.state import Role, State
 from random_wire import Values, World, chance, load, random_contract, seeded
 
-__all__ = ["Cut", "check_stream", "generate_stream", "prepare_streams"]
+__all__ = ["Cut", "answer_handshake", "check_stream", "cut", "generate_stream", "prepare_streams"]
 
 MOST_FRAMES: Final = 12
 Step = tuple[str, Any]
@@ -30,12 +30,14 @@ def prepare_streams() -> tuple[World, World]:
     return core, load(random_contract(seeded("streams")))
 
 
-def generate_stream(worlds: Sequence[World], rng: random.Random) -> bytes:
+def generate_stream(
+    worlds: Sequence[World], rng: random.Random, role: Role | None = None, *, opening: bool = True
+) -> bytes:
     """What one side says: a role, mostly a proper beginning, then core and application frames in any order."""
     core, application = worlds
-    role = rng.choice(list(Role))
+    role = rng.choice(list(Role)) if role is None else role
     frames = []
-    if chance(rng, 0.9):
+    if opening and chance(rng, 0.9):
         frames.append(_frame(core, "Hello" if role is Role.CLIENT else "Welcome", rng))
     for _ in range(rng.randrange(MOST_FRAMES)):
         world = rng.choice((core, application))
@@ -50,7 +52,7 @@ def check_stream(_: object, data: bytes) -> str:
     speaker = Role.BRIDGE if data[0] % 2 else Role.CLIENT
     stream = data[1:]
     whole = _replay(speaker, [stream])
-    pieces = _replay(speaker, _cut(stream))
+    pieces = _replay(speaker, cut(stream))
     if whole != pieces:
         raise Cut(f"whole: {whole}\npieces: {pieces}")
     return f"{speaker.value}: {[kind for kind, _ in whole]}"
@@ -61,7 +63,7 @@ def _frame(world: World, name: str, rng: random.Random) -> bytes:
     return encode_frame(codec.message.type_id, codec.encode(Values(world, rng).message(name)))
 
 
-def _cut(stream: bytes) -> list[bytes]:
+def cut(stream: bytes) -> list[bytes]:
     """Pieces that depend on nothing but the stream."""
     rng = seeded(stream.hex())
     pieces, start = [], 0
@@ -84,7 +86,7 @@ def _replay(speaker: Role, pieces: Sequence[bytes]) -> list[Step]:
             connection.receive_data(piece)
             while (event := connection.next_event()) is not None:
                 steps += _steps(event)
-                _answer(connection, core, event)
+                answer_handshake(connection, core, event)
     except ProtocolError as error:
         steps.append((f"refused: {error.code.reason}", error.problem))
     return steps
@@ -96,7 +98,8 @@ def _steps(event: Any) -> list[Step]:
     return [(type(event).__name__, event.to_bytes())]
 
 
-def _answer(connection: Connection, core: Core, event: Any) -> None:
+def answer_handshake(connection: Connection, core: Core, event: Any) -> None:
+    """Follow what the other side has said, so far as a handshake has to."""
     if type(event).__name__ == "Hello" and connection.state in (State.HELLO, State.CONTRACTS):
         facts = {"protocol": 1, "server": "fuzz", "session": 1, "schema_id": 1, "schema_version": 1}
         digest = bytes(32)
