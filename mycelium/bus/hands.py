@@ -11,6 +11,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, TypeAlias, final
 
+from mycelium.bus.discretion import where_of
 from mycelium.bus.errors import ClosedError
 from mycelium.bus.worker import guarded
 
@@ -147,7 +148,7 @@ def _outcome(context: Context, function: Callable[..., Any], args: tuple[Any, ..
 def _settle(answer: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
     if answer.done():  # cancelled, when its subscription or client would not wait any longer
         if error is not None:
-            _log.error("a handler failed after the end of its subscription", exc_info=error)
+            _log.error("a handler failed after the end of its subscription: %s", where_of(error))
     elif error is not None:
         answer.set_exception(error)
     else:

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias, final
 
 from mycelium.bus.budget import LogLimit
 from mycelium.bus.delivery import Delivery
+from mycelium.bus.discretion import may_be_told, where_of
 from mycelium.bus.errors import UsageError
 from mycelium.bus.handlers import Handler
 from mycelium.bus.held import MOST_SECONDS, watched
@@ -153,13 +154,15 @@ class Worker:
         held = self._limit().admit("failed", monotonic())
         if held is not None:
             more = f" (and {held} times before)" if held else ""
-            _log.error("handler %s failed on %s%s", name, type(message).__name__, more, exc_info=error)
+            what, told = f"{name} failed on {type(message).__name__}", error if may_be_told(message) else None
+            where = "" if told is error else f": {where_of(error)}"
+            _log.error("handler %s%s%s", what, where, more, exc_info=told)
         self.failures += 1
         self.in_a_row += 1
         if self.in_a_row == _FAILING:
             self._tell(HandlerFailing(name, self.in_a_row, type(error).__name__))
         if self._options.on_error is not None and isinstance(error, Exception):
-            guarded(f"on_error of {name}", self._options.on_error, error, message)
+            guarded(f"on_error of {name}", self._options.on_error, error, message, told=may_be_told(message))
 
     # --- the end ---
 
@@ -247,14 +250,21 @@ class Worker:
         return self._lines
 
 
-def guarded(what: str, function: Callable[..., object], *args: object) -> None:
-    """Call a plain function of the user's; whatever it raises is logged and goes no further."""
+def guarded(what: str, function: Callable[..., object], *args: object, told: bool = True) -> None:
+    """Call a plain function of the user's; whatever it raises is logged and goes no further.
+
+    Args:
+        what: What it is, for people.
+        function: It.
+        args: Its arguments.
+        told: Whether the log may have what it raises, and not only where.
+    """
     try:
         result = function(*args)
         if result is not None:
             _refuse_coroutine(what, result)
-    except Exception:  # noqa: BLE001  it is the user's, and this is called where nothing may break
-        _log.exception("%s failed", what)
+    except Exception as error:  # noqa: BLE001  it is the user's, and this is called where nothing may break
+        _log.error("%s failed%s", what, "" if told else f": {where_of(error)}", exc_info=error if told else None)
 
 
 def _with(function: Callable[..., object], delivery: Delivery, message: Message) -> object:
