@@ -4,13 +4,16 @@ import hashlib
 import itertools
 import math
 import os
+import re
 import socket
 import ssl
 
+import attrs
 import pytest
 from certificates import Authority
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import ROOT
 
 import mycelium
 from mycelium import BindError, SecurityError, UsageError
@@ -30,6 +33,7 @@ from mycelium.bus.security.settings import Security
 from mycelium.bus.security.tokens import Tokens
 from mycelium.bus.security.wording import stranger
 from mycelium.bus.urls import Address, parse_url, redacted
+from mycelium.cli import serve_settings
 from mycelium.wire.errors import ErrorCode, ProtocolError
 
 TOKEN = "0123456789abcdef"
@@ -379,6 +383,20 @@ def test_p28_an_acl_file_with_faults_is_refused_with_their_places(text, problem)
     with pytest.raises(SecurityError) as caught:
         parse_acl(text.encode(), "acl")
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/security.md"])
+def test_the_rules_that_pages_show_are_rules(page):
+    shown = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    (text,) = [each for each in shown if "principals:" in each]
+    assert "pricer" in parse_acl(text.encode(), page).grants
+
+
+def test_every_limit_is_an_option_of_serve_and_stands_on_the_page():
+    page = (ROOT / "docs/security.md").read_text()
+    named = {attribute: name for name, (attribute, *_) in serve_settings._LIMITS.items()}
+    assert named.keys() == {one.name for one in attrs.fields(Limits)}
+    assert [name for name in named.values() if f"--{name}" not in page] == []
 
 
 # --- TLS as a machine ---
