@@ -19,7 +19,7 @@ from mycelium.bus.listeners import Listeners
 from mycelium.bus.negotiation import Standing
 from mycelium.bus.parley import Parley
 from mycelium.bus.pressure import Pressure
-from mycelium.bus.queries import Refusal, answer
+from mycelium.bus.queries import Asker, Refusal, answer
 from mycelium.bus.reload import Change, Reloader
 from mycelium.bus.security.peer import Peer
 from mycelium.bus.security.settings import Security
@@ -267,9 +267,9 @@ class Bridge:
             self._tasks.start(self._query(session, query))
 
     async def _query(self, session: Session, query: Any) -> None:
-        trusted = self.admission.trusts(session)
+        asker = Asker(session.number, self.admission.trusts(session))
         try:
-            session.answer(query.request, await answer(self, query.what, query.body, trusted=trusted))
+            session.answer(query.request, await answer(self, query.what, query.body, asker))
         except Refusal as refusal:
             session.answer_no(query.request, refusal.code, refusal.problem)
 

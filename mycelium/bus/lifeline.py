@@ -29,6 +29,7 @@ from mycelium.schema.classes import Message
 from mycelium.schema.errors import ContractError
 from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Core
+from mycelium.wire.errors import ErrorCode
 
 __all__ = ["Lifeline"]
 
@@ -345,11 +346,16 @@ class Lifeline:
                 return ConnectError(str(self._address), f"no answer within {self.settings.timeout:g} s")
             case ConnectionLost():
                 return ConnectError(str(self._address), error.reason)
-            case AuthError() if self._address is not None and self.settings.credentials.holds_back(self._address):
+            case AuthError(code=ErrorCode.AUTH_REQUIRED) if self._holds_back:
                 return AuthError(error.code, f"{error.text}; {_HELD_BACK}")
             case Refused():
                 return self._parts.reception.named(error)
         return error
+
+    @property
+    def _holds_back(self) -> bool:
+        """Whether there is a token that was not sent, since others could have read it."""
+        return self._address is not None and self.settings.credentials.holds_back(self._address)
 
     async def _enter(self, conversation: Conversation, welcome: Any) -> None:
         """The bridge has let this client in: subscriptions first, then what waited in the buffer."""

@@ -129,6 +129,8 @@ class Link(asyncio.BufferedProtocol):
         if self._closing is not None:
             self._closing.cancel()
         self._connection.close()
+        if not (self.is_secure.done() or self._reason):
+            self.is_distrusted, self._reason = True, "the bridge ended it in the TLS handshake; its log says why"
         self._on_lost(self._reason or ("the bridge closed it" if exc is None else str(exc) or type(exc).__name__))
 
     # --- what the client calls ---

@@ -15,12 +15,12 @@ from mycelium.wire.errors import ErrorCode
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
 
-__all__ = ["Refusal", "answer"]
+__all__ = ["Asker", "Refusal", "answer"]
 
 _ROWS: Final = 500
 """Subscriptions in one body."""
 Body: TypeAlias = dict[str, Any]
-Ask: TypeAlias = "Callable[[Bridge, Body], Awaitable[list[Body]]]"
+Ask: TypeAlias = "Callable[[Bridge, Asker, Body], Awaitable[list[Body]]]"
 
 
 class Refusal(Exception):
@@ -30,6 +30,19 @@ class Refusal(Exception):
         super().__init__(code, problem)
         self.code = code
         self.problem = problem
+
+
+@frozen
+class Asker:
+    """Who asks.
+
+    Attributes:
+        session: Its session's number.
+        trusted: Whether it may see other clients and change contracts.
+    """
+
+    session: int
+    trusted: bool
 
 
 @frozen
@@ -45,14 +58,14 @@ class _Query:
     trusted: bool = False
 
 
-async def answer(bridge: "Bridge", what: str, body: bytes | None, *, trusted: bool) -> list[bytes]:
+async def answer(bridge: "Bridge", what: str, body: bytes | None, asker: Asker) -> list[bytes]:
     """The bodies of the answers to a query, UTF-8 JSON.
 
     Args:
         bridge: Who is asked.
         what: The question.
         body: More about it, a JSON object.
-        trusted: Whether the one who asks may see other clients and change contracts.
+        asker: Who asks.
 
     Raises:
         Refusal: There is no such question, or not for this client.
@@ -60,9 +73,9 @@ async def answer(bridge: "Bridge", what: str, body: bytes | None, *, trusted: bo
     query = _QUERIES.get(what)
     if query is None:
         raise Refusal(ErrorCode.PROTOCOL, f"no query {what!r}; there are {', '.join(_QUERIES)}")
-    if query.trusted and not trusted:
+    if query.trusted and not asker.trusted:
         raise Refusal(ErrorCode.DENIED, f"{what} is for the bridge's own user, and for principals with `admin: true`")
-    bodies = await query.ask(bridge, _options(body))
+    bodies = await query.ask(bridge, asker, _options(body))
     return [json.dumps(each, ensure_ascii=False).encode() for each in bodies]
 
 
@@ -76,7 +89,7 @@ def _options(body: bytes | None) -> Body:
     return options
 
 
-async def _info(bridge: "Bridge", _: Body) -> list[Body]:
+async def _info(bridge: "Bridge", _: Asker, __: Body) -> list[Body]:
     schema = bridge.registry.schema
     facts = {"id": schema.id, "version": schema.version, "min_compatible": schema.min_compatible}
     return [
@@ -93,8 +106,8 @@ async def _info(bridge: "Bridge", _: Body) -> list[Body]:
     ]
 
 
-async def _stats(bridge: "Bridge", _: Body) -> list[Body]:
-    """One body with the counters of the bus, then some with those of each socket subscription."""
+async def _stats(bridge: "Bridge", asker: Asker, _: Body) -> list[Body]:
+    """One body with the counters of the bus, then some with those of each socket subscription that may be seen."""
     rows = [
         {
             "session": session.number,
@@ -106,13 +119,14 @@ async def _stats(bridge: "Bridge", _: Body) -> list[Body]:
             **asdict(one.outbox.stats()),
         }
         for session in bridge.sessions
+        if asker.trusted or session.number == asker.session
         for one in session.subscriptions
     ]
     chunks = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
     return [asdict(bridge.stats()), *({"subscriptions": chunk} for chunk in chunks)]
 
 
-async def _sessions(bridge: "Bridge", _: Body) -> list[Body]:
+async def _sessions(bridge: "Bridge", _: Asker, __: Body) -> list[Body]:
     """One body with the sessions, then one for each contracts document that they go by."""
     rows, documents = [], {}
     for session in bridge.sessions:
@@ -130,7 +144,7 @@ async def _sessions(bridge: "Bridge", _: Body) -> list[Body]:
     ]
 
 
-async def _reload(bridge: "Bridge", options: Body) -> list[Body]:
+async def _reload(bridge: "Bridge", _: Asker, options: Body) -> list[Body]:
     """Read the contracts file again; with `force` it is applied whatever it breaks."""
     reloader = bridge.reloader
     if reloader is None:

@@ -159,6 +159,14 @@ async def test_p24_who_stops_in_the_middle_of_the_tls_handshake_is_closed_in_tim
     ]
 
 
+async def test_a_client_that_is_not_even_shaken_hands_with_is_told_where_to_look(contracts, secure, ours):
+    async with guarded(contracts, secure(tokens=TOKENS), connections=1) as (_, bridge):
+        async with mycelium.connect(bridge.urls[0], contracts, token=ANN, tls_ca=ours.ca):
+            with pytest.raises(TlsError, match="the bridge ended it in the TLS handshake; its log says why"):
+                async with mycelium.connect(bridge.urls[0], contracts, token=BOB, tls_ca=ours.ca):
+                    pass
+
+
 async def test_garbage_inside_tls_ends_that_connection_alone(contracts, secure, ours):
     async with guarded(contracts, secure(tokens=TOKENS)) as (_, bridge):
         async with mycelium.connect(bridge.urls[0], contracts, token=ANN, tls_ca=ours.ca) as client:
@@ -586,6 +594,40 @@ async def test_rules_follow_contracts_that_change(tmp_path, acl):
         bus.publish_nowait(contracts.Ping())
         batches = [event for event in await peer.barrier() if hasattr(event, "type_ids")]
         assert [each.type_ids for each in batches] == [[1010]]
+
+
+async def test_of_a_group_only_those_get_messages_who_may_have_them(contracts, acl):
+    ours, theirs = [], []
+    async with ruled(contracts, acl) as (bus, bridge, new):
+        write(acl, rules(ann="{subscribe: [Ping]}", bob="{subscribe: [Ping]}"))
+        assert await bridge.reload_security()
+        ann, bob = await new(ANN), await new(BOB)
+        await ann.subscribe(ours.append, contracts.Ping, group="g")
+        await bob.subscribe(theirs.append, contracts.Ping, group="g")
+        for _ in range(4):
+            bus.publish_nowait(contracts.Ping(value="both"))
+        await until(lambda: len(ours) == len(theirs) == 2)
+        write(acl, rules(ann="{subscribe: [Ping]}"))
+        assert await bridge.reload_security()
+        for _ in range(4):
+            bus.publish_nowait(contracts.Ping(value="one"))
+        await until(lambda: len(ours) == 6)
+        await bob.flush()
+        assert len(theirs) == 2
+        assert bus.stats().balanced
+
+
+async def test_counters_of_subscriptions_are_shown_to_whose_they_are_and_to_an_admin(contracts, acl):
+    write(acl, rules(ann="{admin: true, subscribe: ['*']}", bob="{subscribe: ['*']}"))
+    async with ruled(contracts, acl) as (_, _, new):
+        ann, bob = await new(ANN, name="a"), await new(BOB, name="b")
+        await ann.subscribe(print, contracts.Ping)
+        await bob.subscribe(print, contracts.Ping)
+        seen = {}
+        for client in (ann, bob):
+            _, *chunks = await client.query("stats")
+            seen[client.name] = {row["client"] for chunk in chunks for row in chunk["subscriptions"]}
+        assert seen == {"a": {"a", "b"}, "b": {"b"}}
 
 
 async def test_an_admin_sees_who_is_there_and_nobody_else_does(contracts, acl):
