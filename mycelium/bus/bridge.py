@@ -325,6 +325,11 @@ class Bridge:
             del self._handshaking[oldest.number]
         return session
 
+    def let_in(self, session: Session) -> None:
+        """A handshake is done: from now on the session is looked at when its heartbeat asks for it."""
+        self._handshaking.pop(session.number, None)
+        self._beats.put(session.number, session.tick(session.now))
+
     def forget_session(self, protocol: SessionProtocol) -> None:
         """The connection is gone."""
         session = protocol.session
@@ -375,10 +380,9 @@ class Bridge:
         self._timer = loop.call_later(every, self._tick)
         now = loop.time()
         for number, protocol in list(self._handshaking.items()):
-            when = protocol.tick(now)
-            if protocol.session.is_open or protocol.session.is_over:
+            protocol.tick(now)
+            if protocol.session.is_over:
                 del self._handshaking[number]
-                self._beats.put(number, when)
         for number in self._beats.due(now):
             if (due := self._protocols.get(number)) is not None:
                 self._beats.put(number, due.tick(now))

@@ -33,6 +33,9 @@ class Host(Protocol):
     def registry(self) -> Registry[Codec]:
         """The newest generation."""
 
+    def let_in(self, session: "Session") -> None:
+        """The handshake is done."""
+
     def holds(self, intake: "Intake") -> None:
         """Have `expire` called now and then until nothing waits for room any more."""
 

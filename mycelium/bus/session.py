@@ -204,6 +204,7 @@ class Session:
         )
         self._heartbeat = Heartbeat(heartbeat_ms / 1000, self.now)
         self.say(welcome)
+        host.let_in(self)
 
     def schema_changed(self) -> None:
         """Tell the client that the bridge has other contracts now; one that follows gets them."""

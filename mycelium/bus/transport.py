@@ -131,6 +131,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
             session = self.session
             _log.info("client %s, session %d: closed: %s", session.client or "?", session.number, session.reason)
             self._bridge.forget_session(self)
+            self._channel = None  # what OpenSSL holds must not wait for the next full garbage collection
 
     def schedule(self) -> None:
         """Write once this turn of the loop is over, however many messages come in it."""
