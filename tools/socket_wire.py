@@ -30,7 +30,7 @@ LOOK_EVERY: Final = 200
 MOST_GROWTH: Final = 64 * 1024 * 1024
 CHUNK: Final = 65536
 TOKEN: Final = "fuzz-0123456789abcdef"  # noqa: S105  of a bridge that lives for a minute
-FAULTS: Final = ("Traceback", "fault of the bridge", "Error: ")
+FAULTS: Final = ("Traceback", "fault of the bridge", "never retrieved", "was destroyed")
 
 
 class Trouble(Exception):
