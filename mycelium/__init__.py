@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         QueueFull,
         Refused,
         SchemaMismatch,
+        SecurityError,
+        TlsError,
         UsageError,
         VersionError,
         WouldDeadlock,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from mycelium.bus.limits import Limits
     from mycelium.bus.options import SubscribeOptions
     from mycelium.bus.receipt import Receipt
+    from mycelium.bus.security.settings import Security
     from mycelium.bus.stats import BusStats, SubscriptionStats
     from mycelium.compat import Report, check_compatibility
     from mycelium.errors import MyceliumError
@@ -87,6 +90,8 @@ _HOMES = {
         "QueueFull",
         "Refused",
         "SchemaMismatch",
+        "SecurityError",
+        "TlsError",
         "UsageError",
         "VersionError",
         "WouldDeadlock",
@@ -94,6 +99,7 @@ _HOMES = {
     "mycelium.bus.limits": ["Limits"],
     "mycelium.bus.options": ["SubscribeOptions"],
     "mycelium.bus.receipt": ["Receipt"],
+    "mycelium.bus.security.settings": ["Security"],
     "mycelium.bus.stats": ["BusStats", "SubscriptionStats"],
     "mycelium.compat": ["Report", "check_compatibility"],
     "mycelium.handle": ["Contracts", "bind", "load"],
@@ -164,8 +170,11 @@ __all__ = [
     "Schema",
     "SchemaError",
     "SchemaMismatch",
+    "Security",
+    "SecurityError",
     "SubscribeOptions",
     "SubscriptionStats",
+    "TlsError",
     "UnknownTypeError",
     "UsageError",
     "VersionError",

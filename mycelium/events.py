@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from mycelium.schema.compat.report import Report
 
 __all__ = [
+    "AccessRevoked",
     "Closed",
     "Connected",
     "Connecting",
@@ -22,6 +23,8 @@ __all__ = [
     "Recovered",
     "SchemaChanged",
     "SchemaRefused",
+    "SecurityChanged",
+    "SecurityRefused",
     "SlowConsumer",
     "SubscriptionRefused",
 ]
@@ -68,6 +71,39 @@ class SchemaRefused(Event):
     reasons: tuple[str, ...]
     report: "Report | None" = field(default=None, repr=False)
     clients: tuple[str, ...] = ()
+
+
+@frozen
+class SecurityChanged(Event):
+    """A bridge goes by other tokens, certificates or access rules now.
+
+    Attributes:
+        sources: The files that have changed.
+    """
+
+    sources: tuple[str, ...]
+
+
+@frozen
+class SecurityRefused(Event):
+    """Files with tokens, certificates or access rules have changed and cannot be used; what was in force goes on.
+
+    Attributes:
+        reasons: A line for each.
+    """
+
+    reasons: tuple[str, ...]
+
+
+@frozen
+class AccessRevoked(Event):
+    """The bridge does not deliver types any more to which a client has subscribed: its access rules have changed.
+
+    Attributes:
+        reason: What the bridge said.
+    """
+
+    reason: str
 
 
 @frozen

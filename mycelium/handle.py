@@ -199,7 +199,7 @@ class Contracts:
             try:
                 listener(change)
             except Exception as error:  # noqa: BLE001  what a listener raises stops nobody else
-                _log(Line.CALLBACK_FAILED, caused_by=error, handler="a function given to on_change")
+                _log(Line.CALLBACK_FAILED, caused_by=error, handler="a function given to on_change", where="")
 
     def decode(self, type_id: int, payload: bytes) -> Message:
         """The message of a type id and a payload.

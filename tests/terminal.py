@@ -17,8 +17,9 @@ from pages import ROOT
 from zygote import SECONDS
 
 _PORT, _HTTP_PORT = 7777, 7778
-_PLACES = {_PORT: r"listening on tcp://127\.0\.0\.1:(\d+)", _HTTP_PORT: r"http://127\.0\.0\.1:(\d+)"}
+_PLACES = {_PORT: r"listening on t[cl][ps]://[\d.]+:(\d+)", _HTTP_PORT: r"http://127\.0\.0\.1:(\d+)"}
 """Ports of the pages, and how a bridge says where it is in truth."""
+_ELSEWHERE = "bus.example.com"
 _SHELL = set("|<>;&$`*?{}()")
 _SNIPPETS = Path(__file__).parent / "snippets.py"
 _SOMEBODY = {"NAME": "Somebody", "EMAIL": "somebody@example.org", "DATE": "2030-01-01T12:00:00Z"}
@@ -241,7 +242,7 @@ class Terminal:
             self._find(_HTTP_PORT, bridge)
         for port, real in self._ports.items():
             text = text.replace(f":{port}", f":{real}")
-        return text
+        return text.replace(_ELSEWHERE, "localhost")
 
     def _shown(self, text):
         for port, real in self._ports.items():

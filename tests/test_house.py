@@ -12,12 +12,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 50
 LONGER = {
-    "bus/session.py": (420, "one client's state machine from first byte to last, with an answer to every core message"),
+    "bus/session.py": (430, "one client's state machine from first byte to last, with an answer to every core message"),
     "bus/bridge.py": (420, "all that happens to listeners and sessions together, from start to close"),
     "bus/exchange.py": (420, "both ways of a message, of this process and of socket clients, in one place to compare"),
     "bus/subscription.py": (410, "every way in which one subscription gives out what waits for it"),
-    "bus/client.py": (500, "every public call of the client with all that its docstring has to say"),
-    "bus/bus.py": (430, "the same of the bus"),
+    "bus/outbox.py": (410, "the same of a queue at the bridge"),
+    "bus/client.py": (530, "every public call of the client with all that its docstring has to say"),
+    "bus/bus.py": (440, "the same of the bus"),
     "bus/sync.py": (420, "the same of the synchronous client"),
 }
 

@@ -4,6 +4,7 @@
     python tools/bench_bus.py tcp-counter unix-counter --rounds 3 --messages 100000
     python tools/bench_bus.py --json bench.json      # the same for machines; `--json` alone prints it
     python tools/bench_bus.py --markdown bench.json --into docs/performance.md
+    python tools/bench_bus.py connections --help     # what 10,000 idle ones cost: memory, CPU, how fast they come
     python tools/bench_bus.py --growth --json growth.json    # payloads and subscribers; tools/plot_bench.py draws them
 
 In a round each contender of a row runs once, and who begins is another one each round, so that whatever else the
@@ -20,6 +21,7 @@ from typing import Any
 
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
 
+import connections
 from mycelium.bench.claims import judge
 from mycelium.bench.figures import alternate
 from mycelium.bench.machine import machine_facts
@@ -110,6 +112,8 @@ def show(measured: dict[str, Any]) -> None:
 
 def main() -> None:
     """Measure and print."""
+    if sys.argv[1:2] == ["connections"]:
+        sys.exit(connections.main(sys.argv[2:]))
     args = parse()
     if args.list:
         for name, row in {**ROWS, **GROWTH}.items():

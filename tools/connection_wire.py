@@ -12,7 +12,7 @@ from mycelium.wire.frames import encode_frame
 from mycelium.wire.state import Role, State
 from random_wire import Values, World, chance, load, random_contract, seeded
 
-__all__ = ["Cut", "check_stream", "cut", "generate_stream", "prepare_streams"]
+__all__ = ["Cut", "answer_handshake", "check_stream", "cut", "generate_stream", "prepare_streams"]
 
 MOST_FRAMES: Final = 12
 Step = tuple[str, Any]
@@ -30,12 +30,14 @@ def prepare_streams() -> tuple[World, World]:
     return core, load(random_contract(seeded("streams")))
 
 
-def generate_stream(worlds: Sequence[World], rng: random.Random) -> bytes:
+def generate_stream(
+    worlds: Sequence[World], rng: random.Random, role: Role | None = None, *, opening: bool = True
+) -> bytes:
     """What one side says: a role, mostly a proper beginning, then core and application frames in any order."""
     core, application = worlds
-    role = rng.choice(list(Role))
+    role = rng.choice(list(Role)) if role is None else role
     frames = []
-    if chance(rng, 0.9):
+    if opening and chance(rng, 0.9):
         frames.append(_frame(core, "Hello" if role is Role.CLIENT else "Welcome", rng))
     for _ in range(rng.randrange(MOST_FRAMES)):
         world = rng.choice((core, application))
@@ -84,7 +86,7 @@ def _replay(speaker: Role, pieces: Sequence[bytes]) -> list[Step]:
             connection.receive_data(piece)
             while (event := connection.next_event()) is not None:
                 steps += _steps(event)
-                _answer(connection, core, event)
+                answer_handshake(connection, core, event)
     except ProtocolError as error:
         steps.append((f"refused: {error.code.reason}", error.problem))
     return steps
@@ -96,7 +98,8 @@ def _steps(event: Any) -> list[Step]:
     return [(type(event).__name__, event.to_bytes())]
 
 
-def _answer(connection: Connection, core: Core, event: Any) -> None:
+def answer_handshake(connection: Connection, core: Core, event: Any) -> None:
+    """Follow what the other side has said, so far as a handshake has to."""
     if type(event).__name__ == "Hello" and connection.state in (State.HELLO, State.CONTRACTS):
         facts = {"protocol": 1, "server": "fuzz", "session": 1, "schema_id": 1, "schema_version": 1}
         digest = bytes(32)

@@ -1,6 +1,6 @@
 """Throws bytes at the wire: anything must give a value or a documented error, and nothing else.
 
-    python tools/fuzz_wire.py --seconds 60                       # every target, a seed of its own, which is printed
+    python tools/fuzz_wire.py --minutes 1                        # every target, a seed of its own, which is printed
     python tools/fuzz_wire.py --seed 7 --count 100000 --target decoder
     python tools/fuzz_wire.py --corpus .fuzz                     # starts from kept inputs, keeps new ones
     python tools/fuzz_wire.py --target decoder --input 03ff00    # one input again
@@ -27,6 +27,9 @@ import attrs
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from connection_wire import check_stream, generate_stream, prepare_streams
+from mycelium.bus.errors import SecurityError
+from mycelium.bus.security.aclfile import parse_acl
+from mycelium.bus.security.tokens import Tokens
 from mycelium.wire.annotate import annotate
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError, Misfit
@@ -34,6 +37,7 @@ from mycelium.wire.frames import encode_frame
 from mycelium.wire.metadata import KINDS, Metadata
 from random_wire import Values, World, chance, load, mutate, random_contract, seeded
 from rust_wire import check_structs, generate_structs, prepare_structs
+from socket_wire import check_talk, generate_talk, prepare_bridge
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SLOWEST: Final = 2.0
@@ -159,10 +163,37 @@ def _walked(codec: Codec, payload: bytes) -> Outcome:
     return value, _shown(value), ""
 
 
+# --- files of the security settings ----------------------------------------------------------------------------------
+
+SETTINGS: Final = (
+    b"\0# who\nann: 0123456789abcdef\nbob: sha256:" + b"0" * 64 + b"\n",
+    b"\1principals:\n  ann: {publish: [Tick, 'topic:market-data'], admin: true}\n  '*': {subscribe: {deny: ['*']}}\n",
+)
+
+
+def generate_settings(_: object, rng: random.Random) -> bytes:
+    """A file that is fine; the first byte says of which kind."""
+    return rng.choice(SETTINGS)
+
+
+def check_settings(_: object, data: bytes) -> str:
+    """Settings, or a SecurityError that says where; never a token of the file."""
+    try:
+        if data[:1] == b"\0":
+            return repr(Tokens.parse(data[1:].decode("ascii", "replace"), "file"))
+        return f"{len(parse_acl(data[1:], 'file').grants)} principals"
+    except SecurityError as error:
+        if "0123456789abcdef" in str(error) and data[:1] == b"\0":
+            raise Finding(f"the error shows a token: {error}") from None
+        return re.sub("[0-9]+|'.*?'", "#", str(error))
+
+
 TARGETS: Final[Mapping[str, Target]] = {
     "decoder": Target("payloads of many messages", prepare_codecs, generate_payload, check_payload),
     "connection": Target("streams, whole and in pieces", prepare_streams, generate_stream, check_stream),
     "rust": Target("streams of the Rust dialect", prepare_structs, generate_structs, check_structs),
+    "settings": Target("files of tokens and access rules", lambda: None, generate_settings, check_settings),
+    "socket": Target("streams to a running bridge", prepare_bridge, generate_talk, check_talk),
 }
 
 
@@ -269,6 +300,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, help="the same seed makes the same inputs (default: drawn, and printed)")
     parser.add_argument("--seconds", type=float, help="how long (default: 10, without --count)")
+    parser.add_argument("--minutes", type=float, help="the same in minutes")
     parser.add_argument("--count", type=int, help="how many inputs")
     parser.add_argument("--corpus", metavar="DIR", help="start from the inputs in it, keep new ones there")
     parser.add_argument("--target", action="append", choices=sorted(TARGETS), help="this one alone; may be repeated")
@@ -276,6 +308,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(2**32)
+    if options.minutes is not None:
+        options.seconds = (options.seconds or 0.0) + options.minutes * 60
     if options.seconds is None and options.count is None:
         options.seconds = 10.0
     if options.input is not None and not re.fullmatch(r"-|([0-9a-fA-F]{2})+", options.input):

@@ -1,22 +1,25 @@
 """Load and faults for some minutes, and an account of every message in the end.
 
-    python tools/soak.py [--minutes 10] [--seed 1] [--restart-every 0]
+    python tools/soak.py [--minutes 10] [--seed 1] [--restart-every 0] [--transport unix|tcp|tls] [--churn 30]
 
-A bridge process, publisher processes and subscriber processes with different lag policies talk over a Unix socket.
-Meanwhile subscribers are stopped and go on, clients are killed and come back, others come and go, and the contracts are
-edited; with --restart-every the bridge itself is killed now and then. Each second the bridge's own counters are asked
-for: the law of conservation has to hold for each subscription at every moment. In the end everybody stops publishing,
-and the law is printed for each subscription, with the memory's slope and the loop's lag. Exit code 1 if anything was
-lost in silence, came twice, or came out of order.
+A bridge process, publisher processes and subscriber processes with different lag policies talk over a Unix socket, TCP
+or TLS. Meanwhile subscribers are stopped and go on, clients are killed and come back, others come and go, and the
+contracts are edited; over TLS tokens and certificates change, and for moments access rules let nobody have anything;
+with --restart-every the bridge itself is killed now and then. Each second the bridge's own counters are asked for: the
+law of conservation has to hold for each subscription at every moment. In the end everybody stops publishing, and the
+law is printed for each subscription, with the memory's slope, open files and the loop's lag. Exit code 1 if anything
+was lost in silence, came twice, or came out of order, or if files were left open.
 """
 
 import argparse
 import asyncio
 import contextlib
 import json
+import os
 import random
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -29,6 +32,7 @@ from typing import Any
 from attrs import define, field
 
 import mycelium
+from soak_security import Guarded
 
 CONTRACTS = Path(__file__).parent.parent / "contracts.yaml"
 PUBLISHERS = 3
@@ -39,8 +43,10 @@ PAUSE_SECONDS = 3.0
 FAULT_SECONDS = 4.0
 LAG_SECONDS = 0.05
 """How often the bridge looks how late its loop is."""
-CHURN = 30
-"""Clients that come and go at a time."""
+REVOKED_SECONDS = 2.0
+"""How long subscribers may have nothing."""
+SPARE_FILES = 40
+"""By how many the bridge's open files may differ between the first minute and the end."""
 PAGE = 4096
 MIB = 1024 * 1024
 EXTRA = "      note: {type: String, optional: true}\n"
@@ -55,7 +61,7 @@ async def serve(args: argparse.Namespace) -> None:
     contracts = mycelium.load(Path(args.contracts))
     bus = mycelium.MessageBus(contracts)
     lags: list[float] = []
-    async with contracts.watching(), bus.serve(args.url) as bridge:
+    async with contracts.watching(), bus.serve(args.url, security=Guarded.of(args.folder).security()) as bridge:
         print(bridge.urls[0], flush=True)
         ended = asyncio.ensure_future(asyncio.to_thread(sys.stdin.read))
         while not ended.done():
@@ -146,6 +152,10 @@ class Process:
         """Bytes of memory."""
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE
 
+    def files(self) -> int:
+        """Open files."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     def _close(self) -> None:
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
@@ -159,10 +169,13 @@ class Soak:
     url: str
     contracts: Path
     random: random.Random
+    guarded: Guarded
+    visitors: int
     bridge: Process
     publishers: dict[int, Process] = field(factory=dict)
     subscribers: dict[int, Process] = field(factory=dict)
     memory: list[tuple[float, int]] = field(factory=list)
+    files: list[int] = field(factory=list)
     checks: int = 0
     faults: Counter[str] = field(factory=Counter)
     violations: list[str] = field(factory=list)
@@ -213,7 +226,7 @@ class Soak:
                 async with mycelium.connect(self.url, from_bridge=True, name="visitor") as client:
                     await client.subscribe(lambda _: None, client.types.CounterUpdate)
 
-        await asyncio.gather(*(visit() for _ in range(CHURN)))
+        await asyncio.gather(*(visit() for _ in range(self.visitors)))
 
     async def edit(self) -> None:
         """The contracts gain an optional field, or lose it again."""
@@ -223,12 +236,25 @@ class Soak:
         fresh.write_text(edited)
         fresh.replace(self.contracts)
 
+    async def rotate(self) -> None:
+        """There are other tokens, and another certificate."""
+        self.guarded.rotate()
+        self.guarded.renew()
+
+    async def revoke(self) -> None:
+        """Nobody may have anything for some seconds."""
+        self.guarded.permit(subscribing=False)
+        await asyncio.sleep(REVOKED_SECONDS)
+        self.guarded.permit(subscribing=True)
+        await asyncio.sleep(REVOKED_SECONDS)  # whoever subscribes next may do so again
+
     async def restart(self) -> None:
         """The bridge is killed, and another one takes its place."""
         self.faults["restart"] += 1
         self.bridge.kill()
         self.memory.clear()
-        self.bridge = await asyncio.to_thread(start_bridge, self.url, self.contracts)
+        self.files.clear()
+        self.bridge = await asyncio.to_thread(start_bridge, self.url, self.contracts, self.guarded)
 
     # --- what is looked at ---
 
@@ -240,6 +266,7 @@ class Soak:
         except (mycelium.BusError, TimeoutError):
             return
         self.memory.append((start, self.bridge.resident()))
+        self.files.append(self.bridge.files())
         self.checks += 1
         for row in [totals, *(row for chunk in chunks for row in chunk["subscriptions"])]:
             left = row["matched"] - row["delivered"] - sum(row["dropped"].values()) - row["queued"] - row["in_flight"]
@@ -255,9 +282,9 @@ class Soak:
         return statistics.linear_regression(times, sizes).slope * 3600 / MIB
 
 
-def start_bridge(url: str, contracts: Path) -> Process:
+def start_bridge(url: str, contracts: Path, guarded: Guarded) -> Process:
     """A bridge that is listening."""
-    bridge = Process("serve", url, "--contracts", str(contracts))
+    bridge = Process("serve", url, "--contracts", str(contracts), "--folder", str(guarded.folder or ""))
     bridge.line()
     return bridge
 
@@ -265,6 +292,8 @@ def start_bridge(url: str, contracts: Path) -> Process:
 async def run(soak: Soak, seconds: float, restart_every: float) -> None:
     """Load, faults and looks, for so long."""
     faults = [soak.pause, soak.kill_subscriber, soak.kill_publisher, soak.churn, soak.edit]
+    if soak.guarded.folder is not None:
+        faults += [soak.rotate, soak.revoke]
     client = mycelium.MyceliumClient(from_bridge=True, name="soak")
     await client.connect(soak.url)
     start = time.monotonic()
@@ -311,10 +340,21 @@ def report(
     ]
     print(f"published by those who were not killed: {sent}; faults: {dict(soak.faults)}; looks: {soak.checks}")
     late = f"loop late by {lag['p99'] * 1000:.1f} ms (p99), {lag['max'] * 1000:.1f} ms (max)"
-    print(f"bridge: {soak.memory[-1][1] / MIB:.1f} MiB, slope {soak.slope():+.2f} MiB/h; {late}")
-    for line in (*soak.violations[:10], *wrong):
+    files = f"{soak.files[0]} open files at first, {soak.files[-1]} at last"
+    print(f"bridge: {soak.memory[-1][1] / MIB:.1f} MiB, slope {soak.slope():+.2f} MiB/h; {files}; {late}")
+    left = [f"files are left open: {files}"] if soak.files[-1] > soak.files[0] + SPARE_FILES else []
+    for line in (*soak.violations[:10], *wrong, *left):
         print(f"VIOLATION: {line}")
-    return 1 if soak.violations or wrong else 0
+    return 1 if soak.violations or wrong or left else 0
+
+
+def listen_url(transport: str, folder: str) -> str:
+    """Where the bridge listens, each time that it is started."""
+    if transport == "unix":
+        return f"unix://{folder}/s"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"{transport}://127.0.0.1:{free.getsockname()[1]}"
 
 
 async def direct(args: argparse.Namespace) -> int:
@@ -322,8 +362,12 @@ async def direct(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         contracts = Path(folder, "contracts.yaml")
         shutil.copy(CONTRACTS, contracts)
-        url = f"unix://{folder}/s"
-        soak = Soak(url, contracts, random.Random(args.seed), start_bridge(url, contracts))  # noqa: S311  faults
+        url = listen_url(args.transport, folder)
+        guarded = Guarded(Path(folder) if args.transport == "tls" else None)
+        guarded.prepare()
+        os.environ.update(guarded.environment())
+        chance = random.Random(args.seed)  # noqa: S311  faults
+        soak = Soak(url, contracts, chance, guarded, args.churn, start_bridge(url, contracts, guarded))
         try:
             soak.start()
             await run(soak, args.minutes * 60, args.restart_every)
@@ -343,7 +387,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (default 10)")
     parser.add_argument("--seed", type=int, default=1, help="of the faults")
     parser.add_argument("--restart-every", type=float, default=0.0, help="seconds between kills of the bridge")
-    for hidden in ("--role", "--url", "--number", "--on-lag", "--contracts"):
+    parser.add_argument("--transport", choices=("unix", "tcp", "tls"), default="unix", help="default unix")
+    parser.add_argument("--churn", type=int, default=30, help="clients that come and go at a time (default 30)")
+    for hidden in ("--role", "--url", "--number", "--on-lag", "--contracts", "--folder"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.number is not None:

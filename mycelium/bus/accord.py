@@ -67,10 +67,10 @@ class Accord:
     def __repr__(self) -> str:
         return f"<Accord on {self.contracts!r}>"
 
-    def hello(self, core: Core, name: str, heartbeat_ms: int, *, second: bool = False) -> Message:
+    def hello(self, core: Core, name: str, heartbeat_ms: int, token: str | None, *, second: bool = False) -> Message:
         """The first Hello, or the second: then the bridge does not know these contracts; they are another version."""
         follow = self._follow is True or (self._follow is None and (self._is_following or not second))
-        return make_hello(core, self.contracts, name, heartbeat_ms, follow=follow, with_document=second)
+        return make_hello(core, self.contracts, name, heartbeat_ms, token=token, follow=follow, with_document=second)
 
     def welcome(self, welcome: Any) -> Contracts:
         """What the client goes by now that it is let in.

@@ -34,7 +34,8 @@ class Answers:
     Attributes:
         awaited: Requests of this process.
         taken: Replies that were handed on.
-        dropped: Those that were not, by reason: `late`, or `disconnected` where the requester is gone.
+        dropped: Those that were not, by reason: `late`, `denied` where the requester may not have them, or
+            `disconnected` where it is gone.
         current_trace: Gives the trace context of what is going on here; None where nobody traces.
         outcomes: What became of requests, by the type of the request and what `Asks` calls it.
     """
@@ -73,7 +74,8 @@ class Answers:
         entry = self._publisher.entry(message)
         trace = None if self.current_trace is None else self.current_trace()
         extra = Metadata(trace=trace, correlation=correlation, deliver_to=number)
-        self._hand_over(number, correlation, self._publisher.encode(message, entry, extra))
+        frame = self._publisher.encode(message, entry, extra)
+        self._hand_over(number, correlation, entry.message.type_id, frame)
 
     # --- replies of clients ---
 
@@ -86,7 +88,7 @@ class Answers:
             asker: The session that has asked.
         """
         if asker != BRIDGE:
-            return self._hand_over(asker, correlation, frame.to_bytes())
+            return self._hand_over(asker, correlation, frame.type_ids[0], frame.to_bytes())
         entry = self._publisher.contracts.registry.by_id[frame.type_ids[0]]
         return self._take_own(correlation, entry.codec.decode(frame.payload(0)))
 
@@ -100,13 +102,16 @@ class Answers:
             self.dropped["late"] += 1
         return asked
 
-    def _hand_over(self, number: int, correlation: bytes, frame: bytes) -> Asked:
+    def _hand_over(self, number: int, correlation: bytes, type_id: int, frame: bytes) -> Asked:
         session = self._sessions.get(number)
         if session is None or not session.is_open:
             self.dropped[DropReason.DISCONNECTED.reason] += 1
             return Asked.OPEN
         asked = session.asks.close(correlation)
-        if asked is _OPEN:
+        if asked is _OPEN and type_id in session.subscriptions.forbidden:
+            self.dropped[DropReason.DENIED.reason] += 1
+            session.intake.deny_reply(correlation, type_id)
+        elif asked is _OPEN:
             self.taken += 1
             session.send_frame(frame)
         elif asked is _ANSWERED:

@@ -9,6 +9,7 @@ from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, Self, final
 
+from mycelium.bus.admission import Admission
 from mycelium.bus.dialect import Dialect
 from mycelium.bus.errors import UsageError
 from mycelium.bus.flushes import Flushes
@@ -18,24 +19,27 @@ from mycelium.bus.join import Joins
 from mycelium.bus.limits import Limits, affordable
 from mycelium.bus.listeners import Listeners
 from mycelium.bus.looplag import LoopLag
-from mycelium.bus.meeting import Acquaintances
-from mycelium.bus.negotiation import FULL_STANDING, Standing
+from mycelium.bus.negotiation import Standing
+from mycelium.bus.parley import Parley
 from mycelium.bus.pressure import Pressure
 from mycelium.bus.queries import Refusal, answer
 from mycelium.bus.reload import Change, Reading, Reloader
+from mycelium.bus.security.peer import Peer
+from mycelium.bus.security.settings import Security
 from mycelium.bus.session import Session
 from mycelium.bus.stats import BusStats
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.thread import check_thread
 from mycelium.bus.transport import SessionProtocol
 from mycelium.bus.urls import Address, parse_url
+from mycelium.bus.wheel import Wheel
 from mycelium.handle import Contracts, core_protocol
 from mycelium.logs.lines import Line
 from mycelium.schema.document import document_bytes
 from mycelium.schema.model import Schema
 from mycelium.schema.registry import Registry
 from mycelium.wire.codec import Codec
-from mycelium.wire.errors import ErrorCode, ProtocolError
+from mycelium.wire.errors import ErrorCode
 
 __all__ = ["Bridge"]
 
@@ -43,11 +47,13 @@ _TICK_SECONDS: Final = 0.25
 _TICKS_PER_HANDSHAKE: Final = 20
 """A handshake that is too slow is noticed within a twentieth of its time."""
 _SWEEP_SECONDS: Final = 1.0
-"""How often open sessions are looked at."""
+"""How often is looked at what expires for other reasons than heartbeats."""
 _GRACE_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 1.0
 """How long a client may take to answer the Goodbye where it has not published."""
 _MOST_CLOSED: Final = 1000
+_MOST_ANSWERS: Final = 1024 * 1024
+"""Bytes that may wait for a client that asks for more."""
 
 
 @final
@@ -61,6 +67,7 @@ class Bridge:
         limits: What is taken from a client.
         join: Buses that speak Mycelium's own dialect, of which the bridge becomes a member.
         echo: Whether a connection may get its own messages.
+        security: Who may connect, and what for; None: this machine, and on Unix sockets this user.
 
     Attributes:
         core: The core protocol.
@@ -77,6 +84,7 @@ class Bridge:
         joins: Buses that speak it, of which the bridge is a member.
         started_at: When it began to serve, in seconds since the Unix epoch; 0 before.
         reading: What came of it when the contracts were last read again; None where they were not.
+        admission: Who may come in, and what for.
     """
 
     def __init__(
@@ -88,6 +96,7 @@ class Bridge:
         *,
         join: Sequence[str] = (),
         echo: bool = True,
+        security: Security | None = None,
     ) -> None:
         self.name = name
         self.echo = echo
@@ -104,15 +113,19 @@ class Bridge:
         self.hub = hub
         hub.bridges.add(self)
         self._wanted = [parse_url(url) for url in urls]
-        self._listeners = Listeners(self._protocol_for)
+        asked = security or Security()
+        self.admission = Admission(asked, self.limits, lambda: self.sessions, self._schema, hub.exchange.tell)
+        self._listeners = Listeners(self._protocol_for, asked)
         self.dialect = Dialect(hub.exchange.contracts)
         self.joins = Joins(self, join)
         self._protocols: dict[int, SessionProtocol] = {}
         self._handshaking: dict[int, SessionProtocol] = {}
+        self._beats: Wheel[int] = Wheel(_TICK_SECONDS, 0.0)
+        """When sessions have to be looked at; by their numbers, which keep nobody who is gone."""
         self._lagging: set[int] = set()
         self._holding: dict[Intake, None] = {}
         self._document: tuple[Schema, bytes] | None = None
-        self._acquaintances = Acquaintances()
+        self._parley = Parley(lambda: self.sessions, self._schema)
         self._tasks = Tasks()
         self._forget_changes: Callable[[], None] | None = None
         self.reloader: Reloader | None = None
@@ -154,7 +167,8 @@ class Bridge:
         """Open every listener, or none.
 
         Raises:
-            BindError: One of them cannot be opened.
+            BindError: One of them cannot be opened, or must not be: others could come in unasked, or listen in.
+            SecurityError: A file with tokens, certificates or access rules cannot be used.
             LayoutError: A peer may come that speaks Mycelium's own dialect, and a message has no layout.
             UsageError: It is serving already, or this is not the bus's thread.
         """
@@ -166,8 +180,11 @@ class Bridge:
             if len(self.joins) or any(address.is_rust for address in self._wanted):
                 self.dialect.begin()
             self.joins.check()
+            self.admission.start()
             for address in self._wanted:
-                self._listeners.open(address)
+                self.admission.guard.refuse_exposed(address)
+            for address in self._wanted:
+                self._listeners.open(address, self.limits.backlog)
             self.hub.limit_payload(self.limits.max_payload)
         except BaseException:
             self._stop_listening()
@@ -176,6 +193,7 @@ class Bridge:
         self.remember(self.registry.schema)
         soon = asyncio.get_running_loop().call_soon_threadsafe
         self._forget_changes = self.exchange.contracts.on_change(lambda change: soon(self._on_change, change))
+        self._tasks.start(self.admission.guard.follow(self.admission.judge))
         self._tick()
         self.joins.start()
 
@@ -209,6 +227,7 @@ class Bridge:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self.admission.end()
         await self._listeners.close()
         await self.joins.end()
         await self._tasks.end()
@@ -231,53 +250,33 @@ class Bridge:
 
     def remember(self, schema: Schema) -> None:
         """Know contracts of clients that may come, by their digest."""
-        self._acquaintances.remember(schema)
+        self._parley.remember(schema)
 
     async def hurt_by(self, schema: Schema, *, pinned: bool = False) -> dict[str, Standing]:
-        """Which clients these contracts would hurt, by name, and how.
-
-        Args:
-            schema: The contracts.
-            pinned: Only clients that do not go along with them.
-        """
-        now = self.registry.schema
-        asked = [one for one in self.sessions if one.is_open and not (pinned and one.terms.follows)]
-        of = {session: session.terms.contracts or now for session in asked}
-        standings = await self._acquaintances.standings(set(of.values()), schema)
-        lost = {session.client: standings[its.digest] for session, its in of.items()}
-        return {client: standing for client, standing in lost.items() if standing != FULL_STANDING}
+        """Which clients these contracts would hurt, by name, and how; with `pinned` of those that do not go along."""
+        return await self._parley.hurt_by(schema, pinned=pinned)
 
     def meet(self, session: Session, hello: Any) -> None:
         """Find out whether a client with other contracts may be let in."""
-        self._tasks.start(self._meet(session, hello))
-
-    async def _meet(self, session: Session, hello: Any) -> None:
-        try:
-            while True:
-                schema = self.registry.schema
-                digest = hello.schema_digest.hex()
-                contracts = await self._acquaintances.meet(digest, hello.contracts, schema)
-                if schema is self.registry.schema:
-                    break  # else there was a reload meanwhile
-        except ProtocolError as error:
-            session.refuse(error.code, error.problem)
-            return
-        if contracts is None:
-            session.need_contracts()
-        else:
-            session.welcome(hello, contracts)
+        self._tasks.start(self._parley.meet(session, hello))
 
     def query(self, session: Session, query: Any) -> None:
         """Find out what a client wants to know."""
-        self._tasks.start(self._query(session, query))
+        if len(session.outgoing) > _MOST_ANSWERS:
+            session.answer_no(query.request, ErrorCode.LIMIT, "answers are waiting that the client has not read")
+        else:
+            self._tasks.start(self._query(session, query))
 
     async def _query(self, session: Session, query: Any) -> None:
-        protocol = self._protocols.get(session.number)
-        trusted = protocol is not None and protocol.is_trusted
+        trusted = self.admission.trusts(session)
         try:
             session.answer(query.request, await answer(self, query.what, query.body, trusted=trusted))
         except Refusal as refusal:
             session.answer_no(query.request, refusal.code, refusal.problem)
+
+    async def reload_security(self) -> bool:
+        """Read tokens, certificates and access rules again; whether they could be used, else what was goes on."""
+        return await self.admission.guard.reload(self.admission.judge)
 
     def _on_change(self, change: Change) -> None:
         """The contracts have changed, or an edit was refused."""
@@ -288,18 +287,8 @@ class Bridge:
         for session in self.sessions:
             if session.is_open:
                 session.schema_changed()
-        self._tasks.start(self._judge_sessions())
-
-    async def _judge_sessions(self) -> None:
-        """Find out what sessions that keep their own contracts must leave now."""
-        schema = self.registry.schema
-        pinned = [one for one in self.sessions if one.terms.contracts not in (None, schema)]
-        contracts = {one.terms.contracts for one in pinned if one.terms.contracts is not None}
-        standings = await self._acquaintances.standings(contracts, schema)
-        for session in pinned:
-            its = session.terms.contracts
-            if its is not None and its.digest in standings and schema is self.registry.schema:
-                session.stand(standings[its.digest])
+                session.permit(self.admission.permits(session.identity))
+        self._tasks.start(self._parley.judge())
 
     # --- what protocols and sessions call ---
 
@@ -320,15 +309,18 @@ class Bridge:
             self._document = schema, document_bytes(schema)
         return self._document[1]
 
-    def open_session(self, protocol: SessionProtocol, now: float) -> Session:
+    def open_session(self, protocol: SessionProtocol, peer: Peer, now: float) -> Session:
         """A session for an accepted connection."""
         number = self.hub.next_session()
-        session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now, protocol.name)
-        session.log.find_place = protocol.place
+        session = self.exchange.sessions[number] = Session(number, self, protocol.schedule, now, peer)
+        session.log.find_place = lambda: (peer.transport, peer.logged)
         session.traffic.opened += 1
         self._protocols[number] = self._handshaking[number] = protocol
+        trouble = self.admission.arrives(peer, now)
         if not self.is_serving:
             session.refuse(ErrorCode.SHUTDOWN, "the bridge is stopping")
+        elif trouble is not None:
+            session.refuse(*trouble, Line.CONN_LIMIT if trouble[0] is ErrorCode.LIMIT else None)
         elif len(self._protocols) > self.limits.connections:
             session.refuse(ErrorCode.LIMIT, f"the bridge takes {self.limits.connections} connections", Line.CONN_LIMIT)
         elif len(self._handshaking) > self.limits.handshakes:
@@ -338,6 +330,11 @@ class Bridge:
             del self._handshaking[oldest.number]
         return session
 
+    def let_in(self, session: Session) -> None:
+        """A handshake is done: from now on the session is looked at when its heartbeat asks for it."""
+        self._handshaking.pop(session.number, None)
+        self._beats.put(session.number, session.tick(session.now))
+
     def forget_session(self, protocol: SessionProtocol) -> None:
         """The connection is gone."""
         session = protocol.session
@@ -346,6 +343,7 @@ class Bridge:
         session.traffic.close(session.reason or "", protocol.received_bytes, session.outgoing.written)
         self.exchange.sessions.pop(number, None)
         self._protocols.pop(number, None)
+        self.admission.leaves(session)
         self.pressure.forget(number)
         self._handshaking.pop(number, None)
         self._lagging.discard(number)
@@ -366,7 +364,11 @@ class Bridge:
     # --- inside ---
 
     def _protocol_for(self, address: Address) -> SessionProtocol:
-        return SessionProtocol(self, self.dialect.of_guest(address) if address.is_rust else None)
+        manners = self.dialect.of_guest(address) if address.is_rust else None
+        return SessionProtocol(self, manners, secure=address.scheme == "tls")
+
+    def _schema(self) -> Schema:
+        return self.registry.schema
 
     def _stop_listening(self) -> None:
         self.is_serving = False
@@ -392,14 +394,16 @@ class Bridge:
         self._timer = loop.call_later(every, self._tick)
         for number, protocol in list(self._handshaking.items()):
             protocol.tick(now)
-            if protocol.session.is_open or protocol.session.is_over:
+            if protocol.session.is_over:
                 del self._handshaking[number]
+        for number in self._beats.due(now):
+            if (due := self._protocols.get(number)) is not None:
+                self._beats.put(number, due.tick(now))
         lagging, self._lagging = self._lagging, set()
         for number in lagging & self._protocols.keys():
             self._protocols[number].report_lag()
         self._holding = {intake: None for intake in self._holding if intake.expire(now)}
-        self.pressure.look(now, self.sessions)
+        self.pressure.look(now, lambda: self.sessions)
         if now >= self._next_sweep:
             self._next_sweep = now + _SWEEP_SECONDS
-            for protocol in list(self._protocols.values()):
-                protocol.tick(now)
+            self.admission.look(now)

@@ -23,11 +23,21 @@ class ErrorBudget:
 
     def spend(self, now: float) -> bool:
         """Count one error; False where that is one too many."""
+        self._forget(now)
+        if len(self._times) > self.most:
+            self._times.popleft()  # one too many is enough to know
+        self._times.append(now)
+        return len(self._times) <= self.most
+
+    def is_spent(self, now: float) -> bool:
+        """Whether one more would be too many."""
+        self._forget(now)
+        return len(self._times) >= self.most
+
+    def _forget(self, now: float) -> None:
         times = self._times
         while times and now - times[0] >= self.seconds:
             times.popleft()
-        times.append(now)
-        return len(times) <= self.most
 
 
 @final
@@ -50,6 +60,7 @@ class LogLimit:
         self._next[reason] = now + self._seconds
         return self._held.pop(reason, 0)
 
-    def release(self, reason: str) -> int:
-        """How many lines were held back since the last one, which nobody will be told of later."""
-        return self._held.pop(reason, 0)
+    def overdue(self, now: float) -> list[tuple[str, int]]:
+        """Reasons of which lines were held back, and how many, where no other line has come since to say so."""
+        due = [reason for reason in self._held if now >= self._next[reason]]
+        return [(reason, self._held.pop(reason)) for reason in due]

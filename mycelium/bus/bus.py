@@ -24,6 +24,7 @@ from mycelium.bus.reload import Change
 from mycelium.bus.replies import answering
 from mycelium.bus.router import Router
 from mycelium.bus.routing import asked, raise_for, receipt_of, refuse_deadlock, settled
+from mycelium.bus.security.settings import Security
 from mycelium.bus.stats import BusStats
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
@@ -255,23 +256,29 @@ class MessageBus:
     # --- the rest of what users call ---
 
     def serve(
-        self, *urls: str, name: str = "mycelium", limits: Limits | None = None, join: Sequence[str] = ()
+        self,
+        *urls: str,
+        name: str = "mycelium",
+        limits: Limits | None = None,
+        join: Sequence[str] = (),
+        security: Security | None = None,
     ) -> Bridge:
         """An async context manager that serves this bus to socket clients inside its block.
 
         Args:
-            urls: `tcp://host:port` and `unix:///path`; port 0 means any free one, see `Bridge.urls`. With `rust+`
-                before it, for peers that speak Mycelium's own dialect.
+            urls: `tcp://host:port`, `tls://host:port` and `unix:///path`; port 0 means any free one, see `Bridge.urls`.
+                With `rust+` before it, for peers that speak Mycelium's own dialect.
             name: What clients are told.
             limits: What is taken from a client.
             join: `rust+tcp://host:port` and `rust+unix:///path` of buses in that dialect to become a member of.
+            security: Who may connect, and what for; None: this machine, and on Unix sockets this user.
 
         Raises:
             UsageError: A URL is none.
         """
         if not urls and not join:
             raise UsageError('serve() needs an address; write serve("tcp://127.0.0.1:7777")')
-        return Bridge(self, urls, name, limits, join=join)
+        return Bridge(self, urls, name, limits, join=join, security=security)
 
     def stats(self) -> BusStats:
         """The counters of everything as they stand; at every quiet moment they satisfy the law of conservation."""

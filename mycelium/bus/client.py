@@ -35,6 +35,7 @@ from mycelium.bus.outlet import TURN_BYTES, Outlet
 from mycelium.bus.receipt import Receipt
 from mycelium.bus.reception import Reception
 from mycelium.bus.replies import answering
+from mycelium.bus.security.credentials import Credentials, PathLike
 from mycelium.bus.sendbuffer import BUFFER_BYTES
 from mycelium.bus.stats import Totals
 from mycelium.bus.stream import Stream
@@ -54,7 +55,7 @@ _CONFIRM_SECONDS: Final = 10.0
 
 @final
 class MyceliumClient:
-    """Publishes to a bridge and subscribes at it, over TCP or a Unix socket.
+    """Publishes to a bridge and subscribes at it, over TCP, TLS or a Unix socket.
 
     A lost connection is made again, with every subscription and with what was published meanwhile. A program that ends
     without closing its client loses nothing that it published: when the event loop shuts down the client sends what it
@@ -78,6 +79,12 @@ class MyceliumClient:
         echo: On a bus in Mycelium's own dialect, which sends every message to its publisher too: keep these.
         tracing: Whether OpenTelemetry spans are made: True, or a `mycelium.tracing.Tracing`.
         observer: Who counts what this client does, such as `mycelium.observe.MetricsObserver`.
+        token: What it says who it is by, where the bridge asks; a Path names a file with it, which is read for each
+            connection; None for $MYCELIUM_TOKEN. It is sent by TLS, on Unix sockets and within this machine only.
+        tls_ca: Who signs certificates of bridges, a PEM file; None for $MYCELIUM_TLS_CA, else whom the system believes.
+        tls_cert: The client's own certificate chain; None for $MYCELIUM_TLS_CERT, else it has none.
+        tls_key: Its key; None for $MYCELIUM_TLS_KEY, else it is in the same file.
+        insecure: Send the token wherever the client connects to, also where others could read it.
 
     Attributes:
         name: See above.
@@ -85,6 +92,7 @@ class MyceliumClient:
 
     Raises:
         ContractError: The contracts file has faults.
+        UsageError: The token can be none.
     """
 
     def __init__(
@@ -106,6 +114,11 @@ class MyceliumClient:
         echo: bool = False,
         tracing: TracingChoice = None,
         observer: Observer | None = None,
+        token: str | os.PathLike[str] | None = None,
+        tls_ca: PathLike | None = None,
+        tls_cert: PathLike | None = None,
+        tls_key: PathLike | None = None,
+        insecure: bool = False,
     ) -> None:
         self.name = name or f"{PurePath(sys.argv[0]).name or 'python'}-{os.getpid()}"
         self._timeout = timeout
@@ -146,7 +159,8 @@ class MyceliumClient:
             require=lambda ability: self._life.require(ability),  # noqa: PLW0108  there is no lifeline yet
             echo=echo,
         )
-        settings = Settings(self.name, round(heartbeat * 1000), timeout, reconnect, max_reconnect_seconds, echo)
+        proof = Credentials(token, tls_ca, tls_cert, tls_key, insecure=insecure)
+        settings = Settings(self.name, round(heartbeat * 1000), timeout, reconnect, max_reconnect_seconds, echo, proof)
         parts = Parts(self._inbox, self._outlet, letters, self._reception, self._accord, self._events)
         if observer is not None:
             observer.observe(self).enter(parts)
@@ -199,13 +213,17 @@ class MyceliumClient:
         """Connect to a bridge, and make every subscription that was declared with `on` or `reply`.
 
         Args:
-            url: `tcp://host:port`, `host:port` or `unix:///path`, or `rust+tcp://host:port` or `rust+unix:///path` of a
-                bus in Mycelium's own dialect; None for $MYCELIUM_URL, else tcp://localhost:7777.
+            url: `tcp://host:port`, `host:port`, `tls://host:port` or `unix:///path`, or `rust+tcp://host:port` or
+                `rust+unix:///path` of a bus in Mycelium's own dialect; None for $MYCELIUM_URL, else
+                tcp://localhost:7777.
             retry_first: Whether to go on trying where there is no bridge yet.
 
         Raises:
             UsageError: The URL is none, or the client is connected already, or a declared subscription makes no sense.
             ConnectError: Nobody is there, or no answer came in time, or what answers is no bridge.
+            TlsError: The two could not agree on TLS, or one end does not believe the other.
+            SecurityError: A file with the token or certificates cannot be used.
+            AuthError: The bridge wants to know who this is, or does not let it in.
             SchemaMismatch: The bridge's contracts and these cannot talk to each other.
             Refused: The bridge does not let this client in, or refuses a declared subscription.
             ContractError: The bridge's contracts, where they are taken, have faults.

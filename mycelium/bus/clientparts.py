@@ -8,6 +8,7 @@ from mycelium.bus.eventstream import Events
 from mycelium.bus.inbox import Inbox
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.reception import Reception
+from mycelium.bus.security.credentials import Credentials
 
 __all__ = ["Parts", "Settings"]
 
@@ -23,6 +24,7 @@ class Settings:
         reconnect: Whether a lost connection is made again.
         max_reconnect_seconds: How long that is tried; None for ever.
         echo: Whether to keep own messages that a bus in Mycelium's own dialect sends back.
+        credentials: Who it is, and whom it believes.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Settings:
     reconnect: bool
     max_reconnect_seconds: float | None
     echo: bool
+    credentials: Credentials
 
 
 @frozen(eq=False)

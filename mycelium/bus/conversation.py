@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Final, Protocol, TypeAlias, final
 
-from mycelium.bus.errors import ConnectError, ConnectionLost, refusal
+from mycelium.bus.errors import ConnectError, ConnectionLost, TlsError, refusal
 from mycelium.bus.heartbeat import Due, Heartbeat
-from mycelium.bus.link import Link, open_link
+from mycelium.bus.link import Link
 from mycelium.bus.outcome import heard, new_outcome
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.requests import Answer, Requests
@@ -87,7 +87,7 @@ class Conversation:
 
     # --- the beginning ---
 
-    async def open(self, address: Address, hello: Message, connect: Connect = open_link) -> Any:
+    async def open(self, address: Address, hello: Message, connect: Connect) -> Any:
         """Connect and say Hello; the Welcome.
 
         Args:
@@ -97,16 +97,22 @@ class Conversation:
 
         Raises:
             ConnectError: Nobody is there, or the connection ended before Welcome.
+            SecurityError: A file of the credentials cannot be used.
             Refused: The bridge does not let this client in.
         """
-        self._link = await connect(address, self._core, self._receive, self._lose)
+        link = self._link = await connect(address, self._core, self._receive, self._lose)
         # It runs before a Welcome can come, so that a loop that shuts down right after `connect` finds it running.
-        self._keeper = asyncio.create_task(self._keep(self._link), name=f"mycelium connection to {address}")
-        self._link.write(self._link.frame(hello))
+        self._keeper = asyncio.create_task(self._keep(link), name=f"mycelium connection to {address}")
+        if not link.is_secure.done():
+            either: list[asyncio.Future[Any]] = [link.is_secure, self.lost]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if link.is_secure.done():
+            link.write(link.frame(hello))
         try:
             self.welcome = await heard(self._opening)
         except ConnectionLost as error:
-            raise ConnectError(str(address), error.reason) from error
+            kind = TlsError if link.is_distrusted else ConnectError
+            raise kind(str(address), error.reason) from error
         return self.welcome
 
     # --- asking ---

@@ -121,9 +121,9 @@ class Correspondence:
             self._spans[correlation].on_reply(trace)
         self._awaited.answer(correlation, message)
 
-    def refuse(self, correlation: bytes) -> None:
-        """Nobody has subscribed to a request."""
-        self._awaited.refuse(correlation, NoResponders(self._out.get(correlation, "the request")))
+    def refuse(self, correlation: bytes, why: Exception | None = None) -> None:
+        """Nobody answers a request; None: since nobody has subscribed to it."""
+        self._awaited.refuse(correlation, why or NoResponders(self._out.get(correlation, "the request")))
 
     def lose(self, error: ConnectionLost) -> None:
         """The connection is gone: what was sent through it gets no reply; what was not sent goes through the next."""

@@ -1,5 +1,6 @@
 """The bridge's door: what a client's application frames have to pass before anybody gets them."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Final, final
 
@@ -31,6 +32,8 @@ class Objection:
         problem: For the client; it may show the client's own values, so it is not for logs.
         excused: Whether the client could not know better: it is told once in a while, and never sent away for it.
         rule: The name of the rule that a value breaks; None where it is not about one.
+        note: The same for logs; empty where there is only the type to be told.
+        asks: The correlation id, if it is a request, of which the client is told that nobody has got it.
     """
 
     index: int
@@ -39,6 +42,8 @@ class Objection:
     problem: str
     excused: bool = False
     rule: str | None = None
+    note: str = ""
+    asks: bytes | None = None
 
 
 @final
@@ -72,7 +77,6 @@ class Door:
         stamp: When the first message of the batch was published that says so, in nanoseconds of its publisher's clock.
         trace: The trace context of the first message that has one.
         contracts: What the client writes by, where that is something else than the newest generation.
-        unreadable: Types that it writes in a way that is not read any more.
     """
 
     def __init__(self, session: int, guard: MonotonicGuard) -> None:
@@ -80,13 +84,41 @@ class Door:
         self.stamp: int | None = None
         self.trace: bytes | None = None
         self.contracts: Schema | None = None
-        self.unreadable: frozenset[int] = frozenset()
+        self._unreadable: frozenset[int] = frozenset()
+        self._forbidden: frozenset[int] = frozenset()
+        self._revoked: frozenset[int] = frozenset()
+        """Those of them that it might publish before."""
+        self._shut: frozenset[int] = frozenset()
+        """All of these: they do not come in."""
+        self._who = ""
         self._session = session
         self._own = session.to_bytes(_NUMBER_SIZE, "little")
         """The same as metadata has it."""
 
     def __repr__(self) -> str:
         return f"<Door of session {self._session}>"
+
+    @property
+    def unreadable(self) -> frozenset[int]:
+        """Types that the client writes in a way that is not read any more."""
+        return self._unreadable
+
+    @unreadable.setter
+    def unreadable(self, type_ids: frozenset[int]) -> None:
+        self._unreadable = type_ids
+        self._shut = type_ids | self._forbidden
+
+    def forbid(self, type_ids: frozenset[int], who: str, *, live: bool) -> None:
+        """Let in no messages of these types, but of all others.
+
+        Args:
+            type_ids: What the client may not publish.
+            who: As what it may not.
+            live: Whether it is publishing already, and cannot know.
+        """
+        self._revoked = ((type_ids - self._forbidden) | (type_ids & self._revoked)) if live else frozenset()
+        self._forbidden, self._who = type_ids, who
+        self._shut = type_ids | self._unreadable
 
     def look(self, batch: Batch, entries: Mapping[int, Entry[Codec]], start: int = 0) -> Objection | Letter | None:
         """What is to be said of the next frame that may not just pass; None if all of them may, from `start` on.
@@ -120,7 +152,9 @@ class Door:
         self, index: int, type_id: int, payload: bytes, entries: Mapping[int, Entry[Codec]]
     ) -> Objection | Letter | None:
         entry = entries.get(type_id)
-        if entry is None or type_id in self.unreadable:
+        if entry is None or type_id in self._shut:
+            if entry is not None and type_id in self._forbidden:
+                return self._denied(index, entry, payload)
             return self._no_entry(index, type_id, known=entry is not None)
         try:
             tags = entry.codec.verify(payload)
@@ -143,11 +177,20 @@ class Door:
 
     def _all_pass(self, batch: Batch, entries: Mapping[int, Entry[Codec]]) -> bool:
         """Whether a look at all frames at once shows that nothing is to be said."""
-        if not (batch.types.isdisjoint(self.unreadable) and batch.types.isdisjoint(self.guard.fields)):
+        if not (batch.types.isdisjoint(self._shut) and batch.types.isdisjoint(self.guard.fields)):
             return False
         if not batch.types <= entries.keys():
             return False
         return verify_batch(batch, {type_id: entries[type_id].codec for type_id in batch.types})
+
+    def _denied(self, index: int, entry: Entry[Codec], payload: bytes) -> Objection:
+        type_id, text = entry.message.type_id, f"{self._who} may not publish {entry.message.name}"
+        asks = None
+        with contextlib.suppress(DecodeError):
+            tags = entry.codec.verify(payload) or {}
+            asks = tags.get(CORRELATION) if REPLY_TO in tags else None
+        excused = type_id in self._revoked
+        return Objection(index, type_id, ErrorCode.DENIED, text, excused=excused, note=text, asks=asks)
 
     def _no_entry(self, index: int, type_id: int, *, known: bool) -> Objection:
         if known:

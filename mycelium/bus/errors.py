@@ -3,7 +3,9 @@
 BusError
 ├── UsageError                  called wrongly: no type to subscribe to, an unknown option, the wrong loop
 ├── BindError                   a socket cannot be listened on
+├── SecurityError               a file with tokens, certificates or access rules cannot be used
 ├── ConnectError                no bridge there, or it did not answer
+│   └── TlsError                the two ends cannot talk in private
 ├── ConnectionLost              the connection ended under a call
 ├── ClosedError                 the bus or client is closed
 │   └── DrainingError           it is being drained
@@ -43,6 +45,8 @@ __all__ = [
     "QueueFull",
     "Refused",
     "SchemaMismatch",
+    "SecurityError",
+    "TlsError",
     "UsageError",
     "VersionError",
     "WouldDeadlock",
@@ -71,6 +75,26 @@ class BindError(BusError):
         return f"cannot listen on {self.url}: {self.reason}; {self.remedy}"
 
 
+class SecurityError(BusError):
+    """Tokens, certificates or access rules cannot be used as they are; no secret is in the text.
+
+    Attributes:
+        lines: What is wrong, and what to do, each with its place.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*lines)
+        self.lines = lines
+
+    def __str__(self) -> str:
+        return "; ".join(self.lines)
+
+    @classmethod
+    def about(cls, source: str, problem: str, remedy: str) -> "SecurityError":
+        """One thing that is wrong with one file."""
+        return cls(f"{source}: {problem}; {remedy}")
+
+
 class ConnectError(BusError):
     """There is no bridge at a URL, or it did not answer in time."""
 
@@ -81,6 +105,13 @@ class ConnectError(BusError):
 
     def __str__(self) -> str:
         return f"no bridge at {self.url}: {self.reason}; is `mycelium serve` running there?"
+
+
+class TlsError(ConnectError):
+    """The bridge was reached, but the connection could not be made private, or one end does not believe the other."""
+
+    def __str__(self) -> str:
+        return f"no private connection to {self.url}: {self.reason}"
 
 
 class ConnectionLost(BusError):

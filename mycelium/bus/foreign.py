@@ -41,7 +41,7 @@ def way_to(address: Address, settings: Settings, parts: Parts) -> Connect:
         UsageError: The client has asked for what cannot be had there.
     """
     if not address.is_rust:
-        return open_link
+        return partial(open_link, credentials=settings.credentials)
     from mycelium.bus.outpost import open_outpost
 
     contracts, outlet = parts.accord.contracts, parts.outlet

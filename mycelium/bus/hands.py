@@ -10,6 +10,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, TypeAlias, final
 
+from mycelium.bus.discretion import where_of
 from mycelium.bus.errors import ClosedError
 from mycelium.bus.worker import guarded
 from mycelium.logs.lines import Line
@@ -148,7 +149,7 @@ def _outcome(context: Context, function: Callable[..., Any], args: tuple[Any, ..
 def _settle(answer: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
     if answer.done():  # cancelled, when its subscription or client would not wait any longer
         if error is not None:
-            _log(Line.HANDLER_FAILED_LATE, caused_by=error)
+            _log(Line.HANDLER_FAILED_LATE, where=where_of(error), error_type=type(error).__qualname__)
     elif error is not None:
         answer.set_exception(error)
     else:

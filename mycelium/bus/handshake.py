@@ -19,6 +19,7 @@ def make_hello(
     name: str,
     heartbeat_ms: int,
     *,
+    token: str | None = None,
     follow: bool = True,
     with_document: bool = False,
 ) -> Message:
@@ -29,10 +30,13 @@ def make_hello(
         contracts: The client's; None to ask for the bridge's.
         name: The client's, for people.
         heartbeat_ms: What the client wishes for.
+        token: What it says who it is by; None where nobody asks, or where others could read it.
         follow: Whether the client goes along when the bridge's contracts change.
         with_document: Whether this is the answer to NeedContracts.
     """
     told: dict[str, Any] = {"protocol": PROTOCOL_VERSION, "client": name, "heartbeat_ms": heartbeat_ms}
+    if token is not None:
+        told["token"] = token
     if follow or contracts is None:
         told["want_contracts"] = True
     if contracts is not None:

@@ -11,7 +11,7 @@ _MOST_MS: Final = 300_000
 DEAD_AFTER: Final = 3
 """Intervals without a received byte."""
 LOOK_SECONDS: Final = 1.0
-"""How often `check` is called, at the least."""
+"""How late `check` may be called where nothing is wrong."""
 
 
 class Due(Enum):
@@ -29,11 +29,16 @@ class Heartbeat:
     Args:
         interval: Seconds without traffic in either direction after which a Ping is sent.
         now: Seconds of a monotonic clock.
+
+    Attributes:
+        interval: See above.
+        due_at: When `check` is to be called, at the latest; before that it has nothing to say.
     """
 
     def __init__(self, interval: float, now: float) -> None:
         self.interval = interval
-        self._heard = self._said = self._asked = self._looked = now
+        self.due_at = now + interval
+        self._heard = self._said = self._asked = now
 
     def __repr__(self) -> str:
         return f"<Heartbeat every {self.interval:g} s>"
@@ -52,16 +57,18 @@ class Heartbeat:
         A check that comes more than an interval late was held up on this side, where bytes of the peer may lie unread,
         so the peer gets one interval more.
         """
-        if now - self._looked > LOOK_SECONDS + self.interval:
-            self._heard = max(self._heard, now - (DEAD_AFTER - 1) * self.interval)
-        self._looked = now
-        if now - self._heard >= DEAD_AFTER * self.interval:
+        interval = self.interval
+        if now > self.due_at + interval:
+            self._heard = max(self._heard, now - (DEAD_AFTER - 1) * interval)
+        dead_at = self._heard + DEAD_AFTER * interval
+        if now >= dead_at:
             return Due.DEAD
-        quiet = max(now - self._heard, now - self._said)
-        if quiet >= self.interval and now - self._asked >= self.interval:
+        found = Due.NOTHING
+        if now >= max(min(self._heard, self._said), self._asked) + interval:
             self._asked = self._said = now
-            return Due.PING
-        return Due.NOTHING
+            found = Due.PING
+        self.due_at = min(max(min(self._heard, self._said), self._asked) + interval, dead_at)
+        return found
 
 
 def clamp_interval(milliseconds: int | None) -> int:

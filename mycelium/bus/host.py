@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mycelium.bus.admission import Admission
 from mycelium.bus.exchange import Exchange
 from mycelium.bus.limits import Limits
 from mycelium.schema.registry import Registry
@@ -23,6 +24,7 @@ class Host(Protocol):
     core: Core
     name: str
     limits: Limits
+    admission: Admission
     echo: bool
     """Whether a connection may get its own messages."""
 
@@ -37,6 +39,9 @@ class Host(Protocol):
     @property
     def registry(self) -> Registry[Codec]:
         """The newest generation."""
+
+    def let_in(self, session: "Session") -> None:
+        """The handshake is done."""
 
     def holds(self, intake: "Intake") -> None:
         """Have `expire` called now and then until nothing waits for room any more."""

@@ -221,37 +221,46 @@ class Intake:
         )
         self._session.say(self._host.core.NoResponders(correlation=correlation))
 
+    def deny_reply(self, correlation: bytes, type_id: int) -> None:
+        """The reply to a request of this client is of a type that it may not have."""
+        text = f"the reply is a {self._exchange.name_of(type_id)}, which this client may not receive"
+        self._session.warn(Line.CONN_DENIED, ErrorCode.DENIED.reason, text)
+        self._say_objection(Objection(0, type_id, ErrorCode.DENIED, text, asks=correlation), 0)
+
     # --- bad frames ---
 
     def _refuse(self, objection: Objection, number: int, payload: bytes) -> None:
         """A frame is not let in: the client is told, and sent away if it goes on so."""
         self.refused += 1
         self._session.traffic.refuse(objection.code, objection.type_id, objection.rule, excused=objection.excused)
-        if objection.excused:
+        if objection.note or not objection.excused:
+            self._warn(objection, payload)
+        if objection.excused and objection.asks is None:
             told = self._terms.excuse(objection, self._session.now, number or None)
             if told is not None:
                 self._session.say(told)
+        elif objection.excused or self._spend():
+            self._say_objection(objection, number)
         else:
-            self._warn(objection, payload)
-            if self._budget is None:
-                self._budget = ErrorBudget()
-            if not self._budget.spend(self._session.now):
-                problem = f"over {self._budget.most} errors in {self._budget.seconds:g} s"
-                self._session.refuse(ErrorCode.LIMIT, problem)
-                return
-            error = self._host.core.Error
-            sequence = number or None
-            self._session.say(
-                error(
-                    code=objection.code,
-                    message=objection.problem,
-                    type_id=objection.type_id,
-                    fatal=False,
-                    sequence=sequence,
-                )
-            )
+            return
         if number:
             self.receipts.decide(Decision(number, number, code=objection.code))
+
+    def _spend(self) -> bool:
+        """Count a mistake; false where that is one too many, and the client is sent away."""
+        if self._budget is None:
+            self._budget = ErrorBudget(self._host.limits.errors)
+        if self._budget.spend(self._session.now):
+            return True
+        self._session.refuse(ErrorCode.LIMIT, f"over {self._budget.most} errors in {self._budget.seconds:g} s")
+        return False
+
+    def _say_objection(self, objection: Objection, number: int) -> None:
+        error, code, text = self._host.core.Error, objection.code, objection.problem
+        told = error(code=code, message=text, type_id=objection.type_id, fatal=False, sequence=number or None)
+        self._session.say(told)
+        if objection.asks is not None:  # who asks is told at once, and right behind the reason
+            self._session.say(self._host.core.NoResponders(correlation=objection.asks))
 
     def _warn(self, objection: Objection, payload: bytes) -> None:
         """Log a frame that is not let in, without its values unless its contract says that they may be logged."""
@@ -261,7 +270,7 @@ class Intake:
         self._session.warn(
             line,
             objection.code.reason,
-            f"type id {objection.type_id}",
+            objection.note or f"type id {objection.type_id}",
             message_type=None if entry is None else entry.message.name,
             type_id=objection.type_id,
             size_bytes=len(payload) or None,

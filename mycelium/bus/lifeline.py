@@ -9,12 +9,12 @@ from typing import Any, Final, final
 from mycelium.bus.backoff import Backoff
 from mycelium.bus.clientparts import Parts, Settings
 from mycelium.bus.clientstate import ClientState
+from mycelium.bus.connectfailure import explained
 from mycelium.bus.conversation import Conversation
 from mycelium.bus.errors import (
     AuthError,
     BusError,
     ClosedError,
-    ConnectError,
     ConnectionLost,
     Refused,
     SchemaMismatch,
@@ -25,7 +25,6 @@ from mycelium.bus.foreign import refuse, way_to
 from mycelium.bus.outcome import heard
 from mycelium.bus.segment import Note
 from mycelium.bus.urls import Address
-from mycelium.errors import MyceliumError
 from mycelium.events import Closed, Connected, Connecting, Disconnected, Reconnecting
 from mycelium.logs.lines import Line
 from mycelium.logs.log import Log
@@ -250,7 +249,10 @@ class Lifeline:
         self._turned.set()
 
     def _hello(self, *, second: bool = False) -> Message:
-        return self._parts.accord.hello(self._core, self.settings.name, self.settings.heartbeat_ms, second=second)
+        settings = self.settings
+        assert self.address is not None  # noqa: S101  set when it began
+        token = None if second else settings.credentials.token_for(self.address)  # it has said it already
+        return self._parts.accord.hello(self._core, settings.name, settings.heartbeat_ms, token, second=second)
 
     def _backoff(self) -> Backoff:
         return Backoff(random.random, self.settings.max_reconnect_seconds)
@@ -344,7 +346,7 @@ class Lifeline:
         except BaseException as error:  # noqa: BLE001  whatever it is, nothing of the attempt is left
             self._parts.inbox.part()
             await conversation.abandon()
-            raise self._explained(error) from None
+            raise explained(error, address, self.settings, self._parts.reception) from None
         finally:
             self._deadline = None
         self.epoch += 1
@@ -353,16 +355,6 @@ class Lifeline:
         self._parts.events.tell(Connected(str(address), self.session or 0, self.epoch))
         again = " again" if self.epoch > 1 else ""
         self._log(Line.CLIENT_CONNECTED, again=again, conn_id=self.session)
-
-    def _explained(self, error: BaseException) -> BaseException:
-        match error:
-            case TimeoutError() if not isinstance(error, MyceliumError):
-                return ConnectError(str(self.address), f"no answer within {self.settings.timeout:g} s")
-            case ConnectionLost():
-                return ConnectError(str(self.address), error.reason)
-            case Refused():
-                return self._parts.reception.named(error)
-        return error
 
     async def _enter(self, conversation: Conversation, welcome: Any) -> None:
         """The bridge has let this client in: subscriptions first, then what waited in the buffer."""

@@ -17,7 +17,7 @@ __all__ = ["Limits", "affordable", "room"]
 _MIB: Final = 1024 * 1024
 _log = Log("mycelium.bridge")
 _LEAST: Final = {"max_payload": HANDSHAKE_MAX_FRAME}
-_MOST: Final = {"max_payload": HARD_MAX_PAYLOAD}
+_MOST: Final = {"max_payload": HARD_MAX_PAYLOAD, "backlog": 2**31 - 1}
 _SPARE_FILES: Final = 64
 """Files that the rest of the process may need."""
 
@@ -35,9 +35,12 @@ class Limits:
 
     Attributes:
         max_payload: Bytes.
-        handshake_seconds: For the whole handshake.
+        handshake_seconds: For the whole handshake, that of TLS included.
         handshakes: At the same time; over it the oldest is closed.
+        backlog: Connections that wait in the kernel to be taken.
         connections: At the same time, handshakes included.
+        connections_per_origin: The same from one address or user id; this machine and this user have no such limit.
+        refusals: Clients from one such place that could not say who they are, in any 10 s; then the place has to wait.
         subscriptions: Of one connection.
         types: Type ids over all subscriptions of one connection.
         queue: Messages that may wait for a subscription.
@@ -48,6 +51,7 @@ class Limits:
         outbound_soft_seconds: See above.
         stall_seconds: How long a client may read nothing while something waits for it.
         unsent_seconds: How old the oldest unsent byte may be.
+        errors: Mistakes of a client in any 10 s; over it the client is sent away.
 
     Raises:
         UsageError: A limit that nobody could keep.
@@ -56,7 +60,10 @@ class Limits:
     max_payload: int = attrs.field(default=DEFAULT_MAX_PAYLOAD, validator=_sensible)
     handshake_seconds: float = attrs.field(default=5.0, validator=_sensible)
     handshakes: int = attrs.field(default=1024, validator=_sensible)
+    backlog: int = attrs.field(default=1024, validator=_sensible)
     connections: int = attrs.field(default=10_000, validator=_sensible)
+    connections_per_origin: int = attrs.field(default=1024, validator=_sensible)
+    refusals: int = attrs.field(default=20, validator=_sensible)
     subscriptions: int = attrs.field(default=1024, validator=_sensible)
     types: int = attrs.field(default=65_536, validator=_sensible)
     queue: int = attrs.field(default=DEFAULT_QUEUE, validator=_sensible)
@@ -67,6 +74,7 @@ class Limits:
     outbound_soft_seconds: float = attrs.field(default=60.0, validator=_sensible)
     stall_seconds: float = attrs.field(default=10.0, validator=_sensible)
     unsent_seconds: float = attrs.field(default=60.0, validator=_sensible)
+    errors: int = attrs.field(default=100, validator=_sensible)
 
 
 def room() -> int | None:

@@ -1,11 +1,16 @@
 """The shell of a client's connection: an asyncio protocol around the state machine."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Final, cast, final
 
+from mycelium.bus.aside import aside
 from mycelium.bus.dial import dial
 from mycelium.bus.heartbeat import Due, Heartbeat
+from mycelium.bus.security.channel import Channel
+from mycelium.bus.security.credentials import Credentials
+from mycelium.bus.security.wording import bridge_trouble
 from mycelium.bus.tuning import read_buffer, tune
 from mycelium.bus.urls import Address
 from mycelium.logs.lines import Line
@@ -34,17 +39,29 @@ class Link(asyncio.BufferedProtocol):
         core: The core protocol.
         on_event: Called with each core message and batch.
         on_lost: Called once with the reason when the connection is gone.
+        channel: What makes it private; None where it is as it is.
 
     Attributes:
         heartbeat: Of the open connection; None before.
         on_writable: Called when the socket takes more again.
+        is_distrusted: Whether the two ends could not agree on TLS.
+        is_secure: Done when something may be said.
     """
 
     _transport: asyncio.Transport
 
-    def __init__(self, core: Core, on_event: Callable[[Event], None], on_lost: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        on_event: Callable[[Event], None],
+        on_lost: Callable[[str], None],
+        channel: Channel | None = None,
+    ) -> None:
         self.heartbeat: Heartbeat | None = None
         self.on_writable: Callable[[], None] = _nothing
+        self.is_distrusted = False
+        self.is_secure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._channel = channel
         self._connection = Connection(Role.CLIENT, core)
         self._core = core
         self._on_event = on_event
@@ -64,6 +81,11 @@ class Link(asyncio.BufferedProtocol):
         """The bridge is there."""
         self._transport = cast("asyncio.Transport", transport)
         tune(transport)
+        if self._channel is None:
+            self.is_secure.set_result(None)
+        else:
+            self._channel.start()
+            self._transport.write(self._channel.take_output())
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's interface
         """Where the next bytes go."""
@@ -73,7 +95,12 @@ class Link(asyncio.BufferedProtocol):
         """Bytes came."""
         if self.heartbeat is not None:
             self.heartbeat.heard(self._loop.time())
-        self._connection.receive_data(bytes(self._read_buffer[:nbytes]))
+        data = bytes(self._read_buffer[:nbytes])
+        if self._channel is not None:
+            data = self._unseal(self._channel, data)
+            if not data:
+                return
+        self._connection.receive_data(data)
         try:
             while (event := self._connection.next_event()) is not None:
                 self._on_event(event)
@@ -101,6 +128,8 @@ class Link(asyncio.BufferedProtocol):
         if self._closing is not None:
             self._closing.cancel()
         self._connection.close()
+        if not (self.is_secure.done() or self._reason):
+            self.is_distrusted, self._reason = True, "the bridge ended it in the TLS handshake; its log says why"
         self._on_lost(self._reason or ("the bridge closed it" if exc is None else str(exc) or type(exc).__name__))
 
     # --- what the client calls ---
@@ -130,7 +159,7 @@ class Link(asyncio.BufferedProtocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes now."""
-        self._transport.write(data)
+        self._transport.write(data if self._channel is None else self._seal(self._channel, data))
         if self.heartbeat is not None:
             self.heartbeat.said(self._loop.time())
 
@@ -146,6 +175,8 @@ class Link(asyncio.BufferedProtocol):
     def close(self, reason: str) -> None:
         """Close when everything is sent, or some seconds later."""
         self._reason = self._reason or reason
+        if self._channel is not None:
+            self._transport.write(self._channel.close())
         self._transport.close()
         if self._closing is None:
             self._closing = self._loop.call_later(_FLUSH_SECONDS, self._transport.abort)
@@ -155,13 +186,52 @@ class Link(asyncio.BufferedProtocol):
         self._reason = self._reason or reason
         self._transport.abort()
 
+    # --- TLS ---
+
+    def _unseal(self, channel: Channel, data: bytes) -> bytes:
+        """The plaintext of what came; nothing as long as both sides only find out whether they believe each other."""
+        plain = b""
+        try:
+            plain = channel.receive_data(data)
+        except ssl.SSLError as error:
+            self.is_distrusted = True
+            self._transport.write(channel.take_output())
+            self.close(bridge_trouble(error))
+            return b""
+        if output := channel.take_output():
+            self._transport.write(output)
+        if channel.is_secure and not self.is_secure.done():
+            self.is_secure.set_result(None)
+        return plain
+
+    def _seal(self, channel: Channel, data: bytes) -> bytes:
+        try:
+            return channel.send(data)
+        except ssl.SSLError as error:
+            self.abort(bridge_trouble(error))
+            return b""
+
 
 async def open_link(
-    address: Address, core: Core, on_event: Callable[[Event], None], on_lost: Callable[[str], None]
+    address: Address,
+    core: Core,
+    on_event: Callable[[Event], None],
+    on_lost: Callable[[str], None],
+    credentials: Credentials,
 ) -> Link:
     """Connect.
 
+    Args:
+        address: Of the bridge.
+        core: The core protocol.
+        on_event: Called with each core message and batch.
+        on_lost: Called once with the reason when the connection is gone.
+        credentials: Whom the client believes, and what it shows of itself.
+
     Raises:
         ConnectError: Nobody is there.
+        TlsError: There is, but the two could not agree on TLS.
+        SecurityError: A file of the credentials cannot be used.
     """
-    return await dial(address, lambda: Link(core, on_event, on_lost))
+    channel = Channel(await aside(credentials.context), address.host) if address.scheme == "tls" else None
+    return await dial(address, lambda: Link(core, on_event, on_lost, channel))

@@ -8,6 +8,7 @@ from typing import final
 from attrs import evolve
 
 from mycelium.bus.acceptor import Acceptor
+from mycelium.bus.security.settings import Security
 from mycelium.bus.sockets import UnixListener, open_tcp
 from mycelium.bus.urls import Address
 
@@ -20,33 +21,39 @@ class Listeners:
 
     Args:
         make: Makes the protocol of each connection that comes to an address.
+        security: To whom Unix sockets are open.
 
     Attributes:
         addresses: Where they listen, with the ports that they got.
     """
 
-    def __init__(self, make: Callable[[Address], asyncio.BaseProtocol]) -> None:
+    def __init__(self, make: Callable[[Address], asyncio.BaseProtocol], security: Security) -> None:
         self.addresses: list[Address] = []
         self._make = make
+        self._security = security
         self._acceptors: list[Acceptor] = []
         self._unix: list[UnixListener] = []
 
     def __repr__(self) -> str:
         return f"<Listeners on {', '.join(map(str, self.addresses)) or 'nothing'}>"
 
-    def open(self, address: Address) -> None:
+    def open(self, address: Address, backlog: int) -> None:
         """Listen there too.
+
+        Args:
+            address: Where.
+            backlog: Connections that may wait in the kernel.
 
         Raises:
             BindError: It cannot be.
         """
         if address.scheme == "unix":
-            listener = UnixListener(address)
+            listener = UnixListener(address, backlog, self._security.socket_mode, self._security.socket_group)
             self._unix.append(listener)
             self._acceptors.append(Acceptor(listener.socket, partial(self._make, address)))
             self.addresses.append(address)
             return
-        opened = open_tcp(address)
+        opened = open_tcp(address, backlog)
         address = evolve(address, port=opened[0].getsockname()[1])
         self._acceptors += [Acceptor(each, partial(self._make, address)) for each in opened]
         self.addresses.append(address)

@@ -8,7 +8,8 @@ from mycelium.bus.subscription import LocalSubscription
 from mycelium.wire.buffer import Batch
 
 if TYPE_CHECKING:
-    from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
+    from mycelium.bus.remote import RemoteSubscriptions
+    from mycelium.bus.remotesubscription import RemoteSubscription
     from mycelium.bus.sessionlog import SessionLog
 
 __all__ = ["Origin", "alike", "batch_of", "is_echoless", "is_own", "note", "offer"]

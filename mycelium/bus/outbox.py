@@ -6,7 +6,7 @@ a process is `localqueue`.
 
 import math
 from bisect import bisect_left, bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
 from typing import Final, final
@@ -225,15 +225,8 @@ class Outbox:
         self.window = window
         if window is None:
             self._custody.take_back(self.out)
-        for _ in range(len(self._backlog)):
-            frame = self._recall()
-            if fits(frame.type_ids[0]):
-                self.remember([frame])
-        self._holds.give_up_all(DropReason.DISCONNECTED, lambda cell: not any(map(fits, cell.batch.types)))
-        for cell in self._holds:
-            self._keep_waiting(cell, fits)
-        for type_id, number in self._queue.keep(fits).items():  # the client knows, it has asked for it
-            self.losses.write_off(type_id, DropReason.DISCONNECTED, number)
+        for type_id, number in self._leave_out(fits, DropReason.DISCONNECTED).items():
+            self.losses.write_off(type_id, DropReason.DISCONNECTED, number)  # the client knows, it has asked for it
         while (excess := self._queue.excess(self.limit, self.limit_bytes)) > 0:
             self._drop_oldest(excess, DropReason.DROPPED_OLDEST)
         self._admit()
@@ -242,6 +235,12 @@ class Outbox:
         """A message that was taken, where there is no credit, has turned out to be one that cannot be sent."""
         self._custody.fail(type_id)
         self.losses.count(type_id, reason)
+
+    def revoke(self, type_ids: frozenset[int]) -> None:
+        """Drop what the client may not have any more."""
+        for type_id, number in self._leave_out(lambda one: one not in type_ids, DropReason.DENIED).items():
+            self.losses.count(type_id, DropReason.DENIED, number)
+        self._admit()
 
     def relieve(self, most_bytes: int) -> None:
         """Give up the oldest messages, whatever the policy, because memory is short."""
@@ -358,7 +357,18 @@ class Outbox:
         self._held_bytes -= first.size
         return first
 
-    def _keep_waiting(self, cell: Cell, fits: Callable[[int], bool]) -> None:
+    def _leave_out(self, fits: Callable[[int], bool], reason: DropReason) -> Counter[int]:
+        """Drop what does not fit any more; of what is queued the numbers by type, which are still to be counted."""
+        for _ in range(len(self._backlog)):
+            frame = self._recall()
+            if fits(frame.type_ids[0]):
+                self.remember([frame])
+        self._holds.give_up_all(reason, lambda cell: not any(map(fits, cell.batch.types)))
+        for cell in self._holds:
+            self._keep_waiting(cell, fits, reason)
+        return self._queue.keep(fits)
+
+    def _keep_waiting(self, cell: Cell, fits: Callable[[int], bool], reason: DropReason) -> None:
         """Have those wait no more whose type does not fit any more."""
         before = cell.batch
         if all(map(fits, before.types)):
@@ -368,8 +378,7 @@ class Outbox:
         self._ledger.release(before.data)
         self._held -= len(before) - len(kept)
         self._held_bytes -= before.size - kept.size
-        gone = (type_id for type_id in before.type_ids if not fits(type_id))
-        self.losses.count_each(gone, DropReason.DISCONNECTED)
+        self.losses.count_each((one for one in before.type_ids if not fits(one)), reason)
 
     def _unhold(self, cell: Cell) -> None:
         cell.is_held = False

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Final, final
 
 from mycelium.bus.limits import Limits
-from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
+from mycelium.bus.remote import RemoteSubscriptions
+from mycelium.bus.remotesubscription import RemoteSubscription
 from mycelium.bus.stall import Stall
 
 __all__ = ["Outgoing"]

@@ -1,6 +1,6 @@
 """What a bridge does about clients that do not read, and about memory that gets short."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, final
 
 from mycelium.bus.ledger import Ledger
@@ -53,7 +53,7 @@ class Pressure:
         self._stuck.pop(session, None)
         self._asked.discard(session)
 
-    def look(self, now: float, sessions: Iterable[Session]) -> None:
+    def look(self, now: float, sessions: Callable[[], Iterable[Session]]) -> None:
         """Send away who does not read; ask publishers to wait, or to go on. To be called a few times a second."""
         unsent = 0
         for connected in list(self._stuck.values()):
@@ -63,7 +63,7 @@ class Pressure:
         self._pressed = self._ledger.is_pressed(before=self._pressed)
         if not (self._pressed or self._asked):
             return
-        for session in sessions:
+        for session in sessions():
             if session.is_open and (session.number in self._asked) is not self._pressed:
                 session.pause(paused=self._pressed)
                 self._asked ^= {session.number}

@@ -69,7 +69,7 @@ async def answer(bridge: "Bridge", what: str, body: bytes | None, *, trusted: bo
     if query is None:
         raise Refusal(ErrorCode.PROTOCOL, f"no query {what!r}; there are {', '.join(_QUERIES)}")
     if query.trusted and not trusted:
-        raise Refusal(ErrorCode.DENIED, f"{what} is for the bridge's own user and for clients on its machine")
+        raise Refusal(ErrorCode.DENIED, f"{what} is for the bridge's own user, and for principals with `admin: true`")
     bodies = await query.ask(bridge, _options(body), trusted)
     return [json.dumps(each, ensure_ascii=False).encode() for each in bodies]
 
@@ -122,6 +122,7 @@ async def _info(bridge: "Bridge", _options: Body, _trusted: bool) -> list[Body]:
             "reload": _last_reload(bridge),
         },
         "limits": asdict(bridge.limits),
+        "security": {"asks": bridge.admission.guard.asks, "acl": bridge.admission.guard.has_acl},
     }
     return [facts]
 
@@ -174,7 +175,8 @@ async def _sessions(bridge: "Bridge", options: Body, _trusted: bool) -> list[Bod
             schema = session.terms.contracts or bridge.registry.schema
             documents[schema.digest] = schema
             facts = {"version": schema.version, "digest": schema.digest, "follows": session.terms.follows}
-            rows.append({"session": session.number, "name": session.client, **facts})
+            who = {"principal": session.identity.principal, "transport": session.peer.transport}
+            rows.append({"session": session.number, "name": session.client, **who, **facts})
     own = bridge.registry.schema
     documents[own.digest] = own
     return [

@@ -12,7 +12,7 @@ from mycelium.bus.mismatch import named_messages
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.tasks import Tasks
 from mycelium.bus.worker import guarded
-from mycelium.events import PublishRefused
+from mycelium.events import AccessRevoked, PublishRefused
 from mycelium.logs.lines import Line
 from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
@@ -54,6 +54,8 @@ class Reception:
         on_error: Callable[[Refused], None] | None,
     ) -> None:
         self.refused = 0
+        self._denial: Refused | None = None
+        """What the last notice was, if it says that something is denied."""
         self._inbox = inbox
         self._outlet = outlet
         self._correspondence = correspondence
@@ -72,9 +74,11 @@ class Reception:
 
     def take_notice(self, notice: Message) -> None:
         """A core message came that is no answer; one of a newer bridge is for clients that know more."""
-        take = self._NOTICES.get(type(notice).__name__)
+        take, before = self._NOTICES.get(type(notice).__name__), self._denial
         if take is not None:
             take(self, notice)
+        if self._denial is before:
+            self._denial = None  # it explained what came right behind it, and nothing else
 
     def refuse_larger(self, number: int) -> None:
         """Messages that waited for this bridge are larger than it takes."""
@@ -98,12 +102,16 @@ class Reception:
             if notice.code == ErrorCode.SLOW_CONSUMER:
                 self._inbox.disconnected(refused)
         else:
+            if notice.code == ErrorCode.DENIED:
+                self._denial = refused
             unconfirmed = self._outlet.receipts
             if notice.sequence is not None and unconfirmed.explain(notice.sequence, notice.message):
                 return  # the Receipt that follows is raised by whoever waits for it
-            if notice.sequence is None:
-                self.refused += 1
-            self._events.tell(PublishRefused(notice.code, refused.name, notice.type_id))
+            if notice.code == ErrorCode.DENIED and notice.type_id is None:
+                self._events.tell(AccessRevoked(notice.message))
+            else:
+                self.refused += notice.sequence is None
+                self._events.tell(PublishRefused(notice.code, refused.name, notice.type_id))
         # What is wrong with a message may show its values, which logs do not.
         about = refused if notice.type_id is None else f"the bridge refused ({refused.name}) type id {notice.type_id}"
         line = Line.CLIENT_REFUSED if is_fatal(notice) else Line.PUBLISH_REFUSED
@@ -127,7 +135,7 @@ class Reception:
         self._outlet.apply_flow(notice.type_ids, paused=notice.paused)
 
     def _on_no_responders(self, notice: Any) -> None:
-        self._correspondence.refuse(bytes(notice.correlation))
+        self._correspondence.refuse(bytes(notice.correlation), self._denial)
 
     def _on_schema_changed(self, notice: Any) -> None:
         if notice.contracts is not None:

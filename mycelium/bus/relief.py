@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mycelium.bus.ledger import Ledger
 
 if TYPE_CHECKING:
-    from mycelium.bus.remote import RemoteSubscription
+    from mycelium.bus.remotesubscription import RemoteSubscription
 
 __all__ = ["relieve"]
 

@@ -1,22 +1,20 @@
 """From an edited file to the schema in force: read, check, swap; on any failure what was in force goes on.
 
-The decision is `judge`, which is pure. `Reloader` does the reading, and follows a file through every way in which
-editors, git and Kubernetes replace one.
+The decision is `judge`, which is pure. `Reloader` does the reading, and follows the file.
 """
 
 import asyncio
 import contextlib
 import hashlib
-import os
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, final
 
 from attrs import evolve, field, frozen
 
 from mycelium.bus.aside import aside
+from mycelium.bus.filewatch import hints, settled
 from mycelium.contractfile import read_file
 from mycelium.errors import MyceliumError
 from mycelium.events import Event, SchemaChanged, SchemaRefused
@@ -36,11 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Outcome", "Reading", "Reloader", "judge"]
 
 _log = Log("mycelium.reload")
-_POLL_SECONDS: Final = 2.0
-"""The content is compared that often, whatever the file system says."""
-_SETTLE_SECONDS: Final = 0.2
-"""A file that is still changing is not applied: two reads that far apart must agree."""
-_DEBOUNCE_MS: Final = 200
 _MOST_REASONS: Final = 20
 
 _LINES: Final = {"applied": Line.SCHEMA_APPLIED, "unchanged": Line.SCHEMA_UNCHANGED}
@@ -185,9 +178,9 @@ class Reloader:
 
     async def run(self) -> None:
         """Follow the file until cancelled. A file that is gone is waited for."""
-        async with contextlib.aclosing(self._hints()) as hints:
-            async for _ in hints:
-                content = await self._stable()
+        async with contextlib.aclosing(hints([self._path])) as chances:
+            async for _ in chances:
+                (content,) = await settled([self._path], read_file)
                 self._notice(gone=content is None)
                 if content is not None and _hash(content) != self._seen:
                     _log(Line.SCHEMA_CHANGE_SEEN, source=str(self._path))
@@ -248,45 +241,6 @@ class Reloader:
             **change.to_fields(),
         )
 
-    async def _stable(self) -> bytes | None:
-        """What the file holds once it has stopped changing; None while it is gone."""
-        before = await aside(_look, self._path)
-        while before is not None:
-            await asyncio.sleep(_SETTLE_SECONDS)
-            now = await aside(_look, self._path)
-            if now == before:
-                return before[1]
-            before = now
-        return None
-
-    async def _hints(self) -> AsyncGenerator[None, None]:
-        """Something may have changed: the file system says so, or it is time to look anyway."""
-        while True:
-            folders = await aside(_folders, self._path)
-            yield  # for what happened while nobody watched
-            try:
-                async with contextlib.aclosing(_watch(folders)) as changes:
-                    async for _ in changes:
-                        yield
-                        if await aside(_folders, self._path) != folders:
-                            break  # a link on the way points elsewhere now
-            except (OSError, RuntimeError) as error:
-                _log(Line.SCHEMA_UNWATCHED, source=str(self._path), backoff_s=_POLL_SECONDS, error=str(error))
-                await asyncio.sleep(_POLL_SECONDS)
-
-
-def _watch(folders: Sequence[Path]) -> AsyncGenerator[object, None]:
-    from watchfiles import awatch
-
-    return awatch(
-        *folders,
-        watch_filter=None,
-        debounce=_DEBOUNCE_MS,
-        rust_timeout=int(_POLL_SECONDS * 1000),
-        yield_on_timeout=True,
-        recursive=False,
-    )
-
 
 def _issue(finding: "Finding") -> dict[str, Any]:
     """A finding in a log line."""
@@ -304,28 +258,3 @@ def _first(faults: Sequence[Fault]) -> tuple[str, ...]:
 
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _look(path: Path) -> tuple[tuple[int, int, int], bytes] | None:
-    """Size, mtime and inode of a file, and what it holds; None where it is not there."""
-    with contextlib.suppress(OSError, MyceliumError):
-        state = path.stat()
-        return (state.st_size, state.st_mtime_ns, state.st_ino), read_file(path)
-    return None
-
-
-def _folders(path: Path) -> list[Path]:
-    """The folders in which the file, or a link on the way to it, may be replaced."""
-    folders: dict[Path, None] = {}
-    step = Path(os.path.abspath(path))  # noqa: PTH100  resolve() would follow the links that are looked for
-    for _ in range(40):  # as many links as the kernel follows
-        folders.update(dict.fromkeys(folder for folder in _links_and_parent(step) if folder.is_dir()))
-        if not step.is_symlink():
-            break
-        step = step.parent / step.readlink()
-    return list(folders)
-
-
-def _links_and_parent(path: Path) -> list[Path]:
-    """The parent of a path, and of every link among the folders above it."""
-    return [path.parent, *(folder.parent for folder in path.parents if folder.is_symlink())]

@@ -5,28 +5,27 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, final
 
 from mycelium.bus.catalog import Catalog
-from mycelium.bus.holds import Hold
 from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.limits import Limits
-from mycelium.bus.localqueue import Outcome
 from mycelium.bus.meter import Tally
 from mycelium.bus.outbox import Outbox
+from mycelium.bus.remotesubscription import RemoteSubscription
 from mycelium.events import Recovered, SlowConsumer
 from mycelium.logs.lines import Line
 from mycelium.logs.log import Log
+from mycelium.schema.printable import listed
 from mycelium.wire.buffer import Batch
 from mycelium.wire.errors import ErrorCode
 
 if TYPE_CHECKING:
     from mycelium.bus.exchange import Exchange
 
-__all__ = ["Refusal", "RemoteSubscription", "RemoteSubscriptions", "Subscriber"]
+__all__ = ["Refusal", "RemoteSubscriptions", "Subscriber"]
 
 _log = Log("mycelium.bridge")
 _SLICE: Final = 64 * 1024
 """Bytes that a subscription may send before it is the next one's turn."""
 _POLICIES: Final = frozenset(Lag)
-_DROP_OLDEST, _LATEST = Lag.DROP_OLDEST, Lag.LATEST
 Refusal: TypeAlias = tuple[ErrorCode, str]
 
 
@@ -53,116 +52,6 @@ class Subscriber(Protocol):
 
 
 @final
-class RemoteSubscription:
-    """A subscription of a connection: the client's number for one queue and one window.
-
-    Attributes:
-        owner: All subscriptions of that connection.
-        number: What the client calls it.
-        type_ids: Empty for every type that no other subscription of the connection names.
-        outbox: What waits for it.
-        on_lag: The policy; None for what each message's contract says.
-        no_echo: Whether the connection's own messages are left out.
-        group: Who shares its messages; None for nobody.
-        has_ended: Whether it takes nothing any more; a batch that is being routed may still have it on its list.
-    """
-
-    def __init__(
-        self,
-        owner: "RemoteSubscriptions",
-        number: int,
-        type_ids: frozenset[int],
-        outbox: Outbox,
-        *,
-        on_lag: Lag | None = None,
-        no_echo: bool = False,
-        group: str | None = None,
-    ) -> None:
-        self.owner = owner
-        self.number = number
-        self.type_ids = type_ids
-        self.outbox = outbox
-        self.on_lag = on_lag
-        self.no_echo = no_echo
-        self.group = group
-        self.has_ended = False
-
-    def __repr__(self) -> str:
-        return f"<RemoteSubscription {self.number} to {sorted(self.type_ids) or 'all types'}, {self.outbox!r}>"
-
-    def wants(self, type_id: int) -> bool:
-        """Whether a message of the type fits."""
-        if self.type_ids:
-            return type_id in self.type_ids
-        return not self.owner.names(type_id)
-
-    @property
-    def load(self) -> int:
-        """Messages that it has still to handle."""
-        return self.outbox.queued + self.outbox.out
-
-    def alike(self, run: Batch, start: int, deadline: float | None, *, exactly: bool) -> int:
-        """How many messages of a run, from `start` on, fare alike, so that they may be offered as one.
-
-        Args:
-            run: The messages.
-            start: Index of the first one.
-            deadline: As for `offer`.
-            exactly: Whether each message that has to wait for room has to be decided by itself.
-        """
-        lag = self._policy(run)
-        if lag is None or (self.owner.blocked and not self.owner.blocked.isdisjoint(run.types)):
-            return 1
-        return self.outbox.alike(run, start, lag, deadline, exactly=exactly)
-
-    def offer(self, run: Batch, deadline: float | None) -> Outcome:
-        """Queue messages and have them sent soon, or do what the lag policy says with all of them.
-
-        Args:
-            run: One message, or as many as `alike` says.
-            deadline: Until when their publisher waits for room; None for one that does not wait.
-        """
-        owner, type_id = self.owner, run.type_ids[0]
-        if type_id in owner.blocked:
-            refused = self.outbox.refuse(type_id, DropReason.SCHEMA)
-            owner.changed(self)
-            return refused
-        lag = self._policy(run)
-        assert lag is not None  # noqa: S101  they are alike
-        slot = owner.catalog.slot(type_id, run.payload(0)) if lag is _LATEST else None
-        outcome = self.outbox.put(run, lag, slot, deadline)
-        owner.changed(self)
-        if outcome is not None:
-            if isinstance(outcome, Hold):
-                outcome.when_decided(self._decided)
-            elif outcome is DropReason.DISCONNECTED:
-                owner.give_up(self)
-        return outcome
-
-    def _policy(self, run: Batch) -> Lag | None:
-        """The policy for all messages of a run; None where they have several."""
-        if self.on_lag is not None:
-            return self.on_lag
-        policies = self.owner.catalog.policies
-        if not policies:
-            return _DROP_OLDEST
-        if len(run.type_ids) == 1:
-            return policies.get(run.type_ids[0], _DROP_OLDEST)
-        found = {policies.get(type_id, _DROP_OLDEST) for type_id in run.types}
-        return found.pop() if len(found) == 1 else None
-
-    def _decided(self) -> None:
-        """A message has room now, or was given up, of which the client is to be told."""
-        if not self.has_ended:
-            self.owner.changed(self)
-
-    def relieve(self, most_bytes: int) -> None:
-        """Lose the oldest messages because memory is short."""
-        self.outbox.relieve(most_bytes)
-        self.owner.changed(self)
-
-
-@final
 class RemoteSubscriptions:
     """Number -> subscription of one connection.
 
@@ -174,6 +63,7 @@ class RemoteSubscriptions:
 
     Attributes:
         blocked: Types that the client does not read as they are written now.
+        forbidden: Types that it may not have.
     """
 
     def __init__(self, exchange: "Exchange", limits: Limits, session: Subscriber, *, echo: bool = True) -> None:
@@ -183,6 +73,8 @@ class RemoteSubscriptions:
         self._limits = limits
         self._session = session
         self.blocked: frozenset[int] = frozenset()
+        self.forbidden: frozenset[int] = frozenset()
+        self._who = ""
         self._by_number: dict[int, RemoteSubscription] = {}
         self._number_of: dict[int, int] = {}
         self._turns: dict[RemoteSubscription, None] = {}
@@ -259,6 +151,22 @@ class RemoteSubscriptions:
     def drop(self, number: int) -> None:
         """Carry out an Unsubscribe; nothing of the number is sent any more."""
         self._end(number, DropReason.DISCONNECTED, handled=True)
+
+    def forbid(self, type_ids: frozenset[int], who: str) -> str:
+        """Send no messages of these types, queued ones included; the names of those that the client loses by it.
+
+        Args:
+            type_ids: What the client may not have.
+            who: As what it may not.
+        """
+        lost = [one for one in sorted(type_ids - self.forbidden) if any(each.wants(one) for each in self)]
+        if type_ids != self.forbidden:
+            self.forbidden, self._who = type_ids, who
+            for one in self:
+                one.outbox.revoke(type_ids)
+                self.changed(one)
+            self._router.changed()
+        return listed(map(self.catalog.name, lost))
 
     def add_credit(self, number: int, messages: int) -> None:
         """Carry out a Credit; a number that is not known may have crossed its Unsubscribe."""
@@ -371,6 +279,9 @@ class RemoteSubscriptions:
 
     def _problem_with_types(self, wish: Any) -> Refusal | None:
         number = wish.subscription
+        denied = sorted(self.forbidden.intersection(wish.type_ids))
+        if denied:
+            return ErrorCode.DENIED, f"{self._who} may not receive {listed(map(self.catalog.name, denied))}"
         taken = sorted({one for one in wish.type_ids if self._number_of.get(one, number) != number})
         if taken:
             return ErrorCode.PROTOCOL, f"type ids {taken[:10]} belong to another subscription of this connection"

@@ -1,13 +1,13 @@
 """Type id -> the socket subscriptions that want it; one entry per type, made on first use."""
 
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 from mycelium.bus.groups import Groups
 from mycelium.wire.buffer import Batch
 
 if TYPE_CHECKING:
-    from mycelium.bus.remote import RemoteSubscription
+    from mycelium.bus.remotesubscription import RemoteSubscription
 
 __all__ = ["Router"]
 
@@ -39,7 +39,7 @@ class Router:
 
     def add(self, subscription: "RemoteSubscription") -> None:
         """From now on it is asked."""
-        self._forget_takers()
+        self.changed()
         self.is_echoless |= subscription.no_echo
         if subscription.group is not None:
             self._groups.add(subscription)
@@ -51,7 +51,7 @@ class Router:
 
     def remove(self, subscription: "RemoteSubscription") -> None:
         """From now on it is not."""
-        self._forget_takers()
+        self.changed()
         if subscription.group is not None:
             self._groups.remove(subscription)
             return
@@ -62,12 +62,20 @@ class Router:
                 self._named.pop(type_id, None)
         self._wild.pop(subscription, None)
 
+    def changed(self) -> None:
+        """What anybody gets may be another now: a subscription to all depends on what its connection names, and every
+        one on what its connection may have.
+        """  # noqa: D205
+        self._takers.clear()
+        self._same.clear()
+        self._groups.changed()
+
     def takers(self, type_id: int) -> _Takers:
         """The subscriptions that get a type, but for those of groups."""
         takers = self._takers.get(type_id)
         if takers is None:
-            wild = (one for one in self._wild if one.wants(type_id))
-            takers = (*self._named.get(type_id, ()), *wild)
+            either = chain(self._named.get(type_id, ()), self._wild)
+            takers = tuple(one for one in either if one.wants(type_id))
             takers = self._takers[type_id] = self._same.setdefault(takers, takers)
         return takers
 
@@ -85,9 +93,3 @@ class Router:
             runs.append((start, stop, takers))
             start = stop
         return runs
-
-    def _forget_takers(self) -> None:
-        """What anybody gets may be another now: a subscription to all depends on what its connection names."""
-        self._takers.clear()
-        self._same.clear()
-        self._groups.changed()

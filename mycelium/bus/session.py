@@ -19,7 +19,11 @@ from mycelium.bus.lag import DropReason
 from mycelium.bus.monotonic import MonotonicGuard
 from mycelium.bus.negotiation import Standing
 from mycelium.bus.outgoing import Outgoing
-from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
+from mycelium.bus.remote import RemoteSubscriptions
+from mycelium.bus.remotesubscription import RemoteSubscription
+from mycelium.bus.security.acl import Permits
+from mycelium.bus.security.identity import NOBODY
+from mycelium.bus.security.peer import HERE, Peer
 from mycelium.bus.sessionlog import SessionLog, for_people
 from mycelium.bus.terms import Terms
 from mycelium.logs.lines import Line
@@ -31,8 +35,6 @@ from mycelium.wire.state import Role, State, is_fatal
 
 __all__ = ["Session"]
 
-_MOST_ANSWERS: Final = 1024 * 1024
-"""Bytes that may wait for a client that asks for more."""
 _OPEN, _CLOSED = State.OPEN, State.CLOSED
 _CLIENT, _EOF = "client", "eof"  # close reasons beside the names of error codes
 _FAILURES: Final = {
@@ -55,10 +57,12 @@ class Session:
         host: The bridge.
         notify: Called when there is something to send, or to close.
         now: Seconds of a monotonic clock.
-        transport: What it runs over, as metrics call it.
+        peer: What the connection says of the client.
 
     Attributes:
         log: What is logged of it.
+        peer: See above.
+        identity: Who the client is, once it was let in.
         reason: Why the session ended or is about to; None while it lives.
         now: When the session last looked at the clock.
         said_goodbye: Whether the client has nothing more to say.
@@ -77,13 +81,16 @@ class Session:
     intake: Intake
     outgoing: Outgoing
 
-    def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float, transport: str = "tcp") -> None:
+    def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float, peer: Peer = HERE) -> None:
         self.number = number
+        self.peer = peer
+        self.identity = NOBODY
         self.log = SessionLog(number)
+        self.log.strangers = host.admission.strangers
         self.reason: str | None = None
         self.said_goodbye = self._finishing = False
-        self.traffic = host.exchange.traffic_over(transport)
-        self.tally = host.exchange.tally(transport)
+        self.traffic = host.exchange.traffic_over(peer.transport)
+        self.tally = host.exchange.tally(peer.transport)
         self.asks = Asks(outcomes=host.exchange.answers.outcomes)
         self.subscriptions = RemoteSubscriptions(host.exchange, host.limits, self, echo=host.echo)
         self._host = host
@@ -151,23 +158,22 @@ class Session:
         except Exception as error:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
             self._fail_inside(error)
 
-    def tick(self, now: float) -> None:
-        """Look at the clock: handshake deadline and heartbeat. To be called about once a second."""
+    def tick(self, now: float) -> float:
+        """Look at the clock: handshake deadline and heartbeat. When it is to be looked at again, at the latest."""
         self.now = now
-        if self.is_over:
-            return
-        if self._heartbeat is None:
-            seconds = self._host.limits.handshake_seconds
-            if now >= self.began + seconds:
+        heartbeat, seconds = self._heartbeat, self._host.limits.handshake_seconds
+        if heartbeat is None or self.is_over:
+            if now >= self.began + seconds and not self.is_over:
                 self.refuse(ErrorCode.HANDSHAKE_TIMEOUT, f"no complete handshake within {seconds:g} s")
-            return
-        match self._heartbeat.check(now):
+            return self.began + seconds
+        match heartbeat.check(now):
             case Due.PING:
                 self.say(self._host.core.Ping(nonce=0))
             case Due.DEAD:
                 self.refuse(ErrorCode.HEARTBEAT, "nothing heard for three heartbeats")
             case Due.NOTHING:
                 pass
+        return heartbeat.due_at
 
     def report_lag(self) -> None:
         """Tell the client of drops that no message has told of yet."""
@@ -207,6 +213,7 @@ class Session:
             contracts: What it reads and writes by; None for whatever the bridge has.
         """
         host = self._host
+        self.permit(host.admission.permits(self.identity))
         heartbeat_ms = clamp_interval(hello.heartbeat_ms)
         facts = {"server": host.name, "session": self.number, "max_payload": host.limits.max_payload}
         welcome = self.terms.welcome(
@@ -214,7 +221,9 @@ class Session:
         )
         self._heartbeat = Heartbeat(heartbeat_ms / 1000, self.now)
         self.traffic.accept(self.now - self.began)
+        self.log.strangers = None
         self.say(welcome)
+        host.let_in(self)
         self.log.say(Line.CONN_OPENED, schema_version=(contracts or host.registry.schema).version)
 
     def schema_changed(self) -> None:
@@ -226,6 +235,13 @@ class Session:
         """Take types from the client that it and the bridge write differently now."""
         told = self.terms.stand(standing)
         if told is not None:
+            self.say(told)
+
+    def permit(self, permits: Permits) -> None:
+        """Take from the client what its access rules do not allow it."""
+        told: Any = self.terms.permit(permits, str(self.identity), live=self._heartbeat is not None)
+        if told is not None:
+            self.warn(Line.CONN_DENIED, ErrorCode.DENIED.reason, told.message)
             self.say(told)
 
     # --- the end ---
@@ -294,8 +310,11 @@ class Session:
 
     def _on_hello(self, hello: Any) -> None:
         schema = self._host.registry.schema
-        fits = self.terms.fit(hello, schema)
         self.log.client = for_people(hello.client)
+        fits = self.terms.fit(hello, schema)
+        if self.identity is NOBODY:  # the second Hello need not say it again
+            self.identity = self._host.admission.admit(self.peer, hello.token)
+            self.log.principal = self.identity.principal
         if fits:
             self.welcome(hello, None if hello.schema_digest is None else schema)
         else:
@@ -345,10 +364,7 @@ class Session:
             self.end(_CLIENT)
 
     def _on_query(self, query: Any) -> None:
-        if len(self.outgoing) > _MOST_ANSWERS:
-            self.answer_no(query.request, ErrorCode.LIMIT, "answers are waiting that the client has not read")
-        else:
-            self._host.query(self, query)
+        self._host.query(self, query)
 
     def answer(self, request: int, bodies: Sequence[bytes]) -> None:
         """Say what a query has found."""

@@ -1,9 +1,10 @@
 """What is logged of one client at the bridge: a line per matter and second, and in each who the client is."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, TypeAlias, final
 
-from mycelium.bus.budget import LogLimit
+from mycelium.bus.heldlines import HeldLines
 from mycelium.logs.lines import Line
 from mycelium.logs.log import Log
 from mycelium.schema.printable import printable
@@ -33,19 +34,22 @@ class SessionLog:
 
     Attributes:
         client: The name that the client gave itself, cut and escaped.
+        principal: Who the client is, once that is known.
         find_place: Looks up where the client is, when that is first told; None for a session without a socket.
+        strangers: Lines about all clients together that were not let in yet, of whom there may be any number; None once
+            this one is.
     """
 
-    __slots__ = ("_held", "_limit", "_number", "_place", "client", "find_place")
+    __slots__ = ("_held", "_number", "_place", "client", "find_place", "principal", "strangers")
 
     def __init__(self, number: int) -> None:
         self.client = ""
+        self.principal: str | None = None
         self.find_place: Callable[[], Place] | None = None
+        self.strangers: HeldLines | None = None
         self._number = number
         self._place: Place | None = None
-        self._limit: LogLimit | None = None
-        self._held: dict[str, tuple[Line, dict[str, Any]]] = {}
-        """By matter the newest line that was held back."""
+        self._held: HeldLines | None = None
 
     def __repr__(self) -> str:
         return f"<SessionLog of {self.client!r}>"
@@ -67,6 +71,7 @@ class SessionLog:
             conn_id=self._number,
             client=self.client or "?",
             client_name=self.client or None,
+            client_id=self.principal,
             transport=transport,
             peer=peer,
             **values,
@@ -82,20 +87,14 @@ class SessionLog:
             now: Seconds of a monotonic clock.
             values: As for `Log`.
         """
-        if self._limit is None:
-            self._limit = LogLimit()
-        matter, values = f"{line.event} {reason}", {**values, "reason": reason, "text": text}
-        held = self._limit.admit(matter, now)
-        if held is None:
-            self._held[matter] = line, values
-        else:
-            self._held.pop(matter, None)
-            self.say(line, **values, suppressed=held)
+        if self.strangers is None and self._held is None:
+            self._held = HeldLines()
+        held = self.strangers or self._held
+        assert held is not None  # noqa: S101  one of them is there
+        held.write(f"{line.event} {reason}", now, partial(self.say, line, **values, reason=reason, text=text))
 
     def close(self, reason: str | None) -> None:
         """The session is over; what was held back and not told since is told now, so that the sums are right."""
-        for matter, (line, values) in self._held.items():
-            assert self._limit is not None  # noqa: S101  it has held them back
-            self.say(line, **values, suppressed=self._limit.release(matter) - 1)
-        self._held.clear()
-        self.say(Line.CONN_CLOSED, reason=reason)
+        if self._held is not None:
+            self._held.settle()
+        self.say(Line.CONN_CLOSED if self.strangers is None else Line.CONN_LEFT, reason=reason)

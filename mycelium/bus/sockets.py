@@ -1,7 +1,8 @@
 """Listening sockets, opened so that nobody else's is harmed.
 
-A Unix socket is bound under umask 0177 and guarded by a lock file beside it: an existing socket is removed only if the
-lock is ours and nobody answers there; other kinds of file are never removed (reliability: "Unix").
+A Unix socket is bound under umask 0177, opened to more only if that is asked for, and guarded by a lock file beside it:
+an existing socket is removed only if the lock is ours and nobody answers there; other kinds of file are never removed
+(reliability: "Unix").
 """
 
 import contextlib
@@ -15,16 +16,21 @@ from pathlib import Path
 from typing import Final, final
 
 from mycelium.bus.errors import BindError
+from mycelium.bus.security.settings import SOCKET_MODE
 from mycelium.bus.urls import Address
 
-__all__ = ["BACKLOG", "UnixListener", "open_tcp"]
+__all__ = ["UnixListener", "open_tcp"]
 
-BACKLOG: Final = 1024
+_BACKLOG: Final = 1024
 _PROBE_SECONDS: Final = 1.0
 
 
-def open_tcp(address: Address) -> list[socket.socket]:
+def open_tcp(address: Address, backlog: int = _BACKLOG) -> list[socket.socket]:
     """Bound sockets for every address that the host stands for; for port 0 one socket, so that there is one port.
+
+    Args:
+        address: Host and port.
+        backlog: Connections that may wait in the kernel.
 
     Raises:
         BindError: The host is unknown, or the port is taken or not allowed.
@@ -39,7 +45,7 @@ def open_tcp(address: Address) -> list[socket.socket]:
     failed: OSError | None = None
     for family, place in unique[:1] if address.port == 0 else unique:
         try:
-            opened.append(_bind_tcp(family, place))
+            opened.append(_bind_tcp(family, place, backlog))
         except OSError as error:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 _close(opened)
@@ -58,7 +64,7 @@ _REMEDIES: Final = {
 }
 
 
-def _bind_tcp(family: int, place: tuple[object, ...]) -> socket.socket:
+def _bind_tcp(family: int, place: tuple[object, ...], backlog: int) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -66,7 +72,7 @@ def _bind_tcp(family: int, place: tuple[object, ...]) -> socket.socket:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.settimeout(0)
         made.bind(place)
-        made.listen(BACKLOG)
+        made.listen(backlog)
     except OSError:
         made.close()
         raise
@@ -86,12 +92,23 @@ def _reason(error: OSError | None) -> str:
 class UnixListener:
     """A Unix socket that listens, and the lock that says whose it is.
 
+    Args:
+        address: Its path.
+        backlog: Connections that may wait in the kernel.
+        mode: Permissions of its file; it is never open to more than them, not even for a moment.
+        group: Id of the group that the file belongs to; None for the one that it gets.
+
     Raises:
         BindError: Another process serves there, or something that is no socket has that name.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(
+        self, address: Address, backlog: int = _BACKLOG, mode: int = SOCKET_MODE, group: int | None = None
+    ) -> None:
         self.address = address
+        self._backlog = backlog
+        self._mode = mode
+        self._group = group
         self._path = Path(address.path)
         self._lock = self._take_lock()
         try:
@@ -174,11 +191,26 @@ class UnixListener:
             with _umask(0o177):
                 made.bind(str(self._path))
             self._file = self._path.lstat()
-            made.listen(BACKLOG)
+            self._open_to_group()
+            made.listen(self._backlog)
         except OSError as error:
             made.close()
             raise BindError(str(self.address), _reason(error), "choose another path") from error
         return made
+
+    def _open_to_group(self) -> None:
+        """Give the file its group before anybody of it may use the file."""
+        if self._group is not None:
+            try:
+                os.chown(self._path, -1, self._group)
+            except PermissionError as error:
+                self._path.unlink()
+                remedy = "run the bridge as a member of it"
+                raise BindError(
+                    str(self.address), f"the file cannot be given to group {self._group}", remedy
+                ) from error
+        if self._mode != SOCKET_MODE:
+            self._path.chmod(self._mode)
 
     def _release(self) -> None:
         # The file stays: to remove it would let two processes lock two files of one name.

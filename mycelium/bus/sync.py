@@ -43,7 +43,8 @@ def connect(url: str | None = None, contracts: Source | None = None, **options: 
     """Connect to a bridge.
 
     Args:
-        url: `tcp://host:port`, `host:port` or `unix:///path`; None for $MYCELIUM_URL, else tcp://localhost:7777.
+        url: `tcp://host:port`, `host:port`, `tls://host:port` or `unix:///path`; None for $MYCELIUM_URL, else
+            tcp://localhost:7777.
         contracts: What `mycelium.load` takes; None for the default contracts file, or where there is none the bridge's.
         options: The other arguments of `MyceliumClient`; `on_error` is called in a thread of its own.
 

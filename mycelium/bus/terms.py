@@ -7,6 +7,7 @@ from mycelium.bus.door import Door, Objection
 from mycelium.bus.handshake import PROTOCOL_VERSION, check_hello
 from mycelium.bus.negotiation import Standing
 from mycelium.bus.remote import RemoteSubscriptions
+from mycelium.bus.security.acl import Permits
 from mycelium.schema.classes import Message
 from mycelium.schema.model import Schema
 from mycelium.wire.connection import Core
@@ -97,6 +98,18 @@ class Terms:
         if standing.unreadable <= before[0] and standing.unsendable <= before[1]:
             return None
         return self._error(ErrorCode.SCHEMA_INCOMPATIBLE, "; ".join(standing.reasons))
+
+    def permit(self, permits: Permits, who: str, *, live: bool) -> Message | None:
+        """Go by access rules; what the client is told, if they take from it what it had subscribed to.
+
+        Args:
+            permits: What it must not do.
+            who: The client, as the rules call it.
+            live: Whether it was let in before.
+        """
+        self._door.forbid(permits.unpublishable, who, live=live)
+        lost = self._subscriptions.forbid(permits.unreceivable, who)
+        return self._error(ErrorCode.DENIED, f"{who} may not receive {lost}: the access rules say so") if lost else None
 
     def excuse(self, objection: Objection, now: float, sequence: int | None) -> Message | None:
         """What the client is told of a frame that it could not know better of.

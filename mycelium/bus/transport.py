@@ -2,25 +2,27 @@
 
 import asyncio
 import contextlib
-import ipaddress
-import os
-import socket
+import ssl
 import time
 from collections.abc import Callable
-from struct import Struct
 from typing import TYPE_CHECKING, Final, cast, final
 
+from attrs import evolve
+
 from mycelium.bus.hub import Closed
+from mycelium.bus.security.channel import Channel
+from mycelium.bus.security.peer import Peer, Transport
+from mycelium.bus.security.wording import client_trouble, stranger
 from mycelium.bus.session import Session
-from mycelium.bus.sessionlog import Place
 from mycelium.bus.tuning import read_buffer, tune
 from mycelium.logs.lines import Line
+from mycelium.wire.errors import ErrorCode
 
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
     from mycelium.bus.interpreter import Manners
 
-__all__ = ["SessionProtocol", "peer_uid"]
+__all__ = ["SessionProtocol"]
 
 _FLUSH_SECONDS: Final = 5.0
 """How long a peer may take to read the last bytes."""
@@ -28,19 +30,6 @@ _LINGER_SECONDS: Final = 1.0
 """How long it may take to close once it has them."""
 _SMALL: Final = 4096
 """Bytes that came at once after which somebody may well wait for an answer."""
-_CREDENTIALS: Final = Struct("3i")
-"""What Linux says of a peer: pid, uid, gid (unix(7), SO_PEERCRED)."""
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """The user id of the process at the other end of a Unix socket."""
-    return _credentials(connection)[1]
-
-
-def _credentials(connection: socket.socket) -> tuple[int, int, int]:
-    """Pid, uid and gid of the process at the other end of a Unix socket."""
-    pid, uid, gid = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return pid, uid, gid
 
 
 @final
@@ -55,6 +44,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         bridge: Whose connection it is.
         manners: Of a connection in Mycelium's own dialect; None for one in this project's protocol.
         on_lost: Called with the reason when the connection is gone.
+        secure: Whether it begins with TLS.
 
     Attributes:
         loop: In which it lives.
@@ -71,10 +61,16 @@ class SessionProtocol(asyncio.BufferedProtocol):
         bridge: "Bridge",
         manners: "Manners | None" = None,
         on_lost: Callable[[str], object] = lambda _: None,
+        *,
+        secure: bool = False,
     ) -> None:
         self._bridge = bridge
         self._manners = manners
         self._on_lost = on_lost
+        self._secure = secure
+        self._channel: Channel | None = None
+        self._is_greeted = manners is not None
+        """Whether something came, or whatever comes is of another dialect anyway."""
         self._flushes = bridge.flushes
         self._read_buffer = read_buffer()
         self.loop = asyncio.get_running_loop()
@@ -92,7 +88,10 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """A client is there."""
         self._transport = cast("asyncio.Transport", transport)
         tune(transport)
-        session = self.session = self._bridge.open_session(self, self.loop.time())
+        context = self._bridge.admission.guard.context if self._secure else None
+        if context is not None:
+            self._channel = Channel(context)
+        session = self.session = self._bridge.open_session(self, self._find_peer(), self.loop.time())
         self._receive, self._take = session.receive_data, session.take_output
         if self._manners is not None:
             from mycelium.bus.interpreter import Interpreter
@@ -100,55 +99,18 @@ class SessionProtocol(asyncio.BufferedProtocol):
             interpreter = Interpreter(session, self._bridge, self._manners, self._read)
             self._receive, self._take = interpreter.receive_data, interpreter.take_output
 
-    @property
-    def name(self) -> str:
-        """What metrics call this kind of transport."""
-        if self._manners is not None:
-            return "rust"
-        if self._transport.get_extra_info("sslcontext") is not None:
-            return "tls"
-        made = self._transport.get_extra_info("socket")
-        return "unix" if made is not None and made.family == socket.AF_UNIX else "tcp"
-
-    @property
-    def peer(self) -> str:
-        """Who is at the other end: address and port, or the process and its user."""
-        made = self._transport.get_extra_info("socket")
-        if made.family == socket.AF_UNIX:
-            pid, uid, _ = _credentials(made)
-            return f"pid {pid}, uid {uid}"
-        host, port, *_ = self._transport.get_extra_info("peername")
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
     def as_closed(self) -> Closed:
         """What is remembered of it, now that it is gone."""
         session = self.session
         received, reason = session.intake.received, session.reason or ""
-        return Closed(session.number, session.client, reason, received, self.name, time.time())
+        return Closed(session.number, session.client, reason, received, session.peer.transport, time.time())
 
-    @property
-    def is_trusted(self) -> bool:
-        """Whether the client is the bridge's own user, or on its machine: without authentication there is no more."""
-        made = self._transport.get_extra_info("socket")
-        if made.family == socket.AF_UNIX:
-            return peer_uid(made) == os.getuid()
-        host = self._transport.get_extra_info("peername")[0]
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-
-    def place(self) -> Place:
-        """The transport, and the other end: address and port, or the user and process behind a Unix socket."""
-        made = self._transport.get_extra_info("socket")
-        try:
-            if made.family == socket.AF_UNIX:
-                pid, uid, _ = _credentials(made)
-                return self._kind("unix"), f"uid={uid},pid={pid}"
-            host, port, *_ = made.getpeername()
-        except OSError:  # it is gone already
-            return None, None
-        return self._kind("tcp"), f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-    def _kind(self, scheme: str) -> str:
-        return scheme if self._manners is None else "rust"
+    def _find_peer(self) -> Peer:
+        """Who is at the other end; a bus that was joined from here is asked nothing."""
+        if self._manners is not None and self._manners.is_bus:
+            return Peer("rust", self._manners.name)
+        kind: Transport = "rust" if self._manners is not None else "tls" if self._secure else "tcp"
+        return Peer.of(self._transport.get_extra_info("socket"), kind)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  asyncio's interface
         """Where the next bytes go."""
@@ -162,6 +124,12 @@ class SessionProtocol(asyncio.BufferedProtocol):
         if meter is not None:
             meter.begin()
         data = bytes(self._read_buffer[:nbytes])
+        if not self._is_greeted:
+            self._greet(data)
+        if self._channel is not None:
+            data = self._unseal(self._channel, data, now)
+            if not data:
+                return
         if nbytes > _SMALL:
             self._receive(data, now)
             return
@@ -202,6 +170,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
             self.session.log.close(self.session.reason)
             self._bridge.forget_session(self)
             self._on_lost(self.session.reason or "")
+            self._channel = None  # what OpenSSL holds must not wait for the next full garbage collection
 
     def schedule(self) -> None:
         """Write once this turn of the loop is over, however many messages come in it."""
@@ -224,9 +193,13 @@ class SessionProtocol(asyncio.BufferedProtocol):
         """Look at a socket that takes no more for now: its peer may have to go."""
         self._guarded(self.session.watch, now, self.unsent)
 
-    def tick(self, now: float) -> None:
-        """Look at the clock. What goes wrong with one session keeps no other from being looked at."""
-        self._guarded(self.session.tick, now)
+    def tick(self, now: float) -> float:
+        """Look at the clock; when to do so again. What goes wrong here keeps no other session from being looked at."""
+        try:
+            return self.session.tick(now)
+        except Exception as error:  # noqa: BLE001  a fault in here is this connection's end and nobody else's
+            self._fail(error)
+            return now
 
     def report_lag(self) -> None:
         """Tell the client of drops that no message has told of yet."""
@@ -262,7 +235,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         if not self._paused or session.reason is not None:
             data = self._take(now)
             if data:
-                self._transport.write(data)
+                self._transport.write(data if self._channel is None else self._seal(self._channel, data))
         if session.reason is not None:
             self._end()
         elif session.outgoing.waiting and not self._paused:
@@ -271,6 +244,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
     def _end(self) -> None:
         self._ended = True
         last = self._take(self.loop.time())
+        if self._channel is not None:
+            last = self._seal(self._channel, last) + self._channel.close()
         if last:
             self._transport.write(last)
         if self._transport.can_write_eof():
@@ -281,3 +256,44 @@ class SessionProtocol(asyncio.BufferedProtocol):
         else:
             self._transport.close()
             self._last = self.loop.call_later(_FLUSH_SECONDS, self._transport.abort)
+
+    # --- TLS ---
+
+    def _greet(self, data: bytes) -> None:
+        """Look at the first bytes: if they are of another protocol there is no use in going on."""
+        self._is_greeted = True
+        problem = stranger(data, secure=self._channel is not None)
+        if problem is not None:
+            self._channel = None  # who speaks plainly can be answered plainly
+            self.session.refuse(ErrorCode.PROTOCOL, problem)
+
+    def _unseal(self, channel: Channel, data: bytes, now: float) -> bytes:
+        """The plaintext of what came; nothing as long as both sides only find out whether they believe each other."""
+        if self.session.reason is not None:
+            return b""
+        was_secure = channel.is_secure
+        try:
+            plain = channel.receive_data(data)
+        except ssl.SSLError as error:
+            self._transport.write(channel.take_output())
+            self.session.refuse(*client_trouble(error))
+            return b""
+        if output := channel.take_output():
+            self._transport.write(output)
+        if channel.is_secure and not was_secure:
+            self.session.peer = evolve(self.session.peer, certificate=channel.certificate)
+        if channel.has_ended:
+            self.session.receive_data(plain, now)
+            self.eof_received()
+            return b""
+        return plain
+
+    def _seal(self, channel: Channel, data: bytes) -> bytes:
+        """Ciphertext; nothing where there is no way to say it, which nobody may overhear."""
+        if not (channel.is_secure and data):
+            return b""
+        try:
+            return channel.send(data)
+        except ssl.SSLError:
+            self.session.end(ErrorCode.PROTOCOL.reason)
+            return b""

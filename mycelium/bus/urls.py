@@ -1,4 +1,4 @@
-"""Where a bridge is: `tcp://host:port`, `unix:///path`, or `host:port` for short.
+"""Where a bridge is: `tcp://host:port`, `tls://host:port`, `unix:///path`, or `host:port` for short.
 
 With `rust+` before it Mycelium's own dialect is spoken there, as the Rust bus does.
 """
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from attrs import evolve, frozen
 
 from mycelium.bus.errors import UsageError
+from mycelium.schema.errors import REDACTED
 
 __all__ = [
     "DEFAULT_PORT",
@@ -20,6 +21,7 @@ __all__ = [
     "Address",
     "default_url",
     "parse_url",
+    "redacted",
 ]
 
 DEFAULT_PORT: Final = 7777
@@ -29,7 +31,6 @@ SOCKET_VARIABLE: Final = "MYCELIUM_SOCKET"
 """Where the Rust bridge tells a worker that it spawns its Unix socket."""
 DIGEST_VARIABLE: Final = "MYCELIUM_SCHEMA_DIGEST"
 """And the digest of the contracts that it goes by, in hex."""
-_LATER: Final = frozenset({"tls"})
 _RUST: Final = "rust+"
 Digest: TypeAlias = Literal["send", "none"]
 _DIGESTS: Final[dict[str, Digest]] = {"digest=send": "send", "digest=none": "none"}
@@ -46,7 +47,7 @@ class Address:
         digest: In that dialect, whether who connects sends the preamble; None: as the environment asks for.
     """
 
-    scheme: Literal["tcp", "unix"]
+    scheme: Literal["tcp", "tls", "unix"]
     host: str = ""
     port: int = 0
     path: str = ""
@@ -56,10 +57,15 @@ class Address:
     def __str__(self) -> str:
         dialect = _RUST if self.is_rust else ""
         query = f"?digest={self.digest}" if self.digest else ""
+        return f"{dialect}{self.scheme}://{self.place}{query}"
+
+    @property
+    def place(self) -> str:
+        """`host:port`, or a path."""
         if self.scheme == "unix":
-            return f"{dialect}unix://{self.path}{query}"
+            return self.path
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{dialect}tcp://{host}:{self.port}{query}"
+        return f"{host}:{self.port}"
 
 
 def default_url() -> str:
@@ -79,36 +85,50 @@ def parse_url(url: str) -> Address:
         scheme, rest = "tcp", url
     match scheme:
         case "tcp":
-            return _parse_tcp(url, rest)
+            return _parse_network("tcp", url, rest)
+        case "tls":
+            return _parse_network("tls", url, rest)
         case "unix":
             return _parse_unix(url, rest)
         case "rust+tcp" | "rust+unix":
             return _parse_rust(url, scheme.removeprefix(_RUST), rest)
-        case _ if scheme in _LATER:
-            raise UsageError(f"{scheme}:// is not supported yet; use tcp:// or unix://")
         case _:
-            raise UsageError(f"{url!r} is no address; write tcp://host:port, unix:///path or host:port")
+            forms = "tcp://host:port, tls://host:port, unix:///path or host:port"
+            raise UsageError(f"{redacted(url)!r} is no address; write {forms}")
+
+
+def redacted(url: str) -> str:
+    """A URL as it may be shown: what stands before an @, or behind a ?, may be a secret."""
+    scheme, separator, rest = url.rpartition("://")
+    secret, at, rest = rest.rpartition("@")
+    rest, question, query = rest.partition("?")
+    shown = f"{scheme}{separator}{REDACTED if secret else ''}{at}{rest}{question}"
+    return f"{shown}{query if query in _DIGESTS else REDACTED}" if query else shown
 
 
 def _parse_rust(url: str, scheme: str, rest: str) -> Address:
     place, mark, query = rest.partition("?")
-    address = _parse_tcp(url, place) if scheme == "tcp" else _parse_unix(url, place)
+    address = _parse_network("tcp", url, place) if scheme == "tcp" else _parse_unix(url, place)
     if scheme == "tcp" and urlsplit(f"//{place}").port is None:
-        raise UsageError(f"{url!r} has no port; the Rust bus has no default one")
+        raise UsageError(f"{redacted(url)!r} has no port; the Rust bus has no default one")
     if mark and query not in _DIGESTS:
-        raise UsageError(f"{url!r}: after the ? only {' or '.join(_DIGESTS)} is understood")
+        raise UsageError(f"{redacted(url)!r}: after the ? only {' or '.join(_DIGESTS)} is understood")
     return evolve(address, is_rust=True, digest=_DIGESTS.get(query))
 
 
-def _parse_tcp(url: str, rest: str) -> Address:
+def _parse_network(scheme: Literal["tcp", "tls"], url: str, rest: str) -> Address:
+    shown = redacted(url)
     try:
         parts = urlsplit(f"//{rest}")
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise UsageError(f"{url!r} is no address: {error}; write tcp://host:port") from None
-    if not host or parts.path not in ("", "/") or parts.query or parts.username is not None:
-        raise UsageError(f"{url!r} is no address; write tcp://host:port")
-    return Address("tcp", host=host, port=DEFAULT_PORT if port is None else port)
+    except ValueError:
+        raise UsageError(f"{shown!r} has no proper host and port; write {scheme}://host:port") from None
+    if parts.username is not None or parts.query:
+        remedy = f"write {scheme}://host:port, and give a token as token=…, $MYCELIUM_TOKEN or --token-file"
+        raise UsageError(f"{shown!r} is no address: it has no place for secrets; {remedy}")
+    if not host or parts.path not in ("", "/"):
+        raise UsageError(f"{shown!r} is no address; write {scheme}://host:port")
+    return Address(scheme, host=host, port=DEFAULT_PORT if port is None else port)
 
 
 def _parse_unix(url: str, path: str) -> Address:

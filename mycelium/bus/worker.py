@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, final
 
 from mycelium.bus.budget import LogLimit
 from mycelium.bus.delivery import LOCAL, Delivery
+from mycelium.bus.discretion import may_be_told, where_of
 from mycelium.bus.errors import UsageError
 from mycelium.bus.handlers import Handler
 from mycelium.bus.held import MOST_SECONDS, watched
@@ -166,21 +167,23 @@ class Worker:
         name = self._handler.name
         held = self._limit().admit("failed", monotonic())
         if held is not None:
+            told = may_be_told(message)
             _log(
                 Line.HANDLER_FAILED,
-                caused_by=error,
+                caused_by=error if told else None,
                 trace=delivery.trace,
                 suppressed=held,
                 handler=name,
                 message_type=type(message).__name__,
                 type_id=message.TYPE_ID,
+                where="" if told else f": {where_of(error)}",
             )
         self.failures += 1
         self.in_a_row += 1
         if self.in_a_row == _FAILING:
             self._tell(HandlerFailing(name, self.in_a_row, type(error).__name__))
         if self._options.on_error is not None and isinstance(error, Exception):
-            guarded(f"on_error of {name}", self._options.on_error, error, message)
+            guarded(f"on_error of {name}", self._options.on_error, error, message, told=may_be_told(message))
 
     # --- the end ---
 
@@ -270,14 +273,22 @@ class Worker:
         return self._lines
 
 
-def guarded(what: str, function: Callable[..., object], *args: object) -> None:
-    """Call a plain function of the user's; whatever it raises is logged and goes no further."""
+def guarded(what: str, function: Callable[..., object], *args: object, told: bool = True) -> None:
+    """Call a plain function of the user's; whatever it raises is logged and goes no further.
+
+    Args:
+        what: What it is, for people.
+        function: It.
+        args: Its arguments.
+        told: Whether the log may have what it raises, and not only where.
+    """
     try:
         result = function(*args)
         if result is not None:
             _refuse_coroutine(what, result)
     except Exception as error:  # noqa: BLE001  it is the user's, and this is called where nothing may break
-        _log(Line.CALLBACK_FAILED, caused_by=error, handler=what)
+        where = "" if told else f": {where_of(error)}"
+        _log(Line.CALLBACK_FAILED, caused_by=error if told else None, handler=what, where=where)
 
 
 def _with(function: Callable[..., object], delivery: Delivery, message: Message) -> object:

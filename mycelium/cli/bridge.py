@@ -3,7 +3,9 @@
 import asyncio
 import json
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 from mycelium.bus.client import MyceliumClient
 from mycelium.bus.errors import ConnectError
@@ -16,16 +18,24 @@ from mycelium.schema.parse import parse_document
 
 __all__ = ["ASKER", "ask", "asker", "connected", "file_or_bridge"]
 
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
-def ask(url: str | None, what: str, **options: Any) -> list[dict[str, Any]]:
+
+def ask(url: str | None, what: str, credentials: Mapping[str, Any] = _NONE, **options: Any) -> list[dict[str, Any]]:
     """The answer to a query.
+
+    Args:
+        url: The bridge.
+        what: The question.
+        credentials: What a client is made with to be let in; what is not there is looked for in the environment.
+        options: More about the question.
 
     Raises:
         ConnectError: There is no bridge.
         Refused: It does not answer that.
         TimeoutError: It does not answer in time.
     """
-    return asyncio.run(_ask(url, what, options))
+    return asyncio.run(_ask(url, what, credentials, options))
 
 
 def connected(url: str) -> tuple[Schema, dict[str, Schema]]:
@@ -44,7 +54,7 @@ def connected(url: str) -> tuple[Schema, dict[str, Schema]]:
     return schemas[sessions["digest"]], clients
 
 
-def file_or_bridge(file: str | None, url: str | None) -> Contracts:
+def file_or_bridge(file: str | None, url: str | None, credentials: Mapping[str, Any]) -> Contracts:
     """The contracts of a file, of the default file, or where there is none of the bridge.
 
     Raises:
@@ -57,7 +67,7 @@ def file_or_bridge(file: str | None, url: str | None) -> Contracts:
         if file is not None:
             raise
         try:
-            return asyncio.run(_contracts(url))
+            return asyncio.run(_contracts(url, credentials))
         except ConnectError:
             pass
         raise
@@ -67,7 +77,7 @@ ASKER = "mycelium command"
 """What these questions are asked as."""
 
 
-async def asker(url: str | None, name: str = ASKER) -> MyceliumClient:
+async def asker(url: str | None, name: str = ASKER, credentials: Mapping[str, Any] = _NONE) -> MyceliumClient:
     """A client that only asks: connected, on whatever contracts the bridge has, and not again once it is cut off.
 
     Raises:
@@ -76,18 +86,20 @@ async def asker(url: str | None, name: str = ASKER) -> MyceliumClient:
         Refused: It does not let this client in.
     """
     refuse(parse_url(url or default_url()), "query")
-    client = MyceliumClient(from_bridge=True, name=name, reconnect=False)
+    client = MyceliumClient(from_bridge=True, name=name, reconnect=False, **credentials)
     await client.connect(url)
     return client
 
 
-async def _ask(url: str | None, what: str, options: dict[str, Any]) -> list[dict[str, Any]]:
-    async with await asker(url) as client:
+async def _ask(
+    url: str | None, what: str, credentials: Mapping[str, Any], options: dict[str, Any]
+) -> list[dict[str, Any]]:
+    async with await asker(url, credentials=credentials) as client:
         return await client.query(what, **options)
 
 
-async def _contracts(url: str | None) -> Contracts:
-    client = MyceliumClient(from_bridge=True, name=ASKER, reconnect=False)
+async def _contracts(url: str | None, credentials: Mapping[str, Any]) -> Contracts:
+    client = MyceliumClient(from_bridge=True, name=ASKER, reconnect=False, **credentials)
     await client.connect(url)
     async with client:
         return client.types

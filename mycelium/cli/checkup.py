@@ -137,15 +137,16 @@ def _files(wanted: int, most: int | None) -> Finding:
 
 
 def _backlog() -> Iterator[Finding]:
-    from mycelium.bus.sockets import BACKLOG
+    from mycelium.bus.limits import Limits
 
+    wanted = Limits().backlog
     try:
         granted = int(_SOMAXCONN.read_text())
     except (OSError, ValueError):
         return  # not Linux, or kept from us: nothing that anybody could do about it
-    if granted < BACKLOG:
+    if granted < wanted:
         text = f"{granted} connections may wait to be accepted; clients that come back all at once are more"
-        yield Finding("backlog", "note", text, f"sysctl -w net.core.somaxconn={BACKLOG}")
+        yield Finding("backlog", "note", text, f"sysctl -w net.core.somaxconn={wanted}")
     else:
         yield Finding("backlog", "ok", f"{granted} connections may wait to be accepted")
 

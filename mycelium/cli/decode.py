@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from mycelium.cli.options import Commands, add_contracts, add_dialect, add_url, new_command
+from mycelium.cli.options import Commands, add_contracts, add_dialect, add_url, credentials, new_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         data = bytes.fromhex(text.strip().removeprefix("0x"))
     except ValueError as error:
         raise UsageError(f"{text.strip()[:40]!r} is not hexadecimal; give the bytes as hex digits, two each") from error
-    contracts = file_or_bridge(args.contracts, args.url)
+    contracts = file_or_bridge(args.contracts, args.url, credentials(args))
     if args.annotate and not data and args.type is None:
         return fail(1, "these bytes are no frames", "there are no bytes", "give them in hex, or - for standard input")
     if args.annotate:

@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from mycelium.cli.checkup import Finding, headline, machine
-from mycelium.cli.options import Commands, add_url, new_command
+from mycelium.cli.options import Commands, add_url, credentials, new_command
 from mycelium.cli.reach import surroundings
 
 __all__ = ["add_parser"]
@@ -33,7 +33,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look, print, and sum up."""
-    findings = [*machine(), *surroundings(args.url)]
+    findings = [*machine(), *surroundings(args.url, credentials(args))]
     is_well = not any(one.state == "wrong" for one in findings)
     if args.output == "json":
         shown = [attrs.asdict(one) for one in findings]

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mycelium.cli.options import Commands, add_contracts, add_dialect, add_url, new_command
+from mycelium.cli.options import Commands, add_contracts, add_dialect, add_url, credentials, new_command
 
 __all__ = ["add_parser"]
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from mycelium.cli.output import read_message
     from mycelium.wire.frames import HEADER
 
-    contracts = file_or_bridge(args.contracts, args.url)
+    contracts = file_or_bridge(args.contracts, args.url, credentials(args))
     message = read_message(contracts, args.type, sys.stdin.read() if args.json == "-" else args.json)
     codec = contracts.registry.codec_of(args.type)
     frame = (codec.rust if args.dialect == "rust" else codec).publish_frame(message)

@@ -5,7 +5,17 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from mycelium.bus.errors import BindError, BusError, ConnectError, ConnectionLost, Refused, SchemaMismatch, UsageError
+from mycelium.bus.errors import (
+    BindError,
+    BusError,
+    ConnectError,
+    ConnectionLost,
+    Refused,
+    SchemaMismatch,
+    SecurityError,
+    TlsError,
+    UsageError,
+)
 from mycelium.errors import MyceliumError
 from mycelium.schema.errors import (
     ContractError,
@@ -84,6 +94,18 @@ def _connect(error: ConnectError) -> Told:
     return f"no bridge at {error.url}", error.reason, "start one with `mycelium serve`, or give another --url"
 
 
+def _tls(error: TlsError) -> Told:
+    why, _, remedy = error.reason.partition("; ")
+    return f"no private connection to {error.url}", why, remedy
+
+
+def _security(error: SecurityError) -> Told:
+    if len(error.lines) > 1:
+        return "\n".join(["the security settings cannot be used", *(f"  {line}" for line in error.lines)]), "", ""
+    why, _, remedy = str(error).partition("; ")
+    return "the security settings cannot be used", why, remedy
+
+
 def _bind(error: BindError) -> Told:
     return f"cannot listen on {error.url}", error.reason, error.remedy
 
@@ -95,7 +117,8 @@ def _no_layout(error: LayoutError) -> Told:
 
 
 def _refused(error: Refused) -> Told:
-    return "the bridge refused", error.text, ""
+    why, _, remedy = error.text.partition("; ")
+    return "the bridge refused", why, remedy
 
 
 def _mismatch(error: SchemaMismatch) -> Told:
@@ -135,9 +158,11 @@ _TABLE: Final[list[tuple[type[MyceliumError], int, Callable[[Any], Told]]]] = [
     (JsonError, 2, _message),
     (DecodeError, 1, _decode),
     (MessageError, 2, _message),
+    (TlsError, 4, _tls),
     (ConnectError, 4, _connect),
     (ConnectionLost, 4, _lost),
     (BindError, 1, _bind),
+    (SecurityError, 2, _security),
     (SchemaMismatch, 1, _mismatch),
     (Refused, 1, _refused),
     (UsageError, 2, _usage),

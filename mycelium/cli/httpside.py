@@ -1,7 +1,6 @@
 """The HTTP side of `mycelium serve`: where it listens, and what is said where it does not."""
 
 import gc
-import ipaddress
 import socket
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final, Self, final
@@ -10,6 +9,7 @@ from mycelium.bus.aside import aside
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.errors import BindError
 from mycelium.bus.extras import is_installed, required
+from mycelium.bus.security.exposure import is_loopback
 from mycelium.bus.sockets import open_tcp
 from mycelium.bus.urls import Address, parse_url
 from mycelium.cli.http_settings import OFF
@@ -75,7 +75,7 @@ class HttpSide:
         required(_EXTRA)
         address = parse_url(f"tcp://{place.value}")
         url = _url(address)
-        if not (insecure or _is_loopback(address.host)):
+        if not (insecure or is_loopback(address.host)):
             reason = "other machines would read who is connected and what flows, and nobody is asked who they are"
             raise BindError(url, reason, "listen on 127.0.0.1, behind a proxy; --http-insecure does it all the same")
         try:
@@ -122,13 +122,6 @@ class HttpSide:
 
 def _import() -> None:
     import mycelium.bus.observe.server  # noqa: F401  nothing else is wanted of it here
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _url(address: Address) -> str:

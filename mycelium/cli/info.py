@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from mycelium.cli.figures import age, count, size
-from mycelium.cli.options import Commands, add_url, new_command
+from mycelium.cli.options import Commands, add_url, credentials, new_command
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from mycelium.cli.screen import Screen
 
     url = args.url or default_url()
-    (info,) = ask(url, "info")
+    (info,) = ask(url, "info", credentials(args))
     if args.output == "json":
         print(json.dumps({"url": url, **info}, ensure_ascii=False))
     else:

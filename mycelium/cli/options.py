@@ -3,13 +3,15 @@
 import argparse
 import re
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from pathlib import Path
+from typing import Any, Final, TypeAlias
 
 __all__ = [
     "Commands",
     "add_contracts",
     "add_dialect",
     "add_url",
+    "credentials",
     "duration",
     "lag_policy",
     "new_command",
@@ -20,6 +22,11 @@ __all__ = [
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  it has no public name
 """What a parser for a command is added to."""
 
+_TLS_FILES: Final = {
+    "tls-ca": "who signs the bridge's certificate",
+    "tls-cert": "certificate chain of this client",
+    "tls-key": "its key",
+}
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SWITCHES: Final = {
     **dict.fromkeys(("on", "yes", "true", "1"), True),
@@ -96,12 +103,23 @@ def lag_policy(text: str) -> str:
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:
-    """`--url`."""
+    """`--url`, and what a bridge may want to know of who connects."""
     parser.add_argument(
         "--url",
         metavar="URL",
-        help="the bridge: tcp://host:port or unix:///path ($MYCELIUM_URL, else tcp://localhost:7777)",
+        help="the bridge: tcp://host:port, tls://host:port or unix:///path ($MYCELIUM_URL, else tcp://localhost:7777)",
     )
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="a file with the token that this is known by ($MYCELIUM_TOKEN)"
+    )
+    for name, text in _TLS_FILES.items():
+        help_ = f"{text}, PEM ($MYCELIUM_{name.upper().replace('-', '_')})"
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=help_)
+
+
+def credentials(args: argparse.Namespace) -> dict[str, Any]:
+    """What a client has to be made with, out of the options of `add_url`."""
+    return {"token": args.token_file, "tls_ca": args.tls_ca, "tls_cert": args.tls_cert, "tls_key": args.tls_key}
 
 
 def add_contracts(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import statistics
 import time
 
-from mycelium.cli.options import Commands, add_url, duration, new_command, positive
+from mycelium.cli.options import Commands, add_url, credentials, duration, new_command, positive
 
 __all__ = ["add_parser"]
 
@@ -34,7 +34,7 @@ async def _ping(args: argparse.Namespace) -> int:
     from mycelium.bus.foreign import refuse
     from mycelium.bus.urls import default_url, parse_url
 
-    client = MyceliumClient(from_bridge=True, name="mycelium ping", reconnect=False)
+    client = MyceliumClient(from_bridge=True, name="mycelium ping", reconnect=False, **credentials(args))
     url = args.url or default_url()
     refuse(parse_url(url), "ping")
     await client.connect(url)

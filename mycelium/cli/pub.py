@@ -5,7 +5,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 
-from mycelium.cli.options import Commands, add_contracts, add_url, new_command, positive
+from mycelium.cli.options import Commands, add_contracts, add_url, credentials, new_command, positive
 
 __all__ = ["add_parser"]
 
@@ -47,7 +47,7 @@ async def _publish(args: argparse.Namespace) -> int:
 
     refused: list[Refused] = []
     contracts = None if args.contracts is None else load(args.contracts)
-    client = MyceliumClient(contracts, on_error=refused.append, name="mycelium pub")
+    client = MyceliumClient(contracts, on_error=refused.append, name="mycelium pub", **credentials(args))
     await client.connect(args.url)
     say_changes(client.types)
     published, place, reached = 0, "", Counter[str]()

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from mycelium.bus.errors import ConnectError, UsageError
 from mycelium.bus.urls import DEFAULT_PORT, URL_VARIABLE, Address, default_url, parse_url
@@ -23,11 +23,11 @@ _HTTP_PORT: Final = 7778
 _PORTS: Final = {DEFAULT_PORT: "messages", _HTTP_PORT: "HTTP"}
 
 
-def surroundings(url: str | None) -> Iterator[Finding]:
+def surroundings(url: str | None, credentials: Mapping[str, Any]) -> Iterator[Finding]:
     """The bridge, and who has the ports that one takes by default."""
     asked = url or default_url()
     is_named = url is not None or bool(os.environ.get(URL_VARIABLE))
-    bridge = _bridge(asked, is_named=is_named)
+    bridge = _bridge(asked, credentials, is_named=is_named)
     yield bridge
     held = {port: listeners(port) for port in _PORTS}
     reached = bridge.state == "ok" and _is_default(asked)
@@ -53,13 +53,13 @@ def _port(port: int, who: list[Listener], ours: set[int | None]) -> Finding:
     return Finding(name, "note", f"taken by {taken}", remedy)
 
 
-def _bridge(url: str, *, is_named: bool) -> Finding:
+def _bridge(url: str, credentials: Mapping[str, Any], *, is_named: bool) -> Finding:
     """Whether a bridge answers, and can talk with these contracts."""
     try:
         address = parse_url(url)
         if address.is_rust:
             return Finding("bridge", "note", f"{url} speaks Mycelium's own dialect, in which nobody can be asked")
-        return asyncio.run(_asked(address))
+        return asyncio.run(_asked(address, credentials))
     except UsageError as error:
         what, _, remedy = str(error).partition("; ")
         return Finding("bridge", "wrong", what, remedy)
@@ -74,11 +74,11 @@ def _bridge(url: str, *, is_named: bool) -> Finding:
         return Finding("bridge", "wrong", f"{url}: {error}")
 
 
-async def _asked(address: Address) -> Finding:
+async def _asked(address: Address, credentials: Mapping[str, Any]) -> Finding:
     from mycelium.bus.client import MyceliumClient
 
     contracts = _own_contracts()
-    client = MyceliumClient(contracts, from_bridge=contracts is None, name=ASKER, reconnect=False)
+    client = MyceliumClient(contracts, from_bridge=contracts is None, name=ASKER, reconnect=False, **credentials)
     await client.connect(str(address))
     async with client:
         start = time.perf_counter()

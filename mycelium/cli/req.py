@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 
-from mycelium.cli.options import Commands, add_contracts, add_url, duration, new_command
+from mycelium.cli.options import Commands, add_contracts, add_url, credentials, duration, new_command
 
 __all__ = ["add_parser"]
 
@@ -43,7 +43,7 @@ async def _request(args: argparse.Namespace) -> int:
     from mycelium.handle import load
 
     contracts = None if args.contracts is None else load(args.contracts)
-    client = MyceliumClient(contracts, name="mycelium req", reconnect=False)
+    client = MyceliumClient(contracts, name="mycelium req", reconnect=False, **credentials(args))
     await client.connect(args.url)
     async with client:
         message = read_message(client.types, args.type, args.json)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from mycelium.cli.options import Commands, add_url, new_command
+from mycelium.cli.options import Commands, add_url, credentials, new_command
 
 __all__ = ["add_parser"]
 
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from mycelium.cli.bridge import ASKER, ask
     from mycelium.schema.printable import printable
 
-    (answer,) = ask(args.url, "reload", force=args.force)
+    (answer,) = ask(args.url, "reload", credentials(args), force=args.force)
     print(f"{printable(answer['source'])}: {_WORDS[answer['outcome']]}")
     for reason in answer["reasons"]:
         print(f"  {printable(reason)}")

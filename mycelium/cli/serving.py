@@ -1,7 +1,6 @@
 """A bridge process from its start to its end: signals, reloads, and what is said of them."""
 
 import asyncio
-import ipaddress
 import os
 import signal
 import sys
@@ -11,10 +10,9 @@ from typing import Final, final
 from mycelium.bus.aside import aside
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.bus import MessageBus
-from mycelium.bus.errors import BindError
 from mycelium.bus.reload import Change, Reloader
+from mycelium.bus.security.guard import Guard
 from mycelium.bus.tasks import Tasks
-from mycelium.bus.urls import parse_url
 from mycelium.cli.baseline import LOCKFILE, BaselineError, load_lock
 from mycelium.cli.bridge import ASKER
 from mycelium.cli.httpside import HttpSide
@@ -26,29 +24,10 @@ from mycelium.schema.compat.text_report import render_text
 from mycelium.schema.compat.view import View
 from mycelium.schema.printable import printable
 
-__all__ = ["Serving", "refuse_exposed"]
+__all__ = ["Serving"]
 
 _MIB: Final = 1024 * 1024
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
-
-
-def refuse_exposed(url: str) -> None:
-    """A bridge without authentication is for its own machine.
-
-    Raises:
-        BindError: The URL is for others, too.
-    """
-    address = parse_url(url)
-    if address.scheme == "tcp" and not _is_loopback(address.host):
-        reason = "other machines reach it, and there is no authentication yet"
-        raise BindError(url, reason, "listen on 127.0.0.1 or a Unix socket; --insecure does it all the same")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @final
@@ -97,7 +76,8 @@ class Serving:
         """Serve.
 
         Raises:
-            BindError: A listener cannot be opened.
+            BindError: A listener cannot be opened, or must not be.
+            SecurityError: A file with tokens, certificates or access rules cannot be used.
         """
         watchdog = asyncio.get_running_loop().create_task(self._manager.keep_alive(), name="mycelium watchdog")
         try:
@@ -168,6 +148,8 @@ class Serving:
             count=len(schema.messages),
             more=followed,
         )
+        for note in _rules(self._bridge.admission.guard):
+            self._log.note(note)
         for url in self._bridge.urls:
             self._log.say(Line.SERVER_READY, url=url)
         for join in self._bridge.joins:
@@ -193,7 +175,7 @@ class Serving:
             before, last = stats, now
 
     def _hung_up(self) -> None:
-        """SIGHUP: read the contracts again, or stop if it means that the terminal is gone."""
+        """SIGHUP: read contracts and everything about security again, or stop if it means that the terminal is gone."""
         if self._at_terminal and not os.isatty(sys.stdin.fileno()):
             self._stop.set()
         else:
@@ -201,6 +183,7 @@ class Serving:
 
     async def _reload(self) -> None:
         self._manager.reloading()
+        await self._bridge.reload_security()
         self._manager.ready(_status(await self._reloader.reload()))
 
     async def _tell(self, change: Change) -> None:
@@ -229,6 +212,17 @@ class Serving:
         for one in change.objections:
             if not one.breaks:  # the report calls it a warning, because no bytes suffer
                 say(f"  refused for {one.rule} {printable(one.subject or one.path)}: {printable(one.hint)}")
+
+
+def _rules(guard: Guard) -> Iterator[str]:
+    """What holds for those who connect; nothing where nothing was said about it."""
+    if guard.asks:
+        rules = ", and access rules hold" if guard.has_acl else ""
+        yield f"clients show a {' or a '.join(guard.asks)}{rules}"
+    elif guard.has_acl:
+        yield "access rules hold"
+    if guard.security.insecure:
+        yield "--insecure: whoever reaches this bridge may be unknown, and be overheard"
 
 
 def _notes(change: Change) -> Iterator[str]:

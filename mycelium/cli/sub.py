@@ -5,7 +5,16 @@ import asyncio
 import contextlib
 import sys
 
-from mycelium.cli.options import Commands, add_contracts, add_url, duration, lag_policy, new_command, positive
+from mycelium.cli.options import (
+    Commands,
+    add_contracts,
+    add_url,
+    credentials,
+    duration,
+    lag_policy,
+    new_command,
+    positive,
+)
 
 __all__ = ["add_parser"]
 
@@ -53,7 +62,7 @@ async def _subscribe(args: argparse.Namespace) -> int:
     from mycelium.handle import load
 
     contracts = None if args.contracts is None else load(args.contracts)
-    client = MyceliumClient(contracts, name="mycelium sub")
+    client = MyceliumClient(contracts, name="mycelium sub", **credentials(args))
     await client.connect(args.url)
     say_changes(client.types)
     line = json_line if args.output == "json" else pretty_line

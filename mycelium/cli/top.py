@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Final
 
-from mycelium.cli.options import Commands, add_url, duration, new_command, positive
+from mycelium.cli.options import Commands, add_url, credentials, duration, new_command, positive
 
 if TYPE_CHECKING:
     from mycelium.cli.sampling import Picture
@@ -68,7 +68,7 @@ async def _top(args: argparse.Namespace) -> int:
     if args.once:
         return await _once(args, url)
     is_live = args.output == "pretty" and sys.stdout.isatty()
-    async with contextlib.aclosing(watched(url, args.sort, args.limit, args.interval)) as views:
+    async with contextlib.aclosing(watched(url, args.sort, args.limit, args.interval, credentials(args))) as views:
         first = await anext(views)  # whoever has no bridge is told so, and not on a screen that goes away
         await (_live if is_live else _lines)(args, first, views)
     return 0
@@ -79,7 +79,7 @@ async def _once(args: argparse.Namespace, url: str) -> int:
     from mycelium.cli.sampling import Sampler
     from mycelium.cli.watching import WATCHER
 
-    async with await asker(url, WATCHER) as client:
+    async with await asker(url, WATCHER, credentials(args)) as client:
         sampler = Sampler(client, url, args.sort, args.limit)
         await sampler.look()
         await asyncio.sleep(args.interval)

@@ -1,8 +1,8 @@
 """A bridge looked at again and again, whatever becomes of it: gone, restarted, on other contracts."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import Final
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -36,7 +36,9 @@ class View:
     is_away: bool = False
 
 
-async def watched(url: str, sort: str, limit: int, interval: float) -> AsyncGenerator[View, None]:
+async def watched(
+    url: str, sort: str, limit: int, interval: float, credentials: Mapping[str, Any]
+) -> AsyncGenerator[View, None]:
     """A view every `interval` seconds, without end. Each connection is a client of its own: contracts may be others.
 
     Raises:
@@ -48,7 +50,7 @@ async def watched(url: str, sort: str, limit: int, interval: float) -> AsyncGene
     gone_at, note, note_until = 0.0, "", 0.0
     while True:
         try:
-            async with await asker(url, WATCHER) as client:
+            async with await asker(url, WATCHER, credentials) as client:
                 sampler = Sampler(client, url, sort, limit)
                 while True:
                     before, picture = picture, await sampler.look()

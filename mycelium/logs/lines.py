@@ -40,6 +40,8 @@ class Line(Enum):
     CONN_FAILED = "conn.failed", WARNING, f"{_CLIENT}%(reason)s: %(text)s"
     CONN_FAULT = "internal.error", ERROR, "session %(conn_id)d of %(client)s ends by a fault of the bridge"
     CONN_CLOSED = "conn.closed", INFO, f"{_CLIENT}closed: %(reason)s"
+    CONN_LEFT = "conn.closed", DEBUG, f"{_CLIENT}closed: %(reason)s"
+    CONN_DENIED = "conn.denied", WARNING, f"{_CLIENT}%(reason)s: %(text)s"
     CONN_LIMIT = "conn.limit", WARNING, f"{_CLIENT}%(reason)s: %(text)s"
     CONN_NO_ROOM = "conn.limit", WARNING, "no room for more connections (%(reason)s); those who come wait"
     CONN_FEWER = (
@@ -87,6 +89,11 @@ class Line(Enum):
         "%(source)s cannot be watched (%(error)s); it is looked at every %(backoff_s)g s",
     )
     SCHEMA_UNFOLLOWED = "schema.unfollowed", ERROR, "a contracts file is not followed any more"
+    SECURITY_APPLIED = "security.reload_applied", INFO, "%(source)s: what it says is in force"
+    SECURITY_UNCHANGED = "security.reload_unchanged", DEBUG, "security settings are read again, and say the same"
+    SECURITY_REFUSED = "security.reload_refused", WARNING, "what was in force goes on: %(error)s"
+    SECURITY_SLIP = "security.slip", WARNING, "%(source)s: %(text)s"
+
     STUBS_WRITTEN = "schema.stubs_written", INFO, "%(target)s is written"
 
     FRAME_INVALID = "frame.invalid", WARNING, f"{_CLIENT}%(reason)s: %(text)s"
@@ -123,9 +130,9 @@ class Line(Enum):
         "what was published from inside a delivery could not be delivered",
     )
 
-    HANDLER_FAILED = "handler.failed", ERROR, "handler %(handler)s failed on %(message_type)s"
-    HANDLER_FAILED_LATE = "handler.failed", ERROR, "a handler failed after the end of its subscription"
-    CALLBACK_FAILED = "handler.failed", ERROR, "%(handler)s failed"
+    HANDLER_FAILED = "handler.failed", ERROR, "handler %(handler)s failed on %(message_type)s%(where)s"
+    HANDLER_FAILED_LATE = "handler.failed", ERROR, "a handler failed after the end of its subscription: %(where)s"
+    CALLBACK_FAILED = "handler.failed", ERROR, "%(handler)s failed%(where)s"
     CALLBACK_EXITED = "handler.failed", ERROR, "a callback tried to end its thread"
     HANDLER_SLOW = (
         "handler.slow",

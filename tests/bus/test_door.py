@@ -388,6 +388,15 @@ async def test_p36_the_connection_over_the_limit_is_told_and_a_freed_place_is_us
             await next_one.barrier()
 
 
+async def test_who_was_let_in_is_in_no_handshake_any_more_however_many_come_at_once(contracts):
+    async with serving(contracts, handshakes=2) as (_, bridge), contextlib.AsyncExitStack() as stack:
+        slow = await stack.enter_async_context(peer_at(bridge.urls[0], hello=False))
+        peers = [await stack.enter_async_context(peer_at(bridge.urls[0])) for _ in range(20)]
+        assert [await peer.barrier() for peer in peers] == [[]] * 20
+        await slow.hello()
+        assert len(bridge.sessions) == 21
+
+
 async def test_over_the_limit_of_handshakes_the_oldest_is_closed(contracts):
     async with (
         serving(contracts, handshakes=2) as (_, bridge),

@@ -380,6 +380,7 @@ async def test_p58_a_fault_of_the_client_ends_the_connection_and_leaves_no_zombi
 async def test_a_fault_of_the_bridge_ends_that_session_alone(contracts, caplog, monkeypatch, fault):
     monkeypatch.setattr("mycelium.bus.bridge._SWEEP_SECONDS", 0.05)
     monkeypatch.setattr("mycelium.bus.bridge._TICK_SECONDS", 0.05)
+    monkeypatch.setattr("mycelium.bus.heartbeat._LEAST_MS", 50)
     real = getattr(mycelium.bus.session.Session, fault)
 
     def broken(session, now):
@@ -389,7 +390,7 @@ async def test_a_fault_of_the_bridge_ends_that_session_alone(contracts, caplog, 
 
     monkeypatch.setattr(mycelium.bus.session.Session, fault, broken)
     async with serving(contracts) as (_, bridge), peer_at(bridge.urls[0]) as other:
-        async with peer_at(bridge.urls[0], client="victim") as victim:
+        async with peer_at(bridge.urls[0], client="victim", heartbeat_ms=50) as victim:
             victim.send(PING, CORE.Ping(nonce=1))
             await victim.ending()
         await until(lambda: len(bridge.sessions) == 1)

@@ -1,8 +1,9 @@
-"""The same checks on a bus in the process, over a Unix socket and over TCP: the same results and errors (P85)."""
+"""The same checks on a bus in the process, over a Unix socket, TCP and TLS: the same results and errors (P85)."""
 
 import contextlib
 
 import pytest
+from certificates import Authority
 from check_client import CHECKS, Place
 
 import mycelium
@@ -52,16 +53,16 @@ async def local(_):
 
 
 @contextlib.asynccontextmanager
-async def served(url):
+async def served(url, security=None, **credentials):
     contracts = mycelium.load(CONTRACTS)
     bus = mycelium.MessageBus(contracts)
     async with (
-        bus.serve(url, limits=mycelium.Limits(block_seconds=BLOCK_SECONDS)) as bridge,
+        bus.serve(url, limits=mycelium.Limits(block_seconds=BLOCK_SECONDS), security=security) as bridge,
         contextlib.AsyncExitStack() as clients,
     ):
 
         async def new():
-            client = mycelium.MyceliumClient(contracts, block_timeout=BLOCK_SECONDS)
+            client = mycelium.MyceliumClient(contracts, block_timeout=BLOCK_SECONDS, **credentials)
             await client.connect(bridge.urls[0])
             clients.push_async_callback(client.close)
             return client
@@ -72,10 +73,22 @@ async def served(url):
     await bus.close()
 
 
+def secured(folder):
+    """Over TLS, with tokens, and with access rules that allow everything."""
+    ours = Authority(folder)
+    files = ours.issue("127.0.0.1")
+    rules = folder / "acl.yaml"
+    rules.write_text("principals: {ann: {publish: ['*'], subscribe: ['topic:*']}}")
+    token = "0123456789abcdef"
+    security = mycelium.Security(tokens=f"ann: {token}", acl_file=rules, tls_cert=files.cert, tls_key=files.key)
+    return served("tls://127.0.0.1:0", security, token=token, tls_ca=ours.ca)
+
+
 PLACES = {
     "bus": local,
     "unix": lambda folder: served(f"unix://{folder}/s"),
     "tcp": lambda _: served("tcp://127.0.0.1:0"),
+    "tls": secured,
 }
 
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 import mycelium
-from mycelium.bus.transport import peer_uid
+from mycelium.bus.security.peer import Peer
 from peers import until
 
 TEXT = """
@@ -141,4 +141,4 @@ async def test_a_bus_without_a_file_has_nothing_to_reload(contracts):
 def test_the_kernel_names_the_user_at_the_other_end():
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     with ours, theirs:
-        assert peer_uid(ours) == os.getuid()
+        assert (Peer.of(ours, "unix").uid, Peer.of(ours, "unix").is_owner) == (os.getuid(), True)

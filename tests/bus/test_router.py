@@ -12,7 +12,8 @@ from mycelium.bus.exchange import Exchange
 from mycelium.bus.lag import DropReason
 from mycelium.bus.limits import Limits
 from mycelium.bus.outbox import Outbox
-from mycelium.bus.remote import RemoteSubscription, RemoteSubscriptions
+from mycelium.bus.remote import RemoteSubscriptions
+from mycelium.bus.remotesubscription import RemoteSubscription
 from mycelium.handle import core_protocol
 from peers import batch_of
 

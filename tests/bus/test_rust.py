@@ -127,6 +127,41 @@ async def test_handlers_in_the_bridges_process_and_other_peers_are_reached_too(p
             await peer.close()
 
 
+async def test_access_rules_hold_for_peers_that_cannot_say_who_they_are(protocol, tmp_path, caplog):
+    acl = tmp_path / "acl.yaml"
+    acl.write_text("principals: {'rust:peer': {publish: [TextMessage], subscribe: [CounterUpdate]}}")
+    security = mycelium.Security(acl_file=acl)
+    async with bridge_of(protocol, "rust+tcp://127.0.0.1:0", security=security) as (bus, bridge):
+        got = await collecting(bus, protocol.CounterUpdate, protocol.TextMessage)
+        peer = await Peer.connect(bridge.urls[1])
+        peer.send(COUNTER, COUNTED)
+        peer.send(TEXT, SAID)
+        await until(lambda: got)
+        assert got == [protocol.TextMessage(sender="bot", content="ping", timestamp=123456)]
+        bus.publish_nowait(got[0])
+        bus.publish_nowait(protocol.CounterUpdate(counter_id=7, value=-1000, delta=3))
+        assert await peer.receive() == (COUNTER, COUNTED), "and no text before it"
+        acl.write_text("principals: {}")
+        assert await bridge.reload_security()
+        bus.publish_nowait(protocol.CounterUpdate(counter_id=7, value=-1000, delta=3))
+        await peer.close()
+        await until(lambda: bridge.closed)
+        assert "denied" not in bus.stats().dropped, "what may not be had is not even queued"
+    assert "denied: rust:peer may not publish CounterUpdate" in caplog.text
+    assert "denied: rust:peer may not receive CounterUpdate: the access rules say so" in caplog.text
+
+
+@pytest.mark.parametrize("asked", [{}, {"tokens": "ann: ann-0123456789abcdef"}])
+async def test_peers_that_cannot_say_who_they_are_do_not_come_from_other_machines(protocol, asked):
+    bus = mycelium.MessageBus(protocol)
+    with pytest.raises(mycelium.BindError, match="nobody is asked who they are; listen on 127.0.0.1 or a Unix socket"):
+        await bus.serve("rust+tcp://0.0.0.0:0", security=mycelium.Security(**asked)).start()
+    async with bus.serve("rust+tcp://0.0.0.0:0", security=mycelium.Security(**asked, insecure=True)) as bridge:
+        peer = await Peer.connect(bridge.urls[0].replace("0.0.0.0", "127.0.0.1"))
+        await until(lambda: [str(one.identity) for one in bridge.sessions] == ["rust:peer"])
+        await peer.close()
+
+
 async def test_a_digest_of_other_contracts_is_closed_and_logged_with_both(protocol, caplog):
     async with bridge_of(protocol, "rust+tcp://127.0.0.1:0") as (_, bridge):
         peer = await Peer.connect(bridge.urls[1], rustbus.preamble(b"other contracts"))

@@ -15,6 +15,7 @@ from mycelium.bus.interest import WireOptions as Options
 from mycelium.bus.limits import Limits
 from mycelium.bus.monotonic import MonotonicGuard, monotonic_fields
 from mycelium.bus.urls import Address, default_url, parse_url
+from mycelium.bus.wheel import Wheel
 
 # --- heartbeat ---
 
@@ -304,7 +305,7 @@ def test_addresses_are_read_and_shown(url, address, shown):
         "tcp://host/path",
         "tcp://host?x=1",
         "http://host",
-        "tls://host",
+        "tls://user:secret@host",
         "unix://relative",
         "unix://",
         "unix:///" + "x" * 107,
@@ -391,3 +392,31 @@ def test_what_no_small_chunk_has_led_to_waits_for_the_end_of_the_turn():
     assert writer.written == [1.0, 1.0]
     chunk(flushes, writer, 2.0)
     assert writer.written[2:] == [2.0]
+
+
+# --- a wheel ---
+
+
+def test_nobody_is_looked_at_before_his_time_or_much_later():
+    wheel, now, seen = Wheel(0.25, 100.0), 100.0, []
+    wheel.put("soon", 100.1)
+    wheel.put("later", 103.0)
+    wheel.put("before", 99.0)
+    while now < 104:
+        seen += [(one, now) for one in wheel.due(now)]
+        now += 0.125
+    assert sorted(seen) == [("before", 100.25), ("later", 103.0), ("soon", 100.25)]
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 3)), min_size=1))
+def test_everybody_is_looked_at_once_whenever_anybody_looks(steps):
+    wheel, now, waiting = Wheel(0.25, 0.0), 0.0, {}
+    for number, (wait, step) in enumerate(steps):
+        waiting[number] = now + wait
+        wheel.put(number, now + wait)
+        now += step
+        for one in wheel.due(now):
+            assert waiting.pop(one) <= now
+        assert all(when > now - 0.25 for when in waiting.values())
+    assert set(wheel.due(1000.0)) == waiting.keys()
+    assert wheel.due(2000.0) == []

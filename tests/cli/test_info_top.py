@@ -202,8 +202,8 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(url):
 async def test_whoever_may_not_see_clients_is_shown_the_rest_and_told_what_is_missing(contracts, tmp_path, monkeypatch):
     bus = mycelium.MessageBus(contracts)
     async with bus.serve(f"unix://{tmp_path}/s") as bridge_:
-        monkeypatch.setattr(os, "getuid", lambda: 4711)  # the bridge runs as somebody else
         async with await asker(bridge_.urls[0]) as client:
+            monkeypatch.setattr(os, "getuid", lambda: 4711)  # the bridge runs as somebody else
             picture = await Sampler(client, bridge_.urls[0], "lag", 10).look()
     assert picture.connections is None
     shown = rendered(View(picture), 100, 20)

@@ -82,7 +82,7 @@ async def test_a_broken_rule_is_told_with_the_value_only_where_the_contract_allo
             peer.send(text_frame(type_id, "canary"))
             await peer.barrier()
             for session in bridge.sessions:
-                session.log._limit = None  # as if a second had gone by
+                session.log._held = None  # as if a second had gone by
     records = told("message.validation_failed")
     assert [one.message_type for one in records] == ["Open", "Plain", "Secret"]
     assert ["canary" in str(vars(one)) for one in records] == [True, False, False]

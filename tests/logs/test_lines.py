@@ -70,7 +70,7 @@ def test_an_exception_is_fields_and_its_stack_one_string(said):
     error = ValueError("two\nlines \x1b[31m")
     with contextlib.suppress(ValueError):
         raise error
-    facts = said(Line.HANDLER_FAILED, caused_by=error, handler="on_ping", message_type="Ping", suppressed=3)
+    facts = said(Line.HANDLER_FAILED, caused_by=error, handler="on_ping", message_type="Ping", where="", suppressed=3)
     assert facts["message"] == "handler on_ping failed on Ping (and 3 more before)"
     assert (facts["error_type"], facts["error"]) == ("ValueError", "two\nlines \\x1b[31m")
     assert facts["stacktrace"].startswith("Traceback (most recent call last):\n  File ")

@@ -38,7 +38,7 @@ def even_first_byte(_, data):
     return f"{len(data)} bytes"
 
 
-@pytest.mark.parametrize("target", ["decoder", "connection", "rust"])
+@pytest.mark.parametrize("target", ["decoder", "connection", "rust", "settings", "socket"])
 def test_each_target_stands_some_fire(target):
     command = [sys.executable, str(TOOLS / "fuzz_wire.py"), "--seed", "1", "--count", "300", "--target", target]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

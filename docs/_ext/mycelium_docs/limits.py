@@ -9,18 +9,13 @@ from typing import Any, Final
 import attrs
 
 from mycelium.bus.limits import Limits
+from mycelium.cli.serve_settings import LIMITS
 from mycelium_docs.markdown import table
 
 __all__ = ["of_a_bridge", "others"]
 
-_OPTIONS: Final = {
-    "max_payload": "--max-payload",
-    "handshake_seconds": "--handshake-timeout",
-    "connections": "--max-connections",
-    "queue": "--max-queue",
-    "block_seconds": "--block-timeout",
-}
-"""Options of `mycelium serve`; the rest is set with `bus.serve(…, limits=mycelium.Limits(…))`."""
+_OPTIONS: Final = {attribute: f"--{name}" for name, (attribute, *_) in LIMITS.items()}
+"""Options of `mycelium serve`."""
 
 _CLIENT: Final = "`MyceliumClient({})`"
 _OTHERS: Final = (
@@ -43,14 +38,12 @@ _OTHERS: Final = (
     ("bridge", "last values that are kept", "mycelium.bus.retained._MOST_KEYS", "", ""),
     ("", "their bytes", "mycelium.bus.retained._MOST_BYTES", "B", ""),
     ("", "requests of a connection that wait for replies", "mycelium.bus.asks._MOST", "", ""),
-    ("", "protocol errors of a connection", "mycelium.bus.budget._MOST", "", ""),
-    ("", "within", "mycelium.bus.budget._SECONDS", "s", ""),
     ("frames", "largest payload that can be asked for", "mycelium.wire.frames.HARD_MAX_PAYLOAD", "B", ""),
     ("", "frame before the handshake is done", "mycelium.wire.frames.HANDSHAKE_MAX_FRAME", "B", ""),
     ("", "the same with a contracts document", "mycelium.wire.frames.CONTRACTS_MAX_FRAME", "B", ""),
     ("", "messages inside each other", "mycelium.schema.model.MAX_NESTING", "", ""),
-    ("reload", "pause between looks at the contracts file", "mycelium.bus.reload._POLL_SECONDS", "s", ""),
-    ("", "how long it has to be quiet", "mycelium.bus.reload._SETTLE_SECONDS", "s", ""),
+    ("reload", "pause between looks at contracts and security files", "mycelium.bus.filewatch._POLL_SECONDS", "s", ""),
+    ("", "how long they have to be quiet", "mycelium.bus.filewatch._SETTLE_SECONDS", "s", ""),
     ("closing", "`close` of a bus or client", "mycelium.bus.bus._CLOSE_SECONDS", "s", ""),
     ("", "`drain`, if nothing else is said", "mycelium.bus.bus._DRAIN_SECONDS", "s", "`drain(timeout=)`"),
 )
@@ -72,8 +65,7 @@ def _attributes() -> Iterator[tuple[str, str, str, str]]:
     described = dict(re.findall(r"^ {4}(\w+): (.+?)$", inspect.cleandoc(Limits.__doc__ or ""), re.MULTILINE))
     for one in attrs.fields(Limits):
         unit = "B" if "bytes" in one.name or one.name == "max_payload" else "s" if "seconds" in one.name else ""
-        option = _OPTIONS.get(one.name)
-        yield f"`{one.name}`", described[one.name], _shown(one.default, unit), f"`{option}`" if option else ""
+        yield f"`{one.name}`", described[one.name], _shown(one.default, unit), f"`{_OPTIONS[one.name]}`"
 
 
 def _value(path: str) -> Any:

@@ -7,7 +7,7 @@ from attrs import asdict, frozen
 
 from mycelium.bus.observe.observed import OWN_SESSION, Observed
 from mycelium.bus.observe.paging import Json, Page, chosen
-from mycelium.bus.remote import RemoteSubscription
+from mycelium.bus.remotesubscription import RemoteSubscription
 from mycelium.bus.session import Session
 from mycelium.bus.stats import SubscriptionStats
 from mycelium.bus.subscription import LocalSubscription

@@ -1,0 +1,136 @@
+"""Who is let into a bridge, what for, and who has to go: what is asked of clients, and what their number allows."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, final
+
+from mycelium.bus.heldlines import HeldLines
+from mycelium.bus.limits import Limits
+from mycelium.bus.security.acl import Permits
+from mycelium.bus.security.crowd import Crowd
+from mycelium.bus.security.guard import Guard
+from mycelium.bus.security.identity import NOBODY, Identity
+from mycelium.bus.security.peer import Peer
+from mycelium.bus.security.settings import Security
+from mycelium.events import Event
+from mycelium.schema.model import Schema
+from mycelium.wire.errors import ErrorCode
+
+if TYPE_CHECKING:
+    from mycelium.bus.session import Session
+
+__all__ = ["Admission"]
+
+_UNKNOWN: Final = frozenset({ErrorCode.AUTH_REQUIRED.reason, ErrorCode.AUTH_REFUSED.reason})
+"""Ends of those who could not say who they are."""
+
+
+@final
+class Admission:
+    """Of one bridge.
+
+    Args:
+        security: What is asked.
+        limits: How many may come.
+        sessions: Everybody who is connected now.
+        schema: The newest generation.
+        tell: Where events go.
+
+    Attributes:
+        guard: What is in force.
+        strangers: Lines of log about clients that were not let in.
+        clock: Seconds since the epoch, by which certificates expire.
+    """
+
+    def __init__(
+        self,
+        security: Security,
+        limits: Limits,
+        sessions: "Callable[[], Iterable[Session]]",
+        schema: Callable[[], Schema],
+        tell: Callable[[Event], object],
+    ) -> None:
+        self.guard = Guard(security, tell)
+        self.strangers = HeldLines()
+        self.clock = time.time
+        self._crowd = Crowd(limits)
+        self._sessions = sessions
+        self._schema = schema
+
+    def __repr__(self) -> str:
+        return f"<Admission, {self.guard!r}, {self._crowd!r}>"
+
+    def start(self) -> None:
+        """Read every file.
+
+        Raises:
+            SecurityError: One of them cannot be used.
+        """
+        self.guard.start()
+        self._look_for_slips()
+
+    # --- one client ---
+
+    def arrives(self, peer: Peer, now: float) -> tuple[ErrorCode, str] | None:
+        """Count a connection, until it leaves; why it has to leave before it has said anything, or None."""
+        crowded = self._crowd.enter(peer.origin, now)
+        unwanted = self.guard.turned_away(peer)
+        if unwanted is not None:
+            return ErrorCode.AUTH_REFUSED, unwanted
+        return None if crowded is None else (ErrorCode.LIMIT, crowded)
+
+    def admit(self, peer: Peer, token: str | None) -> Identity:
+        """Who a client is.
+
+        Raises:
+            ProtocolError: It is not let in.
+        """
+        return self.guard.admit(peer, token)
+
+    def permits(self, identity: Identity) -> Permits:
+        """What a client must not do, as contracts and access rules are now."""
+        return self.guard.permits(identity, self._schema())
+
+    def trusts(self, session: "Session") -> bool:
+        """Whether a client may see others and have contracts reloaded."""
+        return self.guard.is_admin(session.peer, session.identity, self._schema())
+
+    def leaves(self, session: "Session") -> None:
+        """A connection is gone."""
+        self._crowd.leave(session.peer.origin)
+        if session.reason in _UNKNOWN:
+            self._crowd.failed(session.peer.origin, session.now)
+
+    # --- all of them ---
+
+    def judge(self) -> None:
+        """Other tokens, rules or contracts are in force: some may have to go, and others may do less, or more."""
+        self._look_for_slips()
+        now = self.clock()
+        for session in self._sessions():
+            problem = self.guard.still_admits(session.identity, now)
+            if problem is not None:
+                session.refuse(ErrorCode.AUTH_REFUSED, problem)
+            elif session.is_open:
+                session.permit(self.permits(session.identity))
+
+    def look(self, now: float) -> None:
+        """Send those away whose certificates have expired; to be called about once a second.
+
+        Args:
+            now: Seconds of a monotonic clock.
+        """
+        if self.guard.security.asks_certificates:
+            today = self.clock()
+            for session in self._sessions():
+                if session.identity.expires_at <= today:
+                    session.refuse(ErrorCode.AUTH_REFUSED, "the client's certificate has expired")
+        self.strangers.settle(now)
+
+    def end(self) -> None:
+        """Nobody comes any more."""
+        self.strangers.settle()
+
+    def _look_for_slips(self) -> None:
+        """Have patterns told that no message fits, before somebody comes whom they concern."""
+        self.guard.permits(NOBODY, self._schema())
