@@ -10,7 +10,7 @@ from mycelium.bus.monotonic import MonotonicGuard
 from mycelium.schema.errors import RuleError
 from mycelium.schema.model import Message, Schema
 from mycelium.schema.registry import Entry
-from mycelium.wire.batches import apart, verify_batch
+from mycelium.wire.batches import Sieve, verify_batch
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.errors import DecodeError, ErrorCode
@@ -91,6 +91,7 @@ class Door:
         self._shut: frozenset[int] = frozenset()
         """All of these: they do not come in."""
         self._who = ""
+        self._sieve = Sieve()
         self._session = session
         self._own = session.to_bytes(_NUMBER_SIZE, "little")
         """The same as metadata has it."""
@@ -130,22 +131,22 @@ class Door:
             entries: The newest generation by type id.
             start: Index of the first frame that has not been looked at.
         """
-        type_ids = batch.type_ids
-        if start == 0:
-            self.stamp = self.trace = None
-        if start == 0 and len(type_ids) > 1:
-            if self._all_pass(batch, entries):
-                return None
-            runs = list(apart(batch))
-        else:
-            runs = [(start, len(type_ids))]
-        for first, stop in runs:
-            if len(runs) > 1 and stop - first > 1 and self._all_pass(batch.part(first, stop), entries):
-                continue
-            for index in range(first, stop):
-                note = self._look_at(index, type_ids[index], batch.payload(index), entries)
-                if note is not None:
-                    return note
+        if start:
+            return self._look_at_each(batch, entries, start, len(batch))
+        self.stamp = self.trace = None
+        for first, stop in self._sieve.left_over(batch, lambda part: self._all_pass(part, entries)):
+            note = self._look_at_each(batch, entries, first, stop)
+            if note is not None:
+                return note
+        return None
+
+    def _look_at_each(
+        self, batch: Batch, entries: Mapping[int, Entry[Codec]], start: int, stop: int
+    ) -> Objection | Letter | None:
+        for index in range(start, stop):
+            note = self._look_at(index, batch.type_ids[index], batch.payload(index), entries)
+            if note is not None:
+                return note
         return None
 
     def _look_at(

@@ -28,7 +28,7 @@ from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
 from mycelium.schema.model import Message as Model
 from mycelium.schema.registry import Registry
-from mycelium.wire.batches import apart, decode_batch
+from mycelium.wire.batches import Sieve, decode_batch
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
 from mycelium.wire.connection import Core
@@ -85,6 +85,7 @@ class Inbox:
         self._severed: set[LocalSubscription] = set()
         """Those that had a connection, and have not been told yet that there was a time without."""
         self._lines = LogLimit()
+        self._sieve = Sieve()
         self._readers: tuple[Registry[Codec], Lenient] | None = None
         self._codecs: dict[int, Codec] = {}
         """Of that generation, without rules."""
@@ -199,21 +200,14 @@ class Inbox:
         """Hand frames to the handlers, in their order."""
         if self.meter is not None:
             self.meter.came(batch)
-        self._receive(batch, registry)
+        for start, stop in self._sieve.left_over(batch, lambda part: self._receive_run(part, registry)):
+            self._receive_each(batch, start, stop, registry)
 
-    def _receive(self, batch: Batch, registry: Registry[Codec]) -> None:
-        if len(batch) > 1:
-            if self._receive_run(batch, registry):
-                return
-            runs = list(apart(batch))
-            if len(runs) > 1:
-                for start, stop in runs:
-                    self._receive(batch.part(start, stop), registry)
-                return
+    def _receive_each(self, batch: Batch, start: int, stop: int, registry: Registry[Codec]) -> None:
         carriage = self._carriage
-        for index, type_id in enumerate(batch.type_ids):
+        for index in range(start, stop):
             tags: dict[int, bytes] = {}
-            payload = batch.payload(index)
+            type_id, payload = batch.type_ids[index], batch.payload(index)
             try:
                 message = self._decoded(type_id, registry, payload, tags)
             except DecodeError as error:

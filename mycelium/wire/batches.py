@@ -1,8 +1,8 @@
 """All frames of a batch at once, for whoever need not know more of them than their fields."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, final
 
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
@@ -10,11 +10,13 @@ from mycelium.wire.errors import DecodeError
 from mycelium.wire.frames import HEADER
 from mycelium.wire.tracecontext import TRACE_FIELD
 
-__all__ = ["apart", "carrying_trace", "decode_batch", "verify_batch"]
+__all__ = ["Sieve", "apart", "carrying_trace", "decode_batch", "verify_batch"]
 
 _HEADER: Final = HEADER.size
 _RUN: Final = 4
 """Frames of one type from which on looking at them together is worth it."""
+_WARY: Final = 64
+"""Batches of a stream after a traced message in which the next one is expected."""
 
 
 def decode_batch(batch: Batch, codecs: Mapping[int, Codec]) -> list[Any] | None:
@@ -77,3 +79,39 @@ def apart(batch: Batch) -> Iterator[tuple[int, int]]:
         start = index + 1
     if start < len(batch):
         yield start, len(batch)
+
+
+@final
+class Sieve:
+    """Takes the batches of one stream together as far as that goes, around the frames that may carry a trace context.
+
+    To try it with a batch that has such a frame is in vain, and costs as much as where it is not. So where there was
+    one lately, they are looked for first.
+    """
+
+    __slots__ = ("_wary",)
+
+    def __init__(self) -> None:
+        self._wary = 0
+
+    def __repr__(self) -> str:
+        return f"<Sieve, wary for {self._wary} batches>"
+
+    def left_over(self, batch: Batch, together: Callable[[Batch], bool]) -> Iterator[tuple[int, int]]:
+        """Have runs of frames taken; those that were not, as start and stop, each before what follows it is tried.
+
+        Args:
+            batch: The next one of the stream.
+            together: Takes all frames of a run, or none of them.
+        """
+        if len(batch) == 1:
+            yield 0, 1
+            return
+        if not self._wary and together(batch):
+            return
+        runs = list(apart(batch))
+        is_untried = self._wary > 0 or len(runs) > 1
+        self._wary = _WARY if len(runs) > 1 else max(self._wary - 1, 0)
+        for start, stop in runs:
+            if stop - start == 1 or not (is_untried and together(batch.part(start, stop))):
+                yield start, stop

@@ -86,6 +86,8 @@ class Batch:
 
     def part(self, start: int, stop: int) -> "Batch":
         """The frames from `start` up to `stop`, over the same bytes."""
+        if stop - start == len(self.type_ids):
+            return self
         return Batch(self.data, self.type_ids[start:stop], self.bounds[start : stop + 1])
 
     def compact(self) -> "Batch":

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import mycelium
 from mycelium.bus.door import Door, Objection
 from mycelium.bus.monotonic import MonotonicGuard
-from mycelium.wire.batches import apart, carrying_trace
+from mycelium.wire.batches import Sieve, apart, carrying_trace
 from mycelium.wire.buffer import FrameBuffer
 from mycelium.wire.metadata import TRACE, Metadata
 from mycelium.wire.tracecontext import TRACE_FIELD, TraceContext, body_size, metadata_in, trace_in, with_trace
@@ -123,3 +123,49 @@ def test_a_frame_that_is_wrong_is_found_among_traced_ones(traced, bad):
             return
         seen += len(batch)
     raise AssertionError("nobody has objected")
+
+
+class Eater:
+    """Takes runs in which no frame is traced; notes what it was offered."""
+
+    def __init__(self):
+        self.tried, self.order = [], []
+
+    def together(self, run):
+        self.tried.append(len(run))
+        if carrying_trace(run):
+            return False
+        self.order += [run.frame(index) for index in range(len(run))]
+        return True
+
+    def eat(self, sieve, batch):
+        """The sizes of the runs that were tried together."""
+        self.tried = []
+        for start, stop in sieve.left_over(batch, self.together):
+            self.order += [batch.frame(index) for index in range(start, stop)]
+        return self.tried
+
+
+def test_a_batch_with_a_traced_frame_is_tried_as_a_whole_only_if_there_was_none_lately():
+    (traced,), (plain,) = batches_of(b"".join(ticks(100, traced=(20, 60)))), batches_of(b"".join(ticks(100)))
+    sieve, eater = Sieve(), Eater()
+    assert eater.eat(sieve, plain) == [100]
+    assert eater.eat(sieve, traced) == [100, 20, 39, 39]
+    assert eater.eat(sieve, traced) == [20, 39, 39]
+    assert [eater.eat(sieve, plain) for _ in range(64)] == [[100]] * 64
+    assert eater.eat(sieve, traced) == [100, 20, 39, 39]
+
+
+def test_what_is_left_over_comes_in_its_place():
+    frames = ticks(100, traced=(0, 20, 21, 99))
+    sieve, eater = Sieve(), Eater()
+    for batch in batches_of(b"".join(frames * 2)):
+        eater.eat(sieve, batch)
+    assert eater.order == frames * 2
+
+
+def test_a_batch_that_cannot_be_taken_together_is_left_over_as_a_whole_and_tried_once():
+    (batch,) = batches_of(b"".join(ticks(100)))
+    sieve, tried = Sieve(), []
+    assert list(sieve.left_over(batch, tried.append)) == [(0, 100)]
+    assert tried == [batch]

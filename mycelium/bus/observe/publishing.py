@@ -38,7 +38,8 @@ class Publications:
 
     def draw(self) -> int:
         """How many publishes outside of any span there are up to the next one that `begin` has to be asked of."""
-        return self._current_share().draw()
+        share = self._current_share()
+        return share.draw() if self._pace is None or share.tracer is None else share.draw() * self._pace.stride
 
     def begin(self, operation: str, message: Message) -> otel.Span | None:
         """The span of a message that is about to be published; None where nobody keeps it.

@@ -20,6 +20,8 @@ __all__ = ["ALWAYS_ASK", "Pace", "Share", "share_of"]
 _LOW: Final = 1 << 64
 """A sampler by ratio looks at the 64 lower bits of a trace id."""
 _NEVER: Final = 1 << 62
+_LONGEST: Final = 32
+"""Strides of a pace, so that after a rush a slow publisher is not forgotten for long."""
 _BY_PARENT: Final = (
     r",remoteParentSampled:AlwaysOnSampler,remoteParentNotSampled:AlwaysOffSampler"
     r",localParentSampled:AlwaysOnSampler,localParentNotSampled:AlwaysOffSampler\}"
@@ -60,9 +62,13 @@ class Pace:
 
     Args:
         most: See above.
+
+    Attributes:
+        stride: How many times fewer need be asked for, since so many were refused: each refusal doubles it.
     """
 
     def __init__(self, most: float) -> None:
+        self.stride = 1
         self._most = most
         self._room = max(most / 10, 1.0)
         self._left = self._room
@@ -80,7 +86,9 @@ class Pace:
         self._left = min(self._room, self._left + (now - self._last) * self._most)
         self._last = now
         if self._left < 1:
+            self.stride = min(2 * self.stride, _LONGEST)
             return False
+        self.stride = max(self.stride // 2, 1)
         self._left -= 1
         return True
 

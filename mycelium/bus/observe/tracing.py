@@ -57,4 +57,4 @@ class Tracing:
     provider: Any = None
     parent: Parent = attrs.field(default="auto", validator=_known)
     receive: bool = False
-    most_per_second: float | None = attrs.field(default=500.0, validator=_positive)
+    most_per_second: float | None = attrs.field(default=100.0, validator=_positive)

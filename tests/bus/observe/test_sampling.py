@@ -146,6 +146,19 @@ def test_a_pace_lets_through_what_it_says_and_a_tenth_of_it_at_once():
     assert [slow.admit(now) for now in (0.0, 0.1, 1.9, 2.1, 2.2)] == [True, False, False, True, False]
 
 
+def test_who_is_refused_asks_less_often_and_more_often_again_when_there_is_room():
+    pace = Pace(100)
+    strides = []
+    for _ in range(20):
+        pace.admit(5.0)
+        strides.append(pace.stride)
+    assert strides == [1] * 10 + [2, 4, 8, 16] + [32] * 6
+    for second in range(6, 12):
+        assert pace.admit(second)
+        strides.append(pace.stride)
+    assert strides[20:] == [16, 8, 4, 2, 1, 1]
+
+
 @pytest.mark.parametrize(("sampler", "most"), [(TraceIdRatioBased(0.5), 500), (None, 2000)])
 async def test_of_a_share_no_more_traces_begin_than_may_but_of_all_every_one(contracts, sampler, most):
     recorder = Recorder(sampler)
