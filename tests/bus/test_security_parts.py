@@ -385,7 +385,7 @@ def test_p28_an_acl_file_with_faults_is_refused_with_their_places(text, problem)
     assert problem in str(caught.value)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/security.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/howto/access.md"])
 def test_the_rules_that_pages_show_are_rules(page):
     shown = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
     (text,) = [each for each in shown if "principals:" in each]
