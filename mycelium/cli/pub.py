@@ -4,8 +4,10 @@ import argparse
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from time import monotonic
 
 from mycelium.cli.options import Commands, add_contracts, add_url, credentials, new_command, positive
+from mycelium.cli.pacing import Pacing
 
 __all__ = ["add_parser"]
 
@@ -51,16 +53,17 @@ async def _publish(args: argparse.Namespace) -> int:
     await client.connect(args.url)
     say_changes(client.types)
     published, place, reached = 0, "", Counter[str]()
+    pacing = None if args.rate is None else Pacing(args.rate)
     try:
         async for place, text in _texts(args):  # noqa: B007  `place` is for the error below
             message = read_message(client.types, args.type, text)
             for _ in range(args.count):
+                if pacing is not None:
+                    await asyncio.sleep(pacing.delay(monotonic()))
                 receipt = await client.publish(message, confirm=args.confirm)
                 published += 1
                 if receipt is not None:
                     reached.update(matched=receipt.matched, enqueued=receipt.enqueued)
-                if args.rate is not None:
-                    await asyncio.sleep(1 / args.rate)
         await client.flush()
     except MessageError as error:
         return fail(

@@ -8,6 +8,8 @@ import socket
 import pytest
 from processes import bridge, call, line_with, started, stop
 
+from mycelium.cli.pacing import Pacing
+
 
 @pytest.fixture(scope="module")
 def url():
@@ -190,3 +192,18 @@ def test_a_line_that_does_not_fit_is_named_by_its_number(url):
     assert failed.returncode == 2
     assert "line 3: the message does not fit its contract" in failed.stderr
     assert "published 1 Ping" in failed.stderr
+
+
+def test_a_rate_is_kept_by_a_plan_and_what_was_held_up_for_long_is_no_rush():
+    pacing, now = Pacing(1000), 50.0
+    assert pacing.delay(now) == 0
+    sent = 0
+    while now < 51:  # each wait takes a millisecond longer than it should
+        delay = pacing.delay(now)
+        now += delay + 0.001 * (delay > 0)
+        sent += 1
+    assert 998 <= sent <= 1002
+    rush = 0
+    while pacing.delay(now + 10) == 0:
+        rush += 1
+    assert 249 <= rush <= 251
