@@ -111,8 +111,9 @@ class Conversation:
         try:
             self.welcome = await heard(self._opening)
         except ConnectionLost as error:
-            kind = TlsError if link.is_distrusted else ConnectError
-            raise kind(str(address), error.reason) from error
+            if link.is_distrusted:
+                raise TlsError(str(address), error.reason, is_refusal=link.is_refused) from error
+            raise ConnectError(str(address), error.reason) from error
         return self.welcome
 
     # --- asking ---

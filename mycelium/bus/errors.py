@@ -108,7 +108,15 @@ class ConnectError(BusError):
 
 
 class TlsError(ConnectError):
-    """The bridge was reached, but the connection could not be made private, or one end does not believe the other."""
+    """The bridge was reached, but the connection could not be made private, or one end does not believe the other.
+
+    Attributes:
+        is_refusal: Whether it is this client's certificate that the bridge misses, or does not accept.
+    """
+
+    def __init__(self, url: str, reason: str, *, is_refusal: bool = False) -> None:
+        super().__init__(url, reason)
+        self.is_refusal = is_refusal
 
     def __str__(self) -> str:
         return f"no private connection to {self.url}: {self.reason}"

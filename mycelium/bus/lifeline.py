@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import random
 from collections.abc import Callable
 from typing import Any, Final, final
@@ -18,6 +19,7 @@ from mycelium.bus.errors import (
     ConnectionLost,
     Refused,
     SchemaMismatch,
+    TlsError,
     UsageError,
     VersionError,
 )
@@ -101,7 +103,7 @@ class Lifeline:
     def failure(self) -> Exception:
         """What calls raise that come after the end."""
         error = self._error
-        return ClosedError("the client is closed; make a new one") if error is None else type(error)(*error.args)
+        return ClosedError("the client is closed; make a new one") if error is None else copy.copy(error)
 
     async def begin(self, address: Address, *, retry: bool) -> None:
         """Connect for the first time.
@@ -311,7 +313,7 @@ class Lifeline:
             error = await self._try()
             if error is None:
                 return None
-            refusals += isinstance(error, AuthError)
+            refusals += isinstance(error, AuthError) or (isinstance(error, TlsError) and error.is_refusal)
             if isinstance(error, _FATAL) or refusals >= _MOST_REFUSALS:
                 return error
             reason = str(error)

@@ -10,7 +10,7 @@ from mycelium.bus.dial import dial
 from mycelium.bus.heartbeat import Due, Heartbeat
 from mycelium.bus.security.channel import Channel
 from mycelium.bus.security.credentials import Credentials
-from mycelium.bus.security.wording import bridge_trouble
+from mycelium.bus.security.wording import bridge_trouble, is_refusal
 from mycelium.bus.tuning import read_buffer, tune
 from mycelium.bus.urls import Address
 from mycelium.logs.lines import Line
@@ -45,6 +45,7 @@ class Link(asyncio.BufferedProtocol):
         heartbeat: Of the open connection; None before.
         on_writable: Called when the socket takes more again.
         is_distrusted: Whether the two ends could not agree on TLS.
+        is_refused: Whether that is because of this client's certificate.
         is_secure: Done when something may be said.
     """
 
@@ -59,7 +60,7 @@ class Link(asyncio.BufferedProtocol):
     ) -> None:
         self.heartbeat: Heartbeat | None = None
         self.on_writable: Callable[[], None] = _nothing
-        self.is_distrusted = False
+        self.is_distrusted = self.is_refused = False
         self.is_secure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._channel = channel
         self._connection = Connection(Role.CLIENT, core)
@@ -194,7 +195,7 @@ class Link(asyncio.BufferedProtocol):
         try:
             plain = channel.receive_data(data)
         except ssl.SSLError as error:
-            self.is_distrusted = True
+            self.is_distrusted, self.is_refused = True, is_refusal(error)
             self._transport.write(channel.take_output())
             self.close(bridge_trouble(error))
             return b""

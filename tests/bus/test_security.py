@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -190,6 +191,25 @@ async def test_a_certificate_that_expires_while_its_client_is_connected_ends_the
         assert "auth_refused): the client's certificate has expired" in await client.closed()
         await client.close()
     assert [line.partition(": ")[2] for line in lines(caplog)] == ["auth_refused: the client's certificate has expired"]
+
+
+async def test_a_client_whose_certificate_is_not_accepted_twice_gives_up(contracts, secure, ours, tmp_path):
+    theirs, ca = Authority(tmp_path, "theirs"), tmp_path / "clients.ca"
+    shutil.copyfile(ours.ca, ca)
+    card = ours.issue("ann.example", file="ann", not_after=in_seconds(3600))
+    async with guarded(contracts, secure(tls_ca=str(ca))) as (_, bridge):
+        client = mycelium.MyceliumClient(contracts, tls_ca=ours.ca, tls_cert=card.cert, tls_key=card.key)
+        await client.connect(bridge.urls[0])
+        shutil.copyfile(theirs.ca, ca)
+        assert await bridge.reload_security()
+        now = bridge.admission.clock
+        bridge.admission.clock = lambda: now() + 3601
+        async with asyncio.timeout(5):
+            assert "does not accept this client's certificate" in await client.closed()
+        with pytest.raises(TlsError, match="it does not know the authority") as caught:
+            await client.publish(contracts.Ping(value="x"))
+        assert caught.value.is_refusal
+        await client.close()
 
 
 async def test_new_connections_get_a_new_certificate_and_the_others_stay(contracts, secure, ours, tmp_path):

@@ -6,7 +6,7 @@ from typing import Final
 
 from mycelium.wire.errors import ErrorCode
 
-__all__ = ["bridge_trouble", "client_trouble", "stranger"]
+__all__ = ["bridge_trouble", "client_trouble", "is_refusal", "stranger"]
 
 _NO_CERTIFICATE: Final = frozenset({"PEER_DID_NOT_RETURN_A_CERTIFICATE", "TLSV13_ALERT_CERTIFICATE_REQUIRED"})
 _TOO_OLD: Final = frozenset(
@@ -93,6 +93,11 @@ def bridge_trouble(error: ssl.SSLError) -> str:
     if reason in _NO_TLS:
         return "it speaks no TLS; connect by tcp://, or to its tls:// port"
     return f"TLS fails: {_plain(error)}"
+
+
+def is_refusal(error: ssl.SSLError) -> bool:
+    """Whether a bridge has said that it misses this client's certificate, or does not accept it."""
+    return error.reason in _NO_CERTIFICATE or error.reason in _NOT_BELIEVED
 
 
 def _verified(error: ssl.SSLCertVerificationError) -> str:
