@@ -75,7 +75,7 @@ def check_contents(dist: Path) -> list[str]:
 
 def check_installation(dist: Path, python: str, scratch: Path) -> str:
     """Install the wheel for an interpreter; what the smoke test says."""
-    place = scratch / f"venv-{Path(python).name}"
+    place = Path(tempfile.mkdtemp(prefix="venv-", dir=scratch))  # two interpreters may have one name
     (wheel,) = dist.glob("*.whl")
     _run(python, "-m", "venv", place)
     _run(place / "bin" / "python", "-m", "pip", "install", "-q", wheel)
