@@ -282,6 +282,9 @@ class SchemaMismatch(Refused):
         self.args = (code, text, types)
         self.types = types
 
+    def __str__(self) -> str:
+        return f"{super().__str__()}; connect with contracts that both can read, or with none to take the bridge's"
+
 
 class AuthError(Refused):
     """The bridge wants to know who this is, or does not let it in."""

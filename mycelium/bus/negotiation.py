@@ -1,6 +1,7 @@
 """Whether two contracts can talk to each other over one connection, and about what (wire protocol, "Versions")."""
 
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
@@ -39,14 +40,14 @@ class Standing:
 FULL_STANDING: Final = Standing()
 
 
-def disagreements(client: Schema, bridge: Schema) -> tuple["Finding", ...]:
+def disagreements(old: Schema, new: Schema) -> tuple["Finding", ...]:
     """Findings on types that both know and that one side writes in a way that the other does not read.
 
     Value rules are left aside: the bridge's door enforces them.
     """
     from mycelium.schema.compat.report import examine
 
-    found = examine(client, bridge).issues
+    found = examine(old, new).issues
     return tuple(
         one
         for one in found
@@ -54,7 +55,7 @@ def disagreements(client: Schema, bridge: Schema) -> tuple["Finding", ...]:
         and one.category in _TALKING
         and one.rule not in _HARMLESS
         and not one.rule.startswith("VALIDATION_")
-        and any(_type_ids(one, client, bridge))
+        and any(_type_ids(one, old, new))
     )
 
 
@@ -69,7 +70,12 @@ def obstacles(client: Schema, bridge: Schema) -> list[str]:
             lines.append(
                 f"{who} version {older.version} is below {newer.min_compatible}, the oldest that is still read"
             )
-    lines += [_line(one) for one in disagreements(client, bridge)]
+    found = disagreements(client, bridge) if client.version <= bridge.version else disagreements(bridge, client)
+    if found:
+        sides = (client.version, "the client's"), (bridge.version, "the bridge's")
+        (old, whose), (new, other) = sorted(sides, key=itemgetter(0))
+        lines.append(f"from {whose} version {old} to {other} version {new}")
+    lines += map(_line, found)
     more = len(lines) - _MOST_SHOWN
     return [*lines[:_MOST_SHOWN], f"and {more} more"] if more > 0 else lines
 
@@ -92,12 +98,12 @@ def _line(finding: "Finding") -> str:
     return f"{_cause(finding)}: {finding.message}"
 
 
-def _type_ids(finding: "Finding", client: Schema, bridge: Schema) -> Iterator[int]:
+def _type_ids(finding: "Finding", old: Schema, new: Schema) -> Iterator[int]:
     """Ids of the messages that a finding reaches, as far as both sides know them."""
     for name in _messages(finding):
-        for schema in (client, bridge):
+        for schema in (old, new):
             message = schema.messages.get(name)
-            if message is not None and message.type_id in client.by_id and message.type_id in bridge.by_id:
+            if message is not None and message.type_id in old.by_id and message.type_id in new.by_id:
                 yield message.type_id
 
 

@@ -59,7 +59,7 @@ def open_tcp(address: Address, backlog: int = _BACKLOG) -> list[socket.socket]:
 
 
 _REMEDIES: Final = {
-    errno.EADDRINUSE: "stop what listens there, or listen on another port",
+    errno.EADDRINUSE: "stop what listens there, or listen on another port (0: any that is free)",
     errno.EACCES: "choose a port from 1024 on",
 }
 

@@ -133,7 +133,8 @@ def _lost(error: ConnectionLost) -> Told:
 
 
 def _message(error: MessageError) -> Told:
-    return "the message does not fit its contract", str(error), "`mycelium schema show` prints its fields"
+    remedy = f"`mycelium schema show {error.message}` prints its fields"
+    return "the message does not fit its contract", str(error), remedy
 
 
 def _decode(error: DecodeError) -> Told:

@@ -67,7 +67,10 @@ async def _publish(args: argparse.Namespace) -> int:
         await client.flush()
     except MessageError as error:
         return fail(
-            2, f"{place}the message does not fit its contract", str(error), "`mycelium schema show` has its fields"
+            2,
+            f"{place}the message does not fit its contract",
+            str(error),
+            f"`mycelium schema show {args.type}` prints its fields",
         )
     finally:
         await client.close()

@@ -38,7 +38,7 @@ def surroundings(url: str | None, credentials: Mapping[str, Any]) -> Iterator[Fi
 
 def _is_default(url: str) -> bool:
     address = parse_url(url)
-    return address.scheme == "tcp" and address.port == DEFAULT_PORT
+    return address.scheme in ("tcp", "tls") and address.port == DEFAULT_PORT
 
 
 def _port(port: int, who: list[Listener], ours: set[int | None]) -> Finding:

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         close = difflib.get_close_matches(name, TABLE, 1)
         remedy = f"did you mean {close[0]}?" if close else "`mycelium schema rules` lists them"
         return fail(2, f"there is no rule {args.rule}", remedy=remedy)
-    proof = f"none: {rule.unprovable}" if rule.unprovable else "bytes: the report shows some"
+    proof = f"none: {rule.unprovable}" if rule.unprovable else "bytes that one side misreads; the report shows them"
     grade = "error" if rule.severity == "error" else f"{rule.severity}, error where it breaks a direction"
     print(f"{rule.id}  ({rule.category}, {grade})\n")
     print(f"  why    {rule.why}\n  fix    {rule.hint}\n  proof  {proof}")

@@ -56,6 +56,17 @@ def test_what_one_side_cannot_read_is_listed_by_rule_and_field(before, after, ru
     assert bool(obstacles(theirs, ours)) == bool(lines)
 
 
+def test_what_is_listed_is_what_became_of_the_older_version_whoever_has_it():
+    older, newer = (
+        parse_text(BASE),
+        parse_text(BASE.replace("String}", "String}, n: {type: u8}").replace("n: 2", "n: 3")),
+    )
+    assert obstacles(older, newer)[0] == "from the client's version 2 to the bridge's version 3"
+    assert obstacles(newer, older)[0] == "from the bridge's version 2 to the client's version 3"
+    for lines in (obstacles(older, newer), obstacles(newer, older)):
+        assert [line.split(":")[0] for line in lines[1:]] == ["FIELD_ADDED_REQUIRED Ping.n"]
+
+
 def test_another_schema_id_and_versions_below_the_oldest_that_is_read():
     ours = parse_text(BASE)
     assert "another protocol" in obstacles(edited("id: 9", "id: 10"), ours)[0]

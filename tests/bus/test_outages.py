@@ -162,7 +162,7 @@ asyncio.run(main())
 
 
 async def check_stopped(tmp_path, others, seconds, rate):
-    """A subscriber is stopped for so long among others: they notice nothing, its drops are exact."""
+    """A subscriber is stopped for the messages of so long among others: they notice nothing, its drops are exact."""
     url = f"unix://{tmp_path}/s"
     command = [sys.executable, "-c", STOPPABLE, url, "100"]
     with bridge(listen=url), started(command=command, env=environment()) as stopped:
@@ -174,7 +174,8 @@ async def check_stopped(tmp_path, others, seconds, rate):
             running = asyncio.ensure_future(speaking.run(1 / rate))
             await until(lambda: speaking.sent > 20)
             stopped.send_signal(signal.SIGSTOP)
-            await asyncio.sleep(seconds)
+            mark = speaking.sent
+            await until(lambda: speaking.sent > mark + rate * seconds)
             stopped.send_signal(signal.SIGCONT)
             mark = speaking.sent
             await until(lambda: speaking.sent > mark + 50)
@@ -190,7 +191,7 @@ async def check_stopped(tmp_path, others, seconds, rate):
     return speaking, hearing, said, totals, next(row for row in rows if row["client"] == "stopped")
 
 
-@pytest.mark.parametrize(("others", "seconds"), [(5, 1.5), pytest.param(100, 5.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("others", "seconds"), [(5, 1.0), pytest.param(100, 5.0, marks=pytest.mark.slow)])
 async def test_p43_a_subscriber_that_is_stopped_disturbs_nobody_and_its_drops_are_exact(tmp_path, others, seconds):
     speaking, hearing, said, totals, row = await check_stopped(tmp_path, others, seconds, 300)
     print(f"published {speaking.sent}; stopped one: {said}; at the bridge: {row}")  # noqa: T201  the same

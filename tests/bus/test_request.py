@@ -245,8 +245,8 @@ async def test_handlers_of_a_group_take_turns_here_and_over_clients(contracts, l
                 await bus.publish(contracts.Ping(value=str(number)))
                 await until(lambda number=number: sum(map(len, got.values())) == number + 1)
     assert sorted(int(one.value) for each in got.values() for one in each) == list(range(40))
-    assert len(got["a"]) == len(got["b"]) >= 5
-    assert len(got["c"]) >= 10
+    assert abs(len(got["a"]) - len(got["b"])) <= 1
+    assert min(map(len, got.values())) >= 5
 
 
 async def test_p30_no_echo_leaves_out_what_the_client_published_itself(contracts, listen):

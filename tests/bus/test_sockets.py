@@ -49,7 +49,8 @@ async def test_a_port_in_use_is_one_clear_line(contracts):
     async with serving(contracts) as (_, bridge), peer_at(bridge.urls[0]) as peer:
         url = bridge.urls[0]
         assert await refused(contracts, url) == (
-            f"cannot listen on {url}: address already in use; stop what listens there, or listen on another port"
+            f"cannot listen on {url}: address already in use; "
+            "stop what listens there, or listen on another port (0: any that is free)"
         )
         await peer.barrier()
 

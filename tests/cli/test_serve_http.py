@@ -103,7 +103,7 @@ def test_a_port_in_use_is_an_error_where_it_was_asked_for():
     assert failed.stderr.splitlines() == [
         f"mycelium: cannot listen on http://{place}",
         "  why: address already in use",
-        "  try: stop what listens there, or listen on another port, or none: --http off",
+        "  try: stop what listens there, or listen on another port (0: any that is free), or none: --http off",
     ]
 
 
