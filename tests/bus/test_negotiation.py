@@ -59,7 +59,7 @@ def test_what_one_side_cannot_read_is_listed_by_rule_and_field(before, after, ru
 def test_what_is_listed_is_what_became_of_the_older_version_whoever_has_it():
     older, newer = (
         parse_text(BASE),
-        parse_text(BASE.replace("String}", "String}, n: {type: u8}").replace("n: 2", "n: 3")),
+        parse_text(BASE.replace("String}", "String}, n: {type: u8}").replace("version: 2", "version: 3")),
     )
     assert obstacles(older, newer)[0] == "from the client's version 2 to the bridge's version 3"
     assert obstacles(newer, older)[0] == "from the bridge's version 2 to the client's version 3"
