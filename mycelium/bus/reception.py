@@ -113,11 +113,18 @@ class Reception:
                 self.refused += notice.sequence is None
                 self._events.tell(PublishRefused(notice.code, refused.name, notice.type_id))
         # What is wrong with a message may show its values, which logs do not.
-        about = refused if notice.type_id is None else f"the bridge refused ({refused.name}) type id {notice.type_id}"
+        told = notice.type_id is None
+        about = str(refused) if told else f"the bridge refused ({refused.name}) {self._type(notice.type_id)}"
         line = Line.CLIENT_REFUSED if is_fatal(notice) else Line.PUBLISH_REFUSED
-        _log(line, text=str(about), type_id=notice.type_id, reason=refused.name)
+        _log(line, text=about, type_id=notice.type_id, reason=refused.name)
         if self._on_error is not None:
             guarded("on_error of the client", self._on_error, refused)
+
+    def _type(self, type_id: int) -> str:
+        """A type, for people."""
+        contracts = self._accord.contracts
+        entry = None if contracts is None else contracts.registry.by_id.get(type_id)
+        return f"type id {type_id}" if entry is None else f"a {entry.message.name}"
 
     def _on_receipt(self, receipt: Any) -> None:
         unwaited = self._outlet.receipts.settle(receipt)

@@ -37,7 +37,8 @@ returns the exit code."""
 _INTERRUPTED: Final = 130
 _EPILOG: Final = (
     "Examples: `mycelium demo`, `mycelium serve contracts.yaml`, `mycelium sub Ping`. "
-    "Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 a contract is invalid, 4 not there or no answer, 5 the lockfile is stale."
+    "Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 a contract is invalid, 4 not there or no answer, "
+    "5 the lockfile is stale."
 )
 
 
