@@ -112,7 +112,7 @@ class Admission:
             if problem is not None:
                 session.refuse(ErrorCode.AUTH_REFUSED, problem)
             elif session.is_open:
-                session.permit(self.permits(session.identity))
+                session.permit()
 
     def look(self, now: float) -> None:
         """Send those away whose certificates have expired; to be called about once a second.

@@ -108,7 +108,7 @@ class Answers:
             self.dropped[DropReason.DISCONNECTED.reason] += 1
             return Asked.OPEN
         asked = session.asks.close(correlation)
-        if asked is _OPEN and type_id in session.subscriptions.forbidden:
+        if asked is _OPEN and not session.subscriptions.may_have(type_id):
             self.dropped[DropReason.DENIED.reason] += 1
             session.intake.deny_reply(correlation, type_id)
         elif asked is _OPEN:

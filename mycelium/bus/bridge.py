@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, Self, final
@@ -191,8 +192,7 @@ class Bridge:
             raise
         self._thread, self.started_at = get_ident(), time.time()
         self.remember(self.registry.schema)
-        soon = asyncio.get_running_loop().call_soon_threadsafe
-        self._forget_changes = self.exchange.contracts.on_change(lambda change: soon(self._on_change, change))
+        self._forget_changes = self.contracts.on_change(partial(self._hear, asyncio.get_running_loop()))
         self._tasks.start(self.admission.guard.follow(self.admission.judge))
         self._tick()
         self.joins.start()
@@ -278,6 +278,16 @@ class Bridge:
         """Read tokens, certificates and access rules again; whether they could be used, else what was goes on."""
         return await self.admission.guard.reload(self.admission.judge)
 
+    def _hear(self, loop: asyncio.AbstractEventLoop, change: Change) -> None:
+        """Contracts may be followed by another thread; in the bridge's own loop nothing comes in between."""
+        running = None
+        with contextlib.suppress(RuntimeError):
+            running = asyncio.get_running_loop()
+        if running is loop:
+            self._on_change(change)
+        else:
+            loop.call_soon_threadsafe(self._on_change, change)
+
     def _on_change(self, change: Change) -> None:
         """The contracts have changed, or an edit was refused."""
         self.reading = Reading(time.time(), change.outcome, change.reasons, refused=change.refused)
@@ -287,7 +297,7 @@ class Bridge:
         for session in self.sessions:
             if session.is_open:
                 session.schema_changed()
-                session.permit(self.admission.permits(session.identity))
+        self.exchange.keep_up()
         self._tasks.start(self._parley.judge())
 
     # --- what protocols and sessions call ---

@@ -118,9 +118,20 @@ class Exchange:
     def catalog(self) -> Catalog:
         """What the newest generation says of each message."""
         if self._catalog.registry is not self.contracts.registry:
+            self.keep_up()
+        return self._catalog
+
+    def keep_up(self) -> None:
+        """Go over to the newest generation, if it is another one; what clients may do is worked out anew for it.
+
+        Whoever lets something in or routes it comes by here before, so that nothing passes by rules for other types.
+        """
+        while self._catalog.registry is not self.contracts.registry:  # another thread may be quicker than this
             self._catalog = Catalog(self.contracts.registry)
             self._changed()
-        return self._catalog
+            for session in list(self.sessions.values()):
+                if session.is_open:
+                    session.permit()
 
     def name_of(self, type_id: int) -> str:
         """The name of a message, for people."""
@@ -200,8 +211,9 @@ class Exchange:
         if self.meter is not None:
             self.meter.note_own()
         batch, troubles = batch_of(frame, type_id), list[Trouble]()
+        retained = self.catalog.retained
         matched = offer(self.router.takers(type_id), batch, deadline, troubles)
-        if type_id in self.catalog.retained:
+        if type_id in retained:
             plain = batch if more is None or more.ask is None else batch_of(self._frame(message, entry, None), type_id)
             self._retain(message, plain, own=True)
         parcel = _Parcel(batch, message, self._delivery(type_id, more), deadline)
@@ -243,6 +255,7 @@ class Exchange:
         self.routed.number += count
         if self.meter is not None:
             self.meter.note()
+        self.keep_up()
         router, fates = self.router, list[Fate]()
         for start, stop, everybody in router.runs(batch):
             run = (batch if stop - start == count else batch.part(start, stop)).compact()

@@ -102,8 +102,8 @@ class Intake:
     def receive(self, batch: Batch) -> None:
         """Check each frame; hand on the good ones, in runs as long as they come."""
         start, end = 0, len(batch.type_ids)
-        look, entries, session = self._door.look, self._exchange.contracts.registry.by_id, self._session
-        while start < end and (note := look(batch, entries, start)) is not None:
+        look, exchange, session = self._door.look, self._exchange, self._session
+        while start < end and (note := look(batch, exchange.catalog.registry.by_id, start)) is not None:
             if start < note.index:
                 self._route(batch.part(start, note.index))
                 if session.reason is not None:

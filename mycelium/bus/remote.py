@@ -93,6 +93,11 @@ class RemoteSubscriptions:
         """Whether a subscription names the type."""
         return type_id in self._number_of
 
+    def may_have(self, type_id: int) -> bool:
+        """Whether access rules, for the contracts as they are now, let the client have messages of a type."""
+        self._exchange.keep_up()
+        return type_id not in self.forbidden
+
     @property
     def catalog(self) -> Catalog:
         """What the newest contracts say of each message."""
@@ -279,9 +284,10 @@ class RemoteSubscriptions:
 
     def _problem_with_types(self, wish: Any) -> Refusal | None:
         number = wish.subscription
+        name_of = self.catalog.name
         denied = sorted(self.forbidden.intersection(wish.type_ids))
         if denied:
-            return ErrorCode.DENIED, f"{self._who} may not receive {listed(map(self.catalog.name, denied))}"
+            return ErrorCode.DENIED, f"{self._who} may not receive {listed(map(name_of, denied))}"
         taken = sorted({one for one in wish.type_ids if self._number_of.get(one, number) != number})
         if taken:
             return ErrorCode.PROTOCOL, f"type ids {taken[:10]} belong to another subscription of this connection"

@@ -21,7 +21,6 @@ from mycelium.bus.negotiation import Standing
 from mycelium.bus.outgoing import Outgoing
 from mycelium.bus.remote import RemoteSubscriptions
 from mycelium.bus.remotesubscription import RemoteSubscription
-from mycelium.bus.security.acl import Permits
 from mycelium.bus.security.identity import NOBODY
 from mycelium.bus.security.peer import HERE, Peer
 from mycelium.bus.sessionlog import SessionLog, for_people
@@ -213,7 +212,7 @@ class Session:
             contracts: What it reads and writes by; None for whatever the bridge has.
         """
         host = self._host
-        self.permit(host.admission.permits(self.identity))
+        self.permit()
         heartbeat_ms = clamp_interval(hello.heartbeat_ms)
         facts = {"server": host.name, "session": self.number, "max_payload": host.limits.max_payload}
         welcome = self.terms.welcome(
@@ -237,8 +236,9 @@ class Session:
         if told is not None:
             self.say(told)
 
-    def permit(self, permits: Permits) -> None:
-        """Take from the client what its access rules do not allow it."""
+    def permit(self) -> None:
+        """Take from the client what the access rules, as they and the contracts are now, do not allow it."""
+        permits = self._host.admission.permits(self.identity)
         told: Any = self.terms.permit(permits, str(self.identity), live=self._heartbeat is not None)
         if told is not None:
             self.warn(Line.CONN_DENIED, ErrorCode.DENIED.reason, told.message)

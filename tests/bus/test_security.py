@@ -10,12 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import rustbus
 from certificates import Authority, in_seconds
 
 import mycelium
 from mycelium import AuthError, Limits, Security, SecurityError, TlsError
-from mycelium.bus.reload import Reloader
+from mycelium.bus.reload import Change, Reloader
 from mycelium.events import AccessRevoked, Connected, SecurityChanged, SecurityRefused, SubscriptionRefused
+from mycelium.wire.buffer import Batch
+from mycelium.wire.frames import encode_frame
+from mycelium.wire.metadata import Metadata
 from peers import CORE, PING, open_socket, peer_at, until
 
 TLS = "tls://127.0.0.1:0"
@@ -612,6 +616,71 @@ async def test_rules_follow_contracts_that_change(tmp_path, acl):
         bus.publish_nowait(contracts.Ping())
         batches = [event for event in await peer.barrier() if hasattr(event, "type_ids")]
         assert [each.type_ids for each in batches] == [[1010]]
+
+
+SECRET = "  Secret: {tlv_type: 1011, fields: {number: {type: u8}}}\n"
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["all that a reload does", "nobody is told yet"])
+async def test_frames_that_wait_while_contracts_change_are_judged_by_the_rules_for_the_new_ones(tmp_path, acl, is_told):
+    text = "messages:\n  Open: {tlv_type: 1010, fields: {number: {type: u8}}}\n"
+    contracts, wider = mycelium.load(text), mycelium.load(text + SECRET)
+    change = Change("applied", "a test", contracts.schema, wider.schema)
+    most = "{allow: ['*'], deny: [Secret]}"
+    few = f"{{publish: {most}, subscribe: {most}}}"
+    write(acl, rules(ann="{publish: ['*'], subscribe: ['*']}", bob=few, **{"'rust:peer'": few}))
+
+    def reload():
+        contracts.apply(change.current)
+        if is_told:
+            contracts.tell(change)
+
+    bus = mycelium.MessageBus(contracts)
+    async with (
+        bus.serve(
+            "tcp://127.0.0.1:0", "rust+tcp://127.0.0.1:0", security=Security(tokens=TOKENS, acl_file=acl)
+        ) as bridge,
+        peer_at(bridge.urls[0], token=ANN) as ann,
+        peer_at(bridge.urls[0], token=BOB) as bob,
+    ):
+        for peer in (ann, bob):
+            await peer.subscribe(1, [], no_echo=True)
+        old = await rustbus.Peer.connect(bridge.urls[1])
+        await until(lambda: bus.stats().subscriptions == 3)
+        asyncio.get_running_loop().call_soon(reload)  # it runs first, and in that same turn the sockets are read
+        for number, peer in enumerate((ann, bob)):
+            peer.send(
+                *[encode_frame(kind.TYPE_ID, kind(number=number).to_bytes()) for kind in (wider.Secret, wider.Open)]
+            )
+        old.send(1011, b"\2")
+        old.send(1010, b"\2")
+        assert [await old.receive() for _ in range(3)] == [(1010, bytes([number])) for number in range(3)]
+        events = await bob.barrier()
+        assert {1010} == {one for event in events if isinstance(event, Batch) for one in event.type_ids}
+        assert "bob may not publish Secret" in {getattr(event, "message", "") for event in events}
+        events = await ann.barrier()
+        assert [one for event in events if isinstance(event, Batch) for one in event.type_ids] == [1010] * 2
+        await old.close()
+    assert bus.stats().balanced
+    await bus.close()
+
+
+async def test_a_reply_of_a_type_that_is_new_goes_to_nobody_who_may_not_have_it(tmp_path, acl):
+    text = "messages:\n  Open: {tlv_type: 1010, fields: {number: {type: u8}}}\n"
+    contracts, wider = mycelium.load(text), mycelium.load(text + SECRET).schema
+    write(acl, rules(bob="{publish: [Open], subscribe: {allow: ['*'], deny: [Secret]}}"))
+    async with ruled(contracts, acl) as (bus, bridge, _), peer_at(bridge.urls[0], token=BOB) as peer:
+
+        async def answer(message, delivery: mycelium.Delivery):
+            contracts.apply(wider)
+            await delivery.reply(contracts["Secret"](number=1))
+
+        await bus.subscribe(answer, contracts.Open)
+        asked = contracts.Open(number=1).to_bytes() + Metadata(correlation=bytes(16), reply_to=peer.session).encode()
+        peer.send(encode_frame(1010, asked))
+        error = await peer.until("Error")
+        assert error.message == "the reply is a Secret, which this client may not receive"
+        assert bus.stats().replies_dropped == {"denied": 1}
 
 
 async def test_of_a_group_only_those_get_messages_who_may_have_them(contracts, acl):
