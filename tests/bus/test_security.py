@@ -18,6 +18,7 @@ from mycelium import AuthError, Limits, Security, SecurityError, TlsError
 from mycelium.bus.reload import Change, Reloader
 from mycelium.events import AccessRevoked, Connected, SecurityChanged, SecurityRefused, SubscriptionRefused
 from mycelium.wire.buffer import Batch
+from mycelium.wire.errors import ErrorCode
 from mycelium.wire.frames import encode_frame
 from mycelium.wire.metadata import Metadata
 from peers import CORE, PING, open_socket, peer_at, until
@@ -286,6 +287,21 @@ async def test_a_token_is_changed_without_anybody_having_to_leave(contracts, tmp
             assert "the client's token is not accepted any more" in await old.closed()
             await new.flush()
         await old.close()
+
+
+async def test_a_token_that_is_given_to_another_principal_ends_what_the_first_one_does_with_it(
+    contracts, tmp_path, acl
+):
+    path = write(tmp_path / "tokens", f"ann: {ANN}\n")
+    write(acl, rules(ann="{admin: true}", bob="{subscribe: [Ping]}"))
+    async with guarded(contracts, Security(token_file=path, acl_file=acl), "tcp://127.0.0.1:0") as (_, bridge):
+        async with peer_at(bridge.urls[0], token=ANN) as peer:
+            write(path, f"bob: {ANN}\n")
+            assert await bridge.reload_security()
+            (told,) = await peer.ending()
+            assert (told.code, told.message) == (ErrorCode.AUTH_REFUSED, "the client's token is not accepted any more")
+        async with peer_at(bridge.urls[0], token=ANN):
+            assert [str(one.identity) for one in bridge.sessions] == ["bob"]
 
 
 async def test_a_token_file_that_makes_no_sense_any_more_changes_nothing(contracts, tmp_path, caplog):

@@ -180,7 +180,7 @@ class Guard:
         if identity.expires_at <= now:
             return "the client's certificate has expired"
         tokens = self._force.tokens
-        if identity.token is not None and tokens is not None and identity.token not in tokens:
+        if identity.token is not None and tokens is not None and tokens.whose(identity.token) != identity.principal:
             return "the client's token is not accepted any more"
         return None
 

@@ -46,11 +46,12 @@ class Tokens:
     def __repr__(self) -> str:
         return f"<Tokens of {len(set(self._principals.values()))} principals>"
 
-    def __contains__(self, digest: bytes) -> bool:
-        return digest in self._principals
-
     def __len__(self) -> int:
         return len(self._principals)
+
+    def whose(self, digest: bytes) -> str | None:
+        """The principal of the token with this hash; None if it is nobody's."""
+        return self._principals.get(digest)
 
     @classmethod
     def parse(cls, text: str, source: str) -> "Tokens":
