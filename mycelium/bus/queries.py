@@ -175,7 +175,7 @@ async def _sessions(bridge: "Bridge", options: Body, _trusted: bool) -> list[Bod
             schema = session.terms.contracts or bridge.registry.schema
             documents[schema.digest] = schema
             facts = {"version": schema.version, "digest": schema.digest, "follows": session.terms.follows}
-            who = {"principal": session.identity.principal, "transport": session.peer.transport}
+            who = {"principal": session.identity.shown, "transport": session.peer.transport}
             rows.append({"session": session.number, "name": session.client, **who, **facts})
     own = bridge.registry.schema
     documents[own.digest] = own

@@ -74,7 +74,7 @@ def describe(connection: SessionProtocol, newest: Schema) -> dict[str, Any]:
         "client": session.client,
         "transport": session.traffic.transport,
         "peer": session.peer.place,
-        "principal": session.identity.principal,
+        "principal": session.identity.shown,
         "state": _state(session),
         "connected_at": rfc3339(time.time() - age),
         "connected_seconds": round(age, 3),

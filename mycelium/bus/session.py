@@ -314,7 +314,7 @@ class Session:
         fits = self.terms.fit(hello, schema)
         if self.identity is NOBODY:  # the second Hello need not say it again
             self.identity = self._host.admission.admit(self.peer, hello.token)
-            self.log.principal = self.identity.principal
+            self.log.principal = self.identity.shown
         if fits:
             self.welcome(hello, None if hello.schema_digest is None else schema)
         else:

@@ -34,7 +34,7 @@ class SessionLog:
 
     Attributes:
         client: The name that the client gave itself, cut and escaped.
-        principal: Who the client is, once that is known.
+        principal: Who the client is, as it is shown, once that is known.
         find_place: Looks up where the client is, when that is first told; None for a session without a socket.
         strangers: Lines about all clients together that were not let in yet, of whom there may be any number; None once
             this one is.

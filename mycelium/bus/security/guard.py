@@ -42,6 +42,8 @@ _REFUSED: Final = "the token is not accepted"
 _MISSING: Final = "this bridge asks who you are; give a token (token=…, $MYCELIUM_TOKEN, --token-file)"
 _UID, _RUST = "uid:", "rust:"
 """What principals of Unix sockets, and of peers in Mycelium's own dialect, begin with, and no certificate's may."""
+_MOST_NAME: Final = 1024
+"""Characters of a principal's name in a certificate."""
 _ENVIRONMENT: Final = "MYCELIUM_TOKENS"
 
 
@@ -161,8 +163,9 @@ class Guard:
             expiry = NOBODY.expires_at if certificate is None else certificate.expires_at
             return Identity(found[0], "token", found[1], expiry)
         if certificate is not None:
-            if not certificate.name or certificate.name.startswith((_UID, _RUST)):
-                raise ProtocolError(ErrorCode.AUTH_REFUSED, "the certificate names nobody; give it a subjectAltName")
+            problem = _problem_with(certificate.name)
+            if problem is not None:
+                raise ProtocolError(ErrorCode.AUTH_REFUSED, f"the certificate {problem}")
             return Identity(certificate.name, "certificate", None, certificate.expires_at)
         if peer.uid is not None:
             return Identity(f"{_UID}{peer.uid}", "unix")
@@ -251,6 +254,15 @@ class Guard:
             else:
                 _log(Line.SECURITY_UNCHANGED)
             return True
+
+
+def _problem_with(name: str) -> str | None:
+    """Why the name in a certificate is no principal's; None if it is."""
+    if not name or name.startswith((_UID, _RUST)):
+        return "names nobody; give it a subjectAltName"
+    if len(name) > _MOST_NAME:
+        return f"has a name of more than {_MOST_NAME:,} characters"
+    return None if name.isprintable() else "has a name with characters that cannot be shown"
 
 
 def _read(security: Security) -> _Force:

@@ -5,6 +5,8 @@ from typing import Final, Literal
 
 from attrs import field, frozen
 
+from mycelium.schema.printable import for_people
+
 __all__ = ["NOBODY", "Identity"]
 
 Method = Literal["none", "token", "certificate", "unix"]
@@ -27,7 +29,12 @@ class Identity:
     expires_at: float = math.inf
 
     def __str__(self) -> str:
-        return self.principal or "whoever is not asked"
+        return self.shown or "whoever is not asked"
+
+    @property
+    def shown(self) -> str | None:
+        """The principal as it is shown, where a long one is cut; whether two are the same it does not tell."""
+        return None if self.principal is None else for_people(self.principal)
 
 
 NOBODY: Final = Identity()

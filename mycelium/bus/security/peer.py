@@ -11,8 +11,6 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
-from mycelium.schema.printable import for_people
-
 __all__ = ["HERE", "Certificate", "Peer", "Transport"]
 
 Transport = Literal["tcp", "tls", "unix", "rust"]
@@ -34,8 +32,8 @@ class Certificate:
     """What a verified certificate says.
 
     Attributes:
-        name: Whose it is: the first URI, DNS name or e-mail address of its subjectAltName, else its common name; empty
-            where it says nothing of that.
+        name: Whose it is, all of it and as it is written there: the first URI, DNS name or e-mail address of its
+            subjectAltName, else its common name; empty where it says nothing of that.
         expires_at: Seconds since the epoch.
     """
 
@@ -51,7 +49,7 @@ class Certificate:
         common = dict(pair for group in facts.get("subject", ()) for pair in group).get("commonName", "")
         name = next((by_kind[kind] for kind in _KINDS if kind in by_kind), common)
         expiry = facts.get("notAfter")
-        return cls(for_people(name), math.inf if expiry is None else ssl.cert_time_to_seconds(expiry))
+        return cls(name, math.inf if expiry is None else ssl.cert_time_to_seconds(expiry))
 
 
 @frozen
