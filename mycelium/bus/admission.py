@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from mycelium.bus.heldlines import HeldLines
 from mycelium.bus.limits import Limits
@@ -13,7 +13,7 @@ from mycelium.bus.security.identity import NOBODY, Identity
 from mycelium.bus.security.peer import Peer
 from mycelium.bus.security.settings import Security
 from mycelium.events import Event
-from mycelium.schema.model import Schema
+from mycelium.schema.registry import Registry
 from mycelium.wire.errors import ErrorCode
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Admission:
         security: What is asked.
         limits: How many may come.
         sessions: Everybody who is connected now.
-        schema: The newest generation.
+        registry: The newest generation.
         tell: Where events go.
 
     Attributes:
@@ -47,7 +47,7 @@ class Admission:
         security: Security,
         limits: Limits,
         sessions: "Callable[[], Iterable[Session]]",
-        schema: Callable[[], Schema],
+        registry: Callable[[], Registry[Any]],
         tell: Callable[[Event], object],
     ) -> None:
         self.guard = Guard(security, tell)
@@ -55,7 +55,7 @@ class Admission:
         self.clock = time.time
         self._crowd = Crowd(limits)
         self._sessions = sessions
-        self._schema = schema
+        self._registry = registry
 
     def __repr__(self) -> str:
         return f"<Admission, {self.guard!r}, {self._crowd!r}>"
@@ -89,11 +89,11 @@ class Admission:
 
     def permits(self, identity: Identity) -> Permits:
         """What a client must not do, as contracts and access rules are now."""
-        return self.guard.permits(identity, self._schema())
+        return self.guard.permits(identity, self._registry())
 
     def trusts(self, session: "Session") -> bool:
         """Whether a client may see others and have contracts reloaded."""
-        return self.guard.is_admin(session.peer, session.identity, self._schema())
+        return self.guard.is_admin(session.peer, session.identity, self._registry())
 
     def leaves(self, session: "Session") -> None:
         """A connection is gone."""
@@ -133,4 +133,4 @@ class Admission:
 
     def _look_for_slips(self) -> None:
         """Have patterns told that no message fits, before somebody comes whom they concern."""
-        self.guard.permits(NOBODY, self._schema())
+        self.guard.permits(NOBODY, self._registry())

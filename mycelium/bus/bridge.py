@@ -115,7 +115,7 @@ class Bridge:
         hub.bridges.add(self)
         self._wanted = [parse_url(url) for url in urls]
         asked = security or Security()
-        self.admission = Admission(asked, self.limits, lambda: self.sessions, self._schema, hub.exchange.tell)
+        self.admission = Admission(asked, self.limits, lambda: self.sessions, lambda: self.registry, hub.exchange.tell)
         self._listeners = Listeners(self._protocol_for, asked)
         self.dialect = Dialect(hub.exchange.contracts)
         self.joins = Joins(self, join)

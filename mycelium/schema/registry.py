@@ -98,6 +98,7 @@ class Entry(Generic[C]):
     Attributes:
         message: The model, with the fields in the order of positional arguments.
         former: The entry that this one follows, as long as it is not in force.
+        names: All that the message has had, as far as this handle and `renamed_from` know.
         hashed: Names of the fields that the class had first.
         synonyms: For each renamed field the names that it had and has, the newest last.
     """
@@ -113,7 +114,9 @@ class Entry(Generic[C]):
         self.former = former
         self.hashed: tuple[str, ...] = tuple(one.name for one in message.fields)
         self.synonyms: Mapping[str, tuple[str, ...]] = {}
+        self.names = frozenset({message.name, message.renamed_from or message.name})
         if former is not None:
+            self.names |= former.names
             self.message = evolve(message, fields=ordered_fields(former.message, message))
             self.hashed = former.hashed
             self.synonyms = synonyms_of(message, former.synonyms)

@@ -210,8 +210,8 @@ def test_certificates_with_long_names_are_different_principals_where_only_the_la
     assert (ann.principal, bob.principal) == (long + "a", long + "b")
     assert str(ann) == ann.shown == long[:128]
     acl = Acl({ann.principal: Grant(admin=True)})
-    schema = mycelium.load(CONTRACT).schema
-    assert [acl.permits(one.principal, schema).is_admin for one in (ann, bob)] == [True, False]
+    registry = mycelium.load(CONTRACT).registry
+    assert [acl.permits(one.principal, registry).is_admin for one in (ann, bob)] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ NAMES = {1001: "Tick", 1002: "Trade", 1003: "Order", 1004: "Ping"}
 def allowed(rules, principal="ann"):
     """What may be received."""
     acl = Acl({"ann": Grant(subscribe=rules)} if isinstance(rules, Rules) else rules)
-    denied = acl.permits(principal, mycelium.load(CONTRACT).schema).unreceivable
+    denied = acl.permits(principal, mycelium.load(CONTRACT).registry).unreceivable
     return [name for type_id, name in NAMES.items() if type_id not in denied]
 
 
@@ -338,6 +338,25 @@ def test_p27_what_is_allowed_by_name_and_topic_and_deny_wins(rules, names):
     assert allowed(rules) == names
 
 
+def test_a_message_that_is_renamed_over_and_over_is_denied_and_allowed_by_every_name_that_it_had():
+    text = "messages:\n  %s: {tlv_type: 1001, fields: {}%s}\n  Open: {tlv_type: 1002, fields: {}}\n"
+    contracts = mycelium.load(text % ("Secret", ""))
+    denied, allowed = Grant(subscribe=Rules(["*"], ["Secret"])), Grant(publish=Rules(["Secret"]))
+    acl = Acl({"ann": denied, "bob": allowed})
+    for now, more in (
+        ("Private", ", renamed_from: Secret"),
+        ("Hidden", ", renamed_from: Private"),
+        ("Hidden", ""),
+        ("Covert", ", renamed_from: Hidden"),
+    ):
+        contracts.apply(mycelium.load(text % (now, more)).schema)
+        assert acl.permits("ann", contracts.registry).unreceivable == {1001}
+        assert acl.permits("bob", contracts.registry).unpublishable == {1002}
+        assert list(acl.strays(contracts.registry)) == []
+    contracts.apply(mycelium.load((text % ("Covert", "")).replace("Open", "Secret")).schema)
+    assert acl.permits("ann", contracts.registry).unreceivable == {1001, 1002}
+
+
 def test_what_everybody_may_comes_on_top_and_what_everybody_may_not_as_well():
     grants = {"*": Grant(subscribe=Rules(["Ping"], ["Trade"])), "ann": Grant(subscribe=Rules(["T*"]))}
     assert allowed(grants) == ["Tick", "Ping"]
@@ -353,7 +372,7 @@ def test_to_deny_more_never_allows_more(allow, data):
 
 def test_patterns_that_no_message_fits_are_told():
     acl = Acl({"ann": Grant(Rules(["Tik", "T*", "*"]), Rules(["topic:marketdata"], ["topic:*"]))})
-    assert list(acl.strays(mycelium.load(CONTRACT).schema)) == [
+    assert list(acl.strays(mycelium.load(CONTRACT).registry)) == [
         "ann: publish: no message fits 'Tik'; did you mean Tick?",
         "ann: subscribe: no message fits 'topic:marketdata'; did you mean topic:market-data?",
     ]

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 from attrs import field, frozen
 
 from mycelium.schema.faults import nearest
-from mycelium.schema.model import Message, Schema
+from mycelium.schema.model import Schema
+from mycelium.schema.registry import Entry, Registry
 
 __all__ = ["EVERYBODY", "FREE", "Acl", "Grant", "Permits", "Rules", "pattern_problem"]
 
@@ -85,25 +86,25 @@ class Acl:
         """Whether a principal has an entry of its own."""
         return principal is not None and principal in self.grants
 
-    def permits(self, principal: str | None, schema: Schema) -> Permits:
-        """What a principal must not do; None for one that is not known."""
+    def permits(self, principal: str | None, registry: Registry[Any]) -> Permits:
+        """What a principal must not do with these messages; None for one that is not known."""
         grants = [self.grants[one] for one in (EVERYBODY, principal) if one is not None and one in self.grants]
-        messages = schema.messages.values()
+        entries = registry.by_id.items()
         publish = _Matcher(grant.publish for grant in grants)
         subscribe = _Matcher(grant.subscribe for grant in grants)
         return Permits(
-            frozenset(one.type_id for one in messages if not publish.allows(one)),
-            frozenset(one.type_id for one in messages if not subscribe.allows(one)),
+            frozenset(type_id for type_id, entry in entries if not publish.allows(entry)),
+            frozenset(type_id for type_id, entry in entries if not subscribe.allows(entry)),
             any(grant.admin for grant in grants),
         )
 
-    def strays(self, schema: Schema) -> Iterator[str]:
+    def strays(self, registry: Registry[Any]) -> Iterator[str]:
         """A line for each pattern that no message of these contracts fits: it may be a slip."""
         for principal, grant in self.grants.items():
             for verb, rules in (("publish", grant.publish), ("subscribe", grant.subscribe)):
                 for pattern in rules.patterns:
-                    if pattern not in _ALL_NAMES and not any(map(_Fits(pattern), schema.messages.values())):
-                        yield f"{principal}: {verb}: no message fits {pattern!r}{_meant(pattern, schema)}"
+                    if pattern not in _ALL_NAMES and not any(map(_Fits(pattern), registry.entries.values())):
+                        yield f"{principal}: {verb}: no message fits {pattern!r}{_meant(pattern, registry.schema)}"
 
 
 def _meant(pattern: str, schema: Schema) -> str:
@@ -123,20 +124,18 @@ class _Matcher:
         self._allow = [_Fits(pattern) for one in together for pattern in one.allow]
         self._deny = [_Fits(pattern) for one in together for pattern in one.deny]
 
-    def allows(self, message: Message) -> bool:
-        return any(fits(message) for fits in self._allow) and not any(fits(message) for fits in self._deny)
+    def allows(self, entry: Entry[Any]) -> bool:
+        return any(fits(entry) for fits in self._allow) and not any(fits(entry) for fits in self._deny)
 
 
 class _Fits:
-    """Whether a message fits a pattern; by its former name, too, so that to rename one opens nothing."""
+    """Whether a message fits a pattern; by each of its former names, too, so that to rename one opens nothing."""
 
     def __init__(self, pattern: str) -> None:
         self._of_topic = pattern.startswith(TOPIC)
         text = re.escape(pattern.removeprefix(TOPIC))
         self._fits = re.compile(text.replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL).fullmatch
 
-    def __call__(self, message: Message) -> bool:
-        if self._of_topic:
-            return self._fits(message.topic) is not None
-        former = message.renamed_from
-        return self._fits(message.name) is not None or (former is not None and self._fits(former) is not None)
+    def __call__(self, entry: Entry[Any]) -> bool:
+        names = (entry.message.topic,) if self._of_topic else entry.names
+        return any(map(self._fits, names))

@@ -11,7 +11,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 from attrs import frozen
 
@@ -31,7 +31,7 @@ from mycelium.bus.urls import Address
 from mycelium.events import Event, SecurityChanged, SecurityRefused
 from mycelium.logs.lines import Line
 from mycelium.logs.log import Log
-from mycelium.schema.model import Schema
+from mycelium.schema.registry import Registry
 from mycelium.wire.errors import ErrorCode, ProtocolError
 
 __all__ = ["Guard"]
@@ -82,7 +82,7 @@ class Guard:
         self._force = _Force()
         self._seen: list[bytes | None] = []
         self._permits: dict[str | None, Permits] = {}
-        self._of: Schema | None = None
+        self._of: Registry[Any] | None = None
         """The contracts that these permits are worked out for."""
         self._lock = asyncio.Lock()
 
@@ -189,24 +189,24 @@ class Guard:
 
     # --- what for ---
 
-    def permits(self, identity: Identity, schema: Schema) -> Permits:
+    def permits(self, identity: Identity, registry: Registry[Any]) -> Permits:
         """What a client must not do, for the types of some contracts."""
         acl = self._force.acl
         if acl is None:
             return FREE
-        if self._of is not schema:
-            self._of = schema
+        if self._of is not registry:
+            self._of = registry
             self._permits.clear()
-            for stray in acl.strays(schema):
+            for stray in acl.strays(registry):
                 _log(Line.SECURITY_SLIP, source=str(self.security.acl_file), text=stray)
         key = identity.principal if acl.names(identity.principal) else None
         if key not in self._permits:
-            self._permits[key] = acl.permits(key, schema)
+            self._permits[key] = acl.permits(key, registry)
         return self._permits[key]
 
-    def is_admin(self, peer: Peer, identity: Identity, schema: Schema) -> bool:
+    def is_admin(self, peer: Peer, identity: Identity, registry: Registry[Any]) -> bool:
         """Whether a client may see others and have contracts reloaded."""
-        if peer.is_owner or self.permits(identity, schema).is_admin:
+        if peer.is_owner or self.permits(identity, registry).is_admin:
             return True
         return peer.is_loopback and not self.asks
 
