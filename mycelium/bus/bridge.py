@@ -268,9 +268,8 @@ class Bridge:
             self._tasks.start(self._query(session, query))
 
     async def _query(self, session: Session, query: Any) -> None:
-        trusted = self.admission.trusts(session)
         try:
-            session.answer(query.request, await answer(self, query.what, query.body, trusted=trusted))
+            session.answer(query.request, await answer(self, query.what, query.body, session))
         except Refusal as refusal:
             session.answer_no(query.request, refusal.code, refusal.problem)
 

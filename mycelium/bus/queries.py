@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import asdict, frozen
@@ -21,14 +21,15 @@ from mycelium.wire.errors import ErrorCode
 
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
+    from mycelium.bus.session import Session
 
 __all__ = ["Refusal", "answer"]
 
 _ROWS: Final = 500
 """Subscriptions in one body."""
 Body: TypeAlias = dict[str, Any]
-Ask: TypeAlias = "Callable[[Bridge, Body, bool], Awaitable[list[Body]]]"
-"""A function of the bridge, of what was said with the question, and of whether the asker is trusted."""
+Ask: TypeAlias = "Callable[[Bridge, Body, Session], Awaitable[list[Body]]]"
+"""A function of the bridge, of what was said with the question, and of who asks."""
 
 
 class Refusal(Exception):
@@ -53,14 +54,14 @@ class _Query:
     trusted: bool = False
 
 
-async def answer(bridge: "Bridge", what: str, body: bytes | None, *, trusted: bool) -> list[bytes]:
+async def answer(bridge: "Bridge", what: str, body: bytes | None, asker: "Session") -> list[bytes]:
     """The bodies of the answers to a query, UTF-8 JSON.
 
     Args:
         bridge: Who is asked.
         what: The question.
         body: More about it, a JSON object.
-        trusted: Whether the one who asks may see other clients and change contracts.
+        asker: The client.
 
     Raises:
         Refusal: There is no such question, or not for this client.
@@ -68,9 +69,9 @@ async def answer(bridge: "Bridge", what: str, body: bytes | None, *, trusted: bo
     query = _QUERIES.get(what)
     if query is None:
         raise Refusal(ErrorCode.PROTOCOL, f"no query {what!r}; there are {', '.join(_QUERIES)}")
-    if query.trusted and not trusted:
+    if query.trusted and not bridge.admission.trusts(asker):
         raise Refusal(ErrorCode.DENIED, f"{what} is for the bridge's own user, and for principals with `admin: true`")
-    bodies = await query.ask(bridge, _options(body), trusted)
+    bodies = await query.ask(bridge, _options(body), asker)
     return [json.dumps(each, ensure_ascii=False).encode() for each in bodies]
 
 
@@ -98,7 +99,7 @@ def _last_reload(bridge: "Bridge") -> Body | None:
     }
 
 
-async def _info(bridge: "Bridge", _options: Body, _trusted: bool) -> list[Body]:
+async def _info(bridge: "Bridge", _options: Body, _asker: "Session") -> list[Body]:
     """What a bridge is: of which version and age, where it listens, on which contracts, within which limits."""
     schema = bridge.registry.schema
     facts = {
@@ -127,25 +128,29 @@ async def _info(bridge: "Bridge", _options: Body, _trusted: bool) -> list[Body]:
     return [facts]
 
 
-async def _stats(bridge: "Bridge", options: Body, trusted: bool) -> list[Body]:
+async def _stats(bridge: "Bridge", options: Body, asker: "Session") -> list[Body]:
     """One body with the counters of the bus; with `messages`, a limit, one with the busiest types; then subscriptions.
 
     Rows of subscriptions name clients: they are for those who may see them, and are left out with `{"subscriptions":
-    false}`. Rates are differences of two answers over the difference of their `clock_s`.
+    false}`. Others are told of no type that they may neither publish nor receive. Rates are differences of two answers
+    over the difference of their `clock_s`.
     """
     bodies = [{"clock_s": asyncio.get_running_loop().time(), **asdict(bridge.stats())}]
+    trusted = bridge.admission.trusts(asker)
     if "messages" in options:
-        bodies.append({"messages": _busiest(bridge, _limit(options["messages"], "types"))})
+        hidden = frozenset[int]() if trusted else bridge.admission.permits(asker.identity).hidden
+        bodies.append({"messages": _busiest(bridge, _limit(options["messages"], "types"), hidden)})
     if trusted and options.get("subscriptions") is not False:
         bodies += _subscriptions(bridge)
     return bodies
 
 
-def _busiest(bridge: "Bridge", limit: int) -> list[Body]:
+def _busiest(bridge: "Bridge", limit: int, hidden: Set[int]) -> list[Body]:
     """The types of which most has come and gone; they are counted from the first time on that somebody asks."""
     exchange = bridge.exchange
     figures = Figures(exchange, exchange.measure())
-    return [figures.row(one) for one in figures.busiest(exchange.registry.schema.messages.values(), limit)]
+    shown = (one for one in exchange.registry.schema.messages.values() if one.type_id not in hidden)
+    return [figures.row(one) for one in figures.busiest(shown, limit)]
 
 
 def _subscriptions(bridge: "Bridge") -> list[Body]:
@@ -165,7 +170,7 @@ def _subscriptions(bridge: "Bridge") -> list[Body]:
     return [{"subscriptions": rows[start : start + _ROWS]} for start in range(0, len(rows), _ROWS)]
 
 
-async def _sessions(bridge: "Bridge", options: Body, _trusted: bool) -> list[Body]:
+async def _sessions(bridge: "Bridge", options: Body, _asker: "Session") -> list[Body]:
     """With a `limit` the connections that matter most by `sort`; else everybody and their contracts documents."""
     if "limit" in options or "sort" in options:
         return [await _first_sessions(bridge, options)]
@@ -199,7 +204,7 @@ def _limit(number: object, what: str) -> int:
     return number
 
 
-async def _reload(bridge: "Bridge", options: Body, _trusted: bool) -> list[Body]:
+async def _reload(bridge: "Bridge", options: Body, _asker: "Session") -> list[Body]:
     """Read the contracts file again; with `force` it is applied whatever it breaks."""
     reloader = bridge.reloader
     if reloader is None:

@@ -733,6 +733,24 @@ async def test_counters_of_subscriptions_are_shown_to_an_admin_and_to_nobody_els
         assert seen == {"a": {"a", "b"}, "b": set()}
 
 
+async def test_what_goes_on_with_types_is_shown_to_an_admin_and_to_those_who_take_part_in_it(contracts, acl):
+    write(acl, rules(ann="{admin: true}", bob="{publish: [Ping], subscribe: [Pong]}"))
+    async with ruled(contracts, acl) as (_, _, new):
+        seen = {}
+        for token in (ANN, BOB):
+            client = await new(token)
+            for limit in (1000, 2):
+                _, rows, *_ = await client.query("stats", messages=limit)
+                seen[token, limit] = [row["name"] for row in rows["messages"]]
+        everything = list(contracts.schema.messages)
+        assert seen == {
+            (ANN, 1000): everything,
+            (ANN, 2): everything[:2],
+            (BOB, 1000): ["Ping", "Pong"],
+            (BOB, 2): ["Ping", "Pong"],
+        }
+
+
 async def test_an_admin_sees_who_is_there_and_nobody_else_does(contracts, acl):
     write(acl, rules(ann="{admin: true}"))
     async with ruled(contracts, acl) as (_, _, new):

@@ -66,6 +66,11 @@ class Permits:
     unreceivable: frozenset[int] = field(default=frozenset(), repr=False)
     is_admin: bool = False
 
+    @property
+    def hidden(self) -> frozenset[int]:
+        """Type ids that it has nothing to do with at all."""
+        return self.unpublishable & self.unreceivable
+
 
 FREE: Final = Permits()
 """Where there is no ACL."""
