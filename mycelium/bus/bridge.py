@@ -83,6 +83,7 @@ class Bridge:
         dialect: What is needed for peers that speak Mycelium's own.
         joins: Buses that speak it, of which the bridge is a member.
         started_at: When it began to serve, in seconds since the Unix epoch; 0 before.
+        other_files: How many its process keeps for something else, such as HTTP; to be set before it starts.
         reading: What came of it when the contracts were last read again; None where they were not.
         admission: Who may come in, and what for.
     """
@@ -109,6 +110,7 @@ class Bridge:
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
         self.lag = LoopLag()
         self.started_at = 0.0
+        self.other_files = 0
         self.reading: Reading | None = None
         self.hub = hub
         hub.bridges.add(self)
@@ -175,7 +177,7 @@ class Bridge:
         if self.is_serving:
             raise UsageError("the bridge is serving already; make another one with bus.serve()")
         self.is_serving = True
-        self.limits = affordable(self._asked)
+        self.limits = affordable(self._asked, self.other_files)
         try:
             if len(self.joins) or any(address.is_rust for address in self._wanted):
                 self.dialect.begin()
