@@ -14,7 +14,7 @@ from mycelium.bus.security.peer import Peer
 from mycelium.bus.security.settings import Security
 from mycelium.events import Event
 from mycelium.schema.model import Schema
-from mycelium.wire.errors import ErrorCode
+from mycelium.wire.errors import ErrorCode, ProtocolError
 
 if TYPE_CHECKING:
     from mycelium.bus.session import Session
@@ -60,12 +60,16 @@ class Admission:
     def __repr__(self) -> str:
         return f"<Admission, {self.guard!r}, {self._crowd!r}>"
 
-    def start(self) -> None:
+    def start(self, limits: Limits) -> None:
         """Read every file.
+
+        Args:
+            limits: How many may come, as far as this process can afford them.
 
         Raises:
             SecurityError: One of them cannot be used.
         """
+        self._crowd.limits = limits
         self.guard.start()
         self._look_for_slips()
 
@@ -79,12 +83,15 @@ class Admission:
             return ErrorCode.AUTH_REFUSED, unwanted
         return None if crowded is None else (ErrorCode.LIMIT, crowded)
 
-    def admit(self, peer: Peer, token: str | None) -> Identity:
+    def admit(self, peer: Peer, token: str | None, now: float) -> Identity:
         """Who a client is.
 
         Raises:
-            ProtocolError: It is not let in.
+            ProtocolError: It is not let in, or too many there could not say who they are: then nothing is compared.
         """
+        spent = self._crowd.spent(peer.origin, now)
+        if spent is not None:
+            raise ProtocolError(ErrorCode.LIMIT, spent)
         return self.guard.admit(peer, token)
 
     def permits(self, identity: Identity) -> Permits:
@@ -95,10 +102,15 @@ class Admission:
         """Whether a client may see others and have contracts reloaded."""
         return self.guard.is_admin(session.peer, session.identity, self._schema())
 
-    def leaves(self, session: "Session") -> None:
-        """A connection is gone."""
+    def leaves(self, session: "Session", *, known: bool) -> None:
+        """A session is over.
+
+        Args:
+            session: See above.
+            known: Whether its client had been let in; if that has to go now, it could say who it was.
+        """
         self._crowd.leave(session.peer.origin)
-        if session.reason in _UNKNOWN:
+        if not known and session.reason in _UNKNOWN:
             self._crowd.failed(session.peer.origin, session.now)
 
     # --- all of them ---

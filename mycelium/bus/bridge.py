@@ -51,6 +51,8 @@ _SWEEP_SECONDS: Final = 1.0
 _GRACE_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 1.0
 """How long a client may take to answer the Goodbye where it has not published."""
+_MOST_LINGERING: Final = 64
+"""Connections that are over and still open so that their peers see why; beyond, who was not let in is closed at once."""
 _MOST_CLOSED: Final = 1000
 _MOST_ANSWERS: Final = 1024 * 1024
 """Bytes that may wait for a client that asks for more."""
@@ -122,6 +124,8 @@ class Bridge:
         self.joins = Joins(self, join)
         self._protocols: dict[int, SessionProtocol] = {}
         self._handshaking: dict[int, SessionProtocol] = {}
+        self._over: dict[int, bool] = {}
+        """Of sessions that have ended, and whose sockets have not, whether their clients had been let in."""
         self._beats: Wheel[int] = Wheel(_TICK_SECONDS, 0.0)
         """When sessions have to be looked at; by their numbers, which keep nobody who is gone."""
         self._lagging: set[int] = set()
@@ -182,7 +186,7 @@ class Bridge:
             if len(self.joins) or any(address.is_rust for address in self._wanted):
                 self.dialect.begin()
             self.joins.check()
-            self.admission.start()
+            self.admission.start(self.limits)
             for address in self._wanted:
                 self.admission.guard.refuse_exposed(address)
             for address in self._wanted:
@@ -323,19 +327,27 @@ class Bridge:
             session.refuse(ErrorCode.SHUTDOWN, "the bridge is stopping")
         elif trouble is not None:
             session.refuse(*trouble, Line.CONN_LIMIT if trouble[0] is ErrorCode.LIMIT else None)
-        elif len(self._protocols) > self.limits.connections:
+        elif len(self._protocols) - len(self._over) > self.limits.connections:
             session.refuse(ErrorCode.LIMIT, f"the bridge takes {self.limits.connections} connections", Line.CONN_LIMIT)
         elif len(self._handshaking) > self.limits.handshakes:
-            oldest = next(iter(self._handshaking.values())).session
-            problem = f"the bridge takes {self.limits.handshakes} handshakes at a time"
-            oldest.refuse(ErrorCode.LIMIT, problem, Line.CONN_LIMIT)
-            del self._handshaking[oldest.number]
+            oldest, most = next(iter(self._handshaking.values())).session, self.limits.handshakes
+            oldest.refuse(ErrorCode.LIMIT, f"the bridge takes {most} handshakes at a time", Line.CONN_LIMIT)
         return session
 
     def let_in(self, session: Session) -> None:
         """A handshake is done: from now on the session is looked at when its heartbeat asks for it."""
         self._handshaking.pop(session.number, None)
         self._beats.put(session.number, session.tick(session.now))
+
+    def ended(self, session: Session) -> None:
+        """A session is over: it takes nobody's place any more, though its socket may still be open for a moment."""
+        if session.number in self._protocols:
+            known = self._over[session.number] = self._handshaking.pop(session.number, None) is None
+            self.admission.leaves(session, known=known)
+
+    def may_linger(self, session: Session) -> bool:
+        """Whether the socket of a session that is over may stay open until its peer has read why."""
+        return self._over[session.number] or len(self._over) <= _MOST_LINGERING
 
     def forget_session(self, protocol: SessionProtocol) -> None:
         """The connection is gone."""
@@ -345,9 +357,8 @@ class Bridge:
         session.traffic.close(session.reason or "", protocol.received_bytes, session.outgoing.written)
         self.exchange.sessions.pop(number, None)
         self._protocols.pop(number, None)
-        self.admission.leaves(session)
+        self._over.pop(number, None)
         self.pressure.forget(number)
-        self._handshaking.pop(number, None)
         self._lagging.discard(number)
         self._changed.set()
 
@@ -394,10 +405,8 @@ class Bridge:
         now = loop.time()
         self.lag.look(self._timer, now)
         self._timer = loop.call_later(every, self._tick)
-        for number, protocol in list(self._handshaking.items()):
+        for protocol in list(self._handshaking.values()):
             protocol.tick(now)
-            if protocol.session.is_over:
-                del self._handshaking[number]
         for number in self._beats.due(now):
             if (due := self._protocols.get(number)) is not None:
                 self._beats.put(number, due.tick(now))

@@ -268,6 +268,7 @@ class Session:
         if self.reason is not None:
             return
         self.reason = reason
+        self._host.ended(self)
         if self._heartbeat is None:
             self.traffic.handshakes[reason] += 1
         self._connection.close()
@@ -313,7 +314,7 @@ class Session:
         self.log.client = for_people(hello.client)
         fits = self.terms.fit(hello, schema)
         if self.identity is NOBODY:  # the second Hello need not say it again
-            self.identity = self._host.admission.admit(self.peer, hello.token)
+            self.identity = self._host.admission.admit(self.peer, hello.token, self.now)
             self.log.principal = self.identity.principal
         if fits:
             self.welcome(hello, None if hello.schema_digest is None else schema)
