@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from mycelium.bus.heldlines import HeldLines
 from mycelium.bus.limits import Limits
+from mycelium.bus.placelines import PlaceLines
 from mycelium.bus.security.acl import Permits
 from mycelium.bus.security.crowd import Crowd
 from mycelium.bus.security.guard import Guard
@@ -39,6 +40,7 @@ class Admission:
     Attributes:
         guard: What is in force.
         strangers: Lines of log about clients that were not let in.
+        places: The same of those that were, by where they come from.
         clock: Seconds since the epoch, by which certificates expire.
     """
 
@@ -52,6 +54,7 @@ class Admission:
     ) -> None:
         self.guard = Guard(security, tell)
         self.strangers = HeldLines()
+        self.places = PlaceLines()
         self.clock = time.time
         self._crowd = Crowd(limits)
         self._sessions = sessions
@@ -138,10 +141,12 @@ class Admission:
                 if session.identity.expires_at <= today:
                     session.refuse(ErrorCode.AUTH_REFUSED, "the client's certificate has expired")
         self.strangers.settle(now)
+        self.places.settle(now)
 
     def end(self) -> None:
         """Nobody comes any more."""
         self.strangers.settle()
+        self.places.settle()
 
     def _look_for_slips(self) -> None:
         """Have patterns told that no message fits, before somebody comes whom they concern."""

@@ -52,7 +52,7 @@ _GRACE_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 1.0
 """How long a client may take to answer the Goodbye where it has not published."""
 _MOST_LINGERING: Final = 64
-"""Connections that are over and still open so that their peers see why; beyond, who was not let in is closed at once."""
+"""Connections that are over and still open so that peers see why; beyond, who was not let in is closed at once."""
 _MOST_CLOSED: Final = 1000
 _MOST_ANSWERS: Final = 1024 * 1024
 """Bytes that may wait for a client that asks for more."""

@@ -167,7 +167,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         try:
             self.session.end("eof")
         finally:
-            self.session.log.close(self.session.reason)
+            self.session.log.close(self.session.reason, self.loop.time())
             self._bridge.forget_session(self)
             self._on_lost(self.session.reason or "")
             self._channel = None  # what OpenSSL holds must not wait for the next full garbage collection
@@ -226,7 +226,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        self.session.log.say(Line.CONN_FAULT, caused_by=error)
+        self.session.log.tell(Line.CONN_FAULT, self.loop.time(), caused_by=error)
         self.abort("internal")
 
     def _write(self, now: float) -> None:
