@@ -226,7 +226,16 @@ async def test_only_names_of_this_place_are_answered_since_others_may_be_a_page_
         "localhost.",
     ):
         assert (await ask(app, "/healthz", host=host)).status == 200, host
-    for host in ("evil.example", "evil.example:7778", "", "localhost.evil.example", "127.0.0.1.evil.example"):
+    more = (
+        "[::1].evil.example",
+        "[::1]evil",
+        "[evil.example",
+        "127.0.0.1:evil",
+        "[::1]:7778:1",
+        "::1]",
+        "[1.2.3.4].evil",
+    )
+    for host in ("evil.example", "evil.example:7778", "", "localhost.evil.example", "127.0.0.1.evil.example", *more):
         answer = await ask(app, "/healthz", host=host)
         assert (answer.status, answer.headers["x-content-type-options"]) == (421, "nosniff"), host
     assert (await ask(mycelium.asgi.app(bus), "/healthz", host="anything")).status == 200
