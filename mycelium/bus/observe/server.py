@@ -20,7 +20,7 @@ __all__ = ["HttpServer"]
 
 _log = logging.getLogger("mycelium.http")
 _AT_ONCE: Final = 16
-"""Connections that are taken in one go, and that may wait in the kernel; for a moment they come on top."""
+"""Connections that asyncio takes in one go; for a moment they come on top of the others."""
 _MOST_HEADER_BYTES: Final = 16 * 1024
 _KEEP_ALIVE_SECONDS: Final = 10
 """For the next request to begin; a page asks more often, and a scrape may connect anew."""
@@ -35,6 +35,12 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals belong to the process."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Have more wait in the kernel than are taken in one go, for which uvicorn has one number."""
+        await super().startup(sockets)
+        for one in sockets or ():
+            one.listen(http_room())
 
     async def on_tick(self, counter: int) -> bool:
         """Look around, ten times a second."""
