@@ -20,6 +20,8 @@ __all__ = ["Notices", "Tell"]
 _log = Log("mycelium.bus")
 _QUIET_SECONDS: Final = 2.0
 """A bridge tells within a second of what it drops; when it has told of nothing for so long the subscriber keeps up."""
+_FREE_LINES: Final = 5
+"""Times of slowness of a subscription that are logged in any second; beyond, one is, with how many more there were."""
 _POLICIES: Final[Mapping[DropReason, Lag]] = {
     DropReason.DROPPED_OLDEST: Lag.DROP_OLDEST,
     DropReason.DROPPED_NEWEST: Lag.DROP_NEWEST,
@@ -59,7 +61,7 @@ class Notices:
         self._lost = 0
         self._last = 0.0
         self._watching: asyncio.TimerHandle | None = None
-        self._lines = HeldLines()
+        self._lines = HeldLines(_FREE_LINES)
         self._is_told = False
         """Whether the log says that it is slow: then it says when it is not any more."""
 

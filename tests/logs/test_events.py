@@ -232,7 +232,7 @@ async def test_p94_so_is_one_inside_the_process(contracts, told):
     await bus.close()
     slow, recovered = told("consumer.slow"), told("consumer.recovered")
     assert counted(slow) == times
-    assert len(slow) - 1 <= len(recovered) <= len(slow) <= time.monotonic() - start + 2
+    assert len(slow) - 1 <= len(recovered) <= len(slow) <= 6 * (time.monotonic() - start + 2)
 
 
 def test_p94_ten_thousand_lines_of_one_place_are_a_few_and_keep_nobody_elses_back():
