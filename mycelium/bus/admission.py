@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from mycelium.bus.heldlines import HeldLines
 from mycelium.bus.limits import Limits
+from mycelium.bus.placelines import PlaceLines
 from mycelium.bus.security.acl import Permits
 from mycelium.bus.security.crowd import Crowd
 from mycelium.bus.security.guard import Guard
@@ -14,7 +15,7 @@ from mycelium.bus.security.peer import Peer
 from mycelium.bus.security.settings import Security
 from mycelium.events import Event
 from mycelium.schema.registry import Registry
-from mycelium.wire.errors import ErrorCode
+from mycelium.wire.errors import ErrorCode, ProtocolError
 
 if TYPE_CHECKING:
     from mycelium.bus.session import Session
@@ -39,6 +40,7 @@ class Admission:
     Attributes:
         guard: What is in force.
         strangers: Lines of log about clients that were not let in.
+        places: The same of those that were, by where they come from.
         clock: Seconds since the epoch, by which certificates expire.
     """
 
@@ -52,6 +54,7 @@ class Admission:
     ) -> None:
         self.guard = Guard(security, tell)
         self.strangers = HeldLines()
+        self.places = PlaceLines()
         self.clock = time.time
         self._crowd = Crowd(limits)
         self._sessions = sessions
@@ -60,12 +63,16 @@ class Admission:
     def __repr__(self) -> str:
         return f"<Admission, {self.guard!r}, {self._crowd!r}>"
 
-    def start(self) -> None:
+    def start(self, limits: Limits) -> None:
         """Read every file.
+
+        Args:
+            limits: How many may come, as far as this process can afford them.
 
         Raises:
             SecurityError: One of them cannot be used.
         """
+        self._crowd.limits = limits
         self.guard.start()
         self._look_for_slips()
 
@@ -79,12 +86,15 @@ class Admission:
             return ErrorCode.AUTH_REFUSED, unwanted
         return None if crowded is None else (ErrorCode.LIMIT, crowded)
 
-    def admit(self, peer: Peer, token: str | None) -> Identity:
+    def admit(self, peer: Peer, token: str | None, now: float) -> Identity:
         """Who a client is.
 
         Raises:
-            ProtocolError: It is not let in.
+            ProtocolError: It is not let in, or too many there could not say who they are: then nothing is compared.
         """
+        spent = self._crowd.spent(peer.origin, now)
+        if spent is not None:
+            raise ProtocolError(ErrorCode.LIMIT, spent)
         return self.guard.admit(peer, token)
 
     def permits(self, identity: Identity) -> Permits:
@@ -95,10 +105,15 @@ class Admission:
         """Whether a client may see others and have contracts reloaded."""
         return self.guard.is_admin(session.peer, session.identity, self._registry())
 
-    def leaves(self, session: "Session") -> None:
-        """A connection is gone."""
+    def leaves(self, session: "Session", *, known: bool) -> None:
+        """A session is over.
+
+        Args:
+            session: See above.
+            known: Whether its client had been let in; if that has to go now, it could say who it was.
+        """
         self._crowd.leave(session.peer.origin)
-        if session.reason in _UNKNOWN:
+        if not known and session.reason in _UNKNOWN:
             self._crowd.failed(session.peer.origin, session.now)
 
     # --- all of them ---
@@ -126,10 +141,12 @@ class Admission:
                 if session.identity.expires_at <= today:
                     session.refuse(ErrorCode.AUTH_REFUSED, "the client's certificate has expired")
         self.strangers.settle(now)
+        self.places.settle(now)
 
     def end(self) -> None:
         """Nobody comes any more."""
         self.strangers.settle()
+        self.places.settle()
 
     def _look_for_slips(self) -> None:
         """Have patterns told that no message fits, before somebody comes whom they concern."""

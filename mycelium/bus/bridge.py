@@ -52,6 +52,8 @@ _SWEEP_SECONDS: Final = 1.0
 _GRACE_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 1.0
 """How long a client may take to answer the Goodbye where it has not published."""
+_MOST_LINGERING: Final = 64
+"""Connections that are over and still open so that peers see why; beyond, who was not let in is closed at once."""
 _MOST_CLOSED: Final = 1000
 _MOST_ANSWERS: Final = 1024 * 1024
 """Bytes that may wait for a client that asks for more."""
@@ -84,6 +86,7 @@ class Bridge:
         dialect: What is needed for peers that speak Mycelium's own.
         joins: Buses that speak it, of which the bridge is a member.
         started_at: When it began to serve, in seconds since the Unix epoch; 0 before.
+        other_files: How many its process keeps for something else, such as HTTP; to be set before it starts.
         reading: What came of it when the contracts were last read again; None where they were not.
         admission: Who may come in, and what for.
     """
@@ -110,6 +113,7 @@ class Bridge:
         self.closed: deque[Closed] = deque(maxlen=_MOST_CLOSED)
         self.lag = LoopLag()
         self.started_at = 0.0
+        self.other_files = 0
         self.reading: Reading | None = None
         self.hub = hub
         hub.bridges.add(self)
@@ -121,6 +125,8 @@ class Bridge:
         self.joins = Joins(self, join)
         self._protocols: dict[int, SessionProtocol] = {}
         self._handshaking: dict[int, SessionProtocol] = {}
+        self._over: dict[int, bool] = {}
+        """Of sessions that have ended, and whose sockets have not, whether their clients had been let in."""
         self._beats: Wheel[int] = Wheel(_TICK_SECONDS, 0.0)
         """When sessions have to be looked at; by their numbers, which keep nobody who is gone."""
         self._lagging: set[int] = set()
@@ -176,12 +182,12 @@ class Bridge:
         if self.is_serving:
             raise UsageError("the bridge is serving already; make another one with bus.serve()")
         self.is_serving = True
-        self.limits = affordable(self._asked)
+        self.limits = affordable(self._asked, self.other_files)
         try:
             if len(self.joins) or any(address.is_rust for address in self._wanted):
                 self.dialect.begin()
             self.joins.check()
-            self.admission.start()
+            self.admission.start(self.limits)
             for address in self._wanted:
                 self.admission.guard.refuse_exposed(address)
             for address in self._wanted:
@@ -330,19 +336,27 @@ class Bridge:
             session.refuse(ErrorCode.SHUTDOWN, "the bridge is stopping")
         elif trouble is not None:
             session.refuse(*trouble, Line.CONN_LIMIT if trouble[0] is ErrorCode.LIMIT else None)
-        elif len(self._protocols) > self.limits.connections:
+        elif len(self._protocols) - len(self._over) > self.limits.connections:
             session.refuse(ErrorCode.LIMIT, f"the bridge takes {self.limits.connections} connections", Line.CONN_LIMIT)
         elif len(self._handshaking) > self.limits.handshakes:
-            oldest = next(iter(self._handshaking.values())).session
-            problem = f"the bridge takes {self.limits.handshakes} handshakes at a time"
-            oldest.refuse(ErrorCode.LIMIT, problem, Line.CONN_LIMIT)
-            del self._handshaking[oldest.number]
+            oldest, most = next(iter(self._handshaking.values())).session, self.limits.handshakes
+            oldest.refuse(ErrorCode.LIMIT, f"the bridge takes {most} handshakes at a time", Line.CONN_LIMIT)
         return session
 
     def let_in(self, session: Session) -> None:
         """A handshake is done: from now on the session is looked at when its heartbeat asks for it."""
         self._handshaking.pop(session.number, None)
         self._beats.put(session.number, session.tick(session.now))
+
+    def ended(self, session: Session) -> None:
+        """A session is over: it takes nobody's place any more, though its socket may still be open for a moment."""
+        if session.number in self._protocols:
+            known = self._over[session.number] = self._handshaking.pop(session.number, None) is None
+            self.admission.leaves(session, known=known)
+
+    def may_linger(self, session: Session) -> bool:
+        """Whether the socket of a session that is over may stay open until its peer has read why."""
+        return self._over[session.number] or len(self._over) <= _MOST_LINGERING
 
     def forget_session(self, protocol: SessionProtocol) -> None:
         """The connection is gone."""
@@ -352,9 +366,8 @@ class Bridge:
         session.traffic.close(session.reason or "", protocol.received_bytes, session.outgoing.written)
         self.exchange.sessions.pop(number, None)
         self._protocols.pop(number, None)
-        self.admission.leaves(session)
+        self._over.pop(number, None)
         self.pressure.forget(number)
-        self._handshaking.pop(number, None)
         self._lagging.discard(number)
         self._changed.set()
 
@@ -401,10 +414,8 @@ class Bridge:
         now = loop.time()
         self.lag.look(self._timer, now)
         self._timer = loop.call_later(every, self._tick)
-        for number, protocol in list(self._handshaking.items()):
+        for protocol in list(self._handshaking.values()):
             protocol.tick(now)
-            if protocol.session.is_over:
-                del self._handshaking[number]
         for number in self._beats.due(now):
             if (due := self._protocols.get(number)) is not None:
                 self._beats.put(number, due.tick(now))

@@ -52,10 +52,17 @@ class LogLimit:
     def __repr__(self) -> str:
         return f"<LogLimit, {self._held.total()} lines held back>"
 
-    def admit(self, reason: str, now: float) -> int | None:
-        """How many lines were held back before this one; None where this one is held back as well."""
-        if now < self._next.get(reason, now):
-            self._held[reason] += 1
+    def admit(self, reason: str, now: float, count: int = 1, *, free: bool = False) -> int | None:
+        """How many lines were held back before this one; None where this one is held back as well.
+
+        Args:
+            reason: What it is about.
+            now: Seconds of a monotonic clock.
+            count: How many lines it stands for.
+            free: Whether it passes in any case.
+        """
+        if not free and now < self._next.get(reason, now):
+            self._held[reason] += count
             return None
         self._next[reason] = now + self._seconds
         return self._held.pop(reason, 0)

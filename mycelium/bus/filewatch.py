@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
@@ -22,15 +23,19 @@ _SETTLE_SECONDS: Final = 0.2
 _DEBOUNCE_MS: Final = 200
 _MOST_LINKS: Final = 40
 """As many links as the kernel follows."""
+_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE)
 _Look = tuple[tuple[int, int, int], bytes] | None
 
 
 async def settled(paths: Sequence[Path], read: Callable[[Path], bytes]) -> list[bytes | None]:
-    """What files hold once all of them have stopped changing; None for those that are gone, or that `read` refuses."""
-    before = await aside(_look_at_all, paths, read)
+    """What files hold once all of them have stopped changing; None for those that are gone, or that `read` refuses.
+
+    Where no more files can be opened nobody knows, and it is looked again until some can.
+    """
+    before = await _seen(paths, read)
     while any(before):
         await asyncio.sleep(_SETTLE_SECONDS)
-        now = await aside(_look_at_all, paths, read)
+        now = await _seen(paths, read)
         if now == before:
             break
         before = now
@@ -49,8 +54,7 @@ async def hints(paths: Sequence[Path]) -> AsyncGenerator[None, None]:
                     if await aside(_folders_of_all, paths) != folders:
                         break  # a link on the way points elsewhere now
         except (OSError, RuntimeError) as error:
-            named = ", ".join(map(str, paths))
-            _log(Line.SCHEMA_UNWATCHED, source=named, backoff_s=_POLL_SECONDS, error=str(error))
+            _tell_unwatched(paths, error)
             await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -67,16 +71,41 @@ def _watch(folders: Sequence[Path]) -> AsyncGenerator[object, None]:
     )
 
 
+async def _seen(paths: Sequence[Path], read: Callable[[Path], bytes]) -> list[_Look]:
+    is_told = False
+    while True:
+        try:
+            return await aside(_look_at_all, paths, read)
+        except OSError as error:
+            if not is_told:
+                _tell_unwatched(paths, error)
+                is_told = True
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _tell_unwatched(paths: Sequence[Path], error: Exception) -> None:
+    named = ", ".join(map(str, paths))
+    _log(Line.SCHEMA_UNWATCHED, source=named, backoff_s=_POLL_SECONDS, error=str(error))
+
+
 def _look_at_all(paths: Sequence[Path], read: Callable[[Path], bytes]) -> list[_Look]:
     return [_look(path, read) for path in paths]
 
 
 def _look(path: Path, read: Callable[[Path], bytes]) -> _Look:
-    """Size, mtime and inode of a file, and what it holds; None where it is not there."""
-    with contextlib.suppress(OSError, MyceliumError):
+    """Size, mtime and inode of a file, and what it holds; None where it is not there.
+
+    Raises:
+        OSError: No more files can be opened, so nobody knows.
+    """
+    try:
         state = path.stat()
         return (state.st_size, state.st_mtime_ns, state.st_ino), read(path)
-    return None
+    except (OSError, MyceliumError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+            raise cause from None
+        return None
 
 
 def _folders_of_all(paths: Sequence[Path]) -> list[Path]:

@@ -43,6 +43,9 @@ class Host(Protocol):
     def let_in(self, session: "Session") -> None:
         """The handshake is done."""
 
+    def ended(self, session: "Session") -> None:
+        """The session is over, whatever becomes of its socket."""
+
     def holds(self, intake: "Intake") -> None:
         """Have `expire` called now and then until nothing waits for room any more."""
 

@@ -62,7 +62,7 @@ class Publishing(Protocol):
     def refuse(self, code: ErrorCode, problem: str) -> None:
         """End the session."""
 
-    def warn(self, line: Line, reason: str, text: str, **values: Any) -> None:
+    def warn(self, line: Line, reason: str, text: str, **values: Any) -> object:
         """Log, within limits."""
 
 

@@ -113,7 +113,7 @@ class Interpreter:
         self._is_judged = True
         problem = self._manners.judge(digest)
         if problem is not None:
-            self._session.log.say(Line.CONN_DIGEST, reason=ErrorCode.SCHEMA_INCOMPATIBLE.reason, text=problem)
+            self._session.warn(Line.CONN_DIGEST, ErrorCode.SCHEMA_INCOMPATIBLE.reason, problem)
             self._session.end(ErrorCode.SCHEMA_INCOMPATIBLE.reason)
 
     def _take_batch(self, batch: Batch, now: float) -> None:

@@ -12,7 +12,7 @@ from mycelium.logs.lines import Line
 from mycelium.logs.log import Log
 from mycelium.wire.frames import DEFAULT_MAX_PAYLOAD, HANDSHAKE_MAX_FRAME, HARD_MAX_PAYLOAD
 
-__all__ = ["Limits", "affordable", "room"]
+__all__ = ["Limits", "affordable", "files_for", "http_room", "room"]
 
 _MIB: Final = 1024 * 1024
 _log = Log("mycelium.bridge")
@@ -20,6 +20,11 @@ _LEAST: Final = {"max_payload": HANDSHAKE_MAX_FRAME}
 _MOST: Final = {"max_payload": HARD_MAX_PAYLOAD, "backlog": 2**31 - 1}
 _SPARE_FILES: Final = 64
 """Files that the rest of the process may need."""
+_MOST_HTTP: Final = 128
+_HTTP_SHARE: Final = 8
+"""Of all files that a process may open, HTTP has the eighth part, if that is less."""
+_ORIGIN_SHARE: Final = 4
+"""Where files are short, one place has the fourth part of all connections at most."""
 
 
 def _sensible(_: Any, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -77,16 +82,38 @@ class Limits:
     errors: int = attrs.field(default=100, validator=_sensible)
 
 
-def room() -> int | None:
-    """Connections that this process may have, beside what files the rest of it needs; None for as many as it likes."""
+def room(others: int = 0) -> int | None:
+    """Connections that this process may have, beside what files the rest of it needs; None for as many as it likes.
+
+    Args:
+        others: Files that something else keeps for itself, such as HTTP.
+    """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if files == resource.RLIM_INFINITY else max(files - _SPARE_FILES, 1)
+    return None if files == resource.RLIM_INFINITY else max(files - _SPARE_FILES - others, 1)
 
 
-def affordable(limits: Limits) -> Limits:
-    """The limits, with no more connections than this process may have files open."""
-    most = room()
+def http_room() -> int:
+    """Connections of HTTP that this process may have; a bridge beside it leaves them as many files."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST_HTTP if files == resource.RLIM_INFINITY else min(max(files // _HTTP_SHARE, 1), _MOST_HTTP)
+
+
+def files_for(connections: int) -> int:
+    """Files that a process has to be allowed for so many connections of a bridge, and HTTP beside them."""
+    return connections + _SPARE_FILES + _MOST_HTTP
+
+
+def affordable(limits: Limits, others: int = 0) -> Limits:
+    """The limits, with no more connections than this process may have files open, nor too many for one place.
+
+    Args:
+        limits: Those that were asked for.
+        others: As for `room`.
+    """
+    most = room(others)
     if most is None or limits.connections <= most:
         return limits
-    _log(Line.CONN_FEWER, files=most + _SPARE_FILES, room=most, wanted=limits.connections)
-    return attrs.evolve(limits, connections=most)
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _log(Line.CONN_FEWER, files=files, room=most, wanted=limits.connections)
+    per_origin = min(limits.connections_per_origin, max(most // _ORIGIN_SHARE, 1))
+    return attrs.evolve(limits, connections=most, connections_per_origin=per_origin)

@@ -1,10 +1,13 @@
 """What is told of one subscription: its gaps, its times of slowness, and an end that nobody has asked for."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, TypeAlias, final
+from functools import partial
+from typing import Any, Final, TypeAlias, final
 
 from mycelium.bus.errors import Refused
+from mycelium.bus.heldlines import HeldLines
 from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.localqueue import LocalQueue
 from mycelium.bus.worker import guarded
@@ -17,6 +20,8 @@ __all__ = ["Notices", "Tell"]
 _log = Log("mycelium.bus")
 _QUIET_SECONDS: Final = 2.0
 """A bridge tells within a second of what it drops; when it has told of nothing for so long the subscriber keeps up."""
+_FREE_LINES: Final = 5
+"""Times of slowness of a subscription that are logged in any second; beyond, one is, with how many more there were."""
 _POLICIES: Final[Mapping[DropReason, Lag]] = {
     DropReason.DROPPED_OLDEST: Lag.DROP_OLDEST,
     DropReason.DROPPED_NEWEST: Lag.DROP_NEWEST,
@@ -56,6 +61,9 @@ class Notices:
         self._lost = 0
         self._last = 0.0
         self._watching: asyncio.TimerHandle | None = None
+        self._lines = HeldLines(_FREE_LINES)
+        self._is_told = False
+        """Whether the log says that it is slow: then it says when it is not any more."""
 
     def __repr__(self) -> str:
         return f"<Notices of {self._subscriber}>"
@@ -98,12 +106,13 @@ class Notices:
         if left > 0:
             self._watching = loop.call_later(left, self._look)
             return
-        self.close()
+        self._watching = None
         lost, self._lost = self._lost, 0
-        self._recovered(lost)
+        self._recovered(lost, told=True)
 
-    def _recovered(self, lost: int) -> None:
-        _log(Line.CONSUMER_RECOVERED, subscriber=self._subscriber, dropped=lost)
+    def _recovered(self, lost: int, *, told: bool) -> None:
+        if told:
+            _log(Line.CONSUMER_RECOVERED, subscriber=self._subscriber, dropped=lost)
         self._tell(Recovered(self._subscriber, self._types(), lost))
 
     def close(self) -> None:
@@ -111,18 +120,15 @@ class Notices:
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
+        self._lines.settle()
 
     def slow(self, queue: LocalQueue) -> None:
         """The queue is full for the first time, or has been empty again."""
         if queue.is_slow:
             lag = queue.acting.word
-            _log(
-                Line.CONSUMER_SLOW_HERE,
-                subscriber=self._subscriber,
-                queue_messages=len(queue),
-                queue_capacity=queue.limit,
-                reason=lag,
-            )
+            facts: dict[str, Any] = {"queue_messages": len(queue), "queue_capacity": queue.limit, "reason": lag}
+            line = partial(_log, Line.CONSUMER_SLOW_HERE, subscriber=self._subscriber, **facts)
+            self._is_told = self._lines.write(lag, time.monotonic(), line)
             self._tell(SlowConsumer(self._subscriber, self._types(), lag, len(queue)))
         else:
-            self._recovered(queue.losses.episode)
+            self._recovered(queue.losses.episode, told=self._is_told)

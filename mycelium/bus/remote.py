@@ -10,9 +10,9 @@ from mycelium.bus.limits import Limits
 from mycelium.bus.meter import Tally
 from mycelium.bus.outbox import Outbox
 from mycelium.bus.remotesubscription import RemoteSubscription
+from mycelium.bus.sessionlog import SessionLog
 from mycelium.events import Recovered, SlowConsumer
 from mycelium.logs.lines import Line
-from mycelium.logs.log import Log
 from mycelium.schema.printable import listed
 from mycelium.wire.buffer import Batch
 from mycelium.wire.errors import ErrorCode
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Refusal", "RemoteSubscriptions", "Subscriber"]
 
-_log = Log("mycelium.bridge")
 _SLICE: Final = 64 * 1024
 """Bytes that a subscription may send before it is the next one's turn."""
 _POLICIES: Final = frozenset(Lag)
@@ -33,6 +32,8 @@ class Subscriber(Protocol):
     """Whose subscriptions these are."""
 
     tally: Tally | None
+    log: SessionLog
+    now: float
 
     @property
     def client(self) -> str:
@@ -47,8 +48,8 @@ class Subscriber(Protocol):
     def too_slow(self, problem: str) -> None:
         """The client has to go."""
 
-    def warn(self, line: Line, reason: str, text: str, **values: Any) -> None:
-        """Log, within limits."""
+    def warn(self, line: Line, reason: str, text: str, **values: Any) -> bool:
+        """Log, within limits; whether it was."""
 
 
 @final
@@ -77,6 +78,8 @@ class RemoteSubscriptions:
         self._who = ""
         self._by_number: dict[int, RemoteSubscription] = {}
         self._number_of: dict[int, int] = {}
+        self._told_slow: set[int] = set()
+        """Numbers of which the log says that they are slow: it says when they are not any more."""
         self._turns: dict[RemoteSubscription, None] = {}
         """Those that have something to send, in the order of their turns."""
 
@@ -250,10 +253,14 @@ class RemoteSubscriptions:
             lag = outbox.acting.word
             text = f"subscription {number} is full, and {lag} acts"
             waiting = {"queue_messages": outbox.queued, "queue_capacity": outbox.limit}
-            self._session.warn(Line.CONSUMER_SLOW, ErrorCode.SLOW_CONSUMER.reason, text, **waiting)
+            if self._session.warn(Line.CONSUMER_SLOW, ErrorCode.SLOW_CONSUMER.reason, text, **waiting):
+                self._told_slow.add(number)
             self._exchange.tell(SlowConsumer(subscriber, types, lag, outbox.queued))
         else:
-            _log(Line.CONSUMER_RECOVERED, subscriber=subscriber, dropped=outbox.losses.episode)
+            if number in self._told_slow:
+                self._told_slow.remove(number)
+                facts = {"subscriber": subscriber, "dropped": outbox.losses.episode}
+                self._session.log.tell(Line.CONSUMER_RECOVERED, self._session.now, **facts)
             self._exchange.tell(Recovered(subscriber, types, outbox.losses.episode))
 
     @staticmethod
@@ -270,6 +277,7 @@ class RemoteSubscriptions:
         subscription = self._remove(number)
         if subscription is not None:
             subscription.has_ended = True
+            self._told_slow.discard(number)
             subscription.outbox.clear(reason, handled=handled)
             self._exchange.totals.add(subscription.outbox.stats())
 

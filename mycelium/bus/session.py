@@ -8,6 +8,7 @@ it says Goodbye and delivers what is queued (`say_goodbye`, `finish`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final, final
 
 from mycelium.bus.asks import Asks
@@ -84,7 +85,7 @@ class Session:
         self.number = number
         self.peer = peer
         self.identity = NOBODY
-        self.log = SessionLog(number)
+        self.log = SessionLog(number, partial(host.admission.places.write, peer.origin))
         self.log.strangers = host.admission.strangers
         self.reason: str | None = None
         self.said_goodbye = self._finishing = False
@@ -223,7 +224,7 @@ class Session:
         self.log.strangers = None
         self.say(welcome)
         host.let_in(self)
-        self.log.say(Line.CONN_OPENED, schema_version=(contracts or host.registry.schema).version)
+        self.log.tell(Line.CONN_OPENED, self.now, schema_version=(contracts or host.registry.schema).version)
 
     def schema_changed(self) -> None:
         """Tell the client that the bridge has other contracts now; one that follows gets them."""
@@ -268,6 +269,7 @@ class Session:
         if self.reason is not None:
             return
         self.reason = reason
+        self._host.ended(self)
         if self._heartbeat is None:
             self.traffic.handshakes[reason] += 1
         self._connection.close()
@@ -313,7 +315,7 @@ class Session:
         self.log.client = for_people(hello.client)
         fits = self.terms.fit(hello, schema)
         if self.identity is NOBODY:  # the second Hello need not say it again
-            self.identity = self._host.admission.admit(self.peer, hello.token)
+            self.identity = self._host.admission.admit(self.peer, hello.token, self.now)
             self.log.principal = self.identity.shown
         if fits:
             self.welcome(hello, None if hello.schema_digest is None else schema)
@@ -419,9 +421,9 @@ class Session:
         self.end(error.code.reason)
 
     def _fail_inside(self, error: Exception) -> None:
-        self.log.say(Line.CONN_FAULT, caused_by=error)
+        self.log.tell(Line.CONN_FAULT, self.now, caused_by=error)
         self._fail(ProtocolError(ErrorCode.INTERNAL, "a fault of the bridge's own; its log has more"))
 
-    def warn(self, line: Line, reason: str, text: str, **values: Any) -> None:
-        """One line of log per event, reason and second; `values` as for `Log`."""
-        self.log.limited(line, reason, text, self.now, **values)
+    def warn(self, line: Line, reason: str, text: str, **values: Any) -> bool:
+        """One line of log per event, reason and second, `values` as for `Log`; whether this is one."""
+        return self.log.limited(line, reason, text, self.now, **values)

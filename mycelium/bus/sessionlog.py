@@ -14,6 +14,8 @@ __all__ = ["Place", "SessionLog", "for_people"]
 _log: Final = Log("mycelium.bridge")
 Place: TypeAlias = tuple[str | None, str | None]
 """The transport of a connection, and its other end."""
+Share: TypeAlias = Callable[[str, float, Callable[..., object], int], bool]
+"""Writes a line, or holds it back, within what all clients of a place may cause; see `HeldLines.write`."""
 
 
 _MOST_SHOWN: Final = 128
@@ -31,6 +33,7 @@ class SessionLog:
 
     Args:
         number: The session's.
+        share: See above.
 
     Attributes:
         client: The name that the client gave itself, cut and escaped.
@@ -40,9 +43,9 @@ class SessionLog:
             this one is.
     """
 
-    __slots__ = ("_held", "_number", "_place", "client", "find_place", "principal", "strangers")
+    __slots__ = ("_held", "_now", "_number", "_place", "_share", "client", "find_place", "principal", "strangers")
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, share: Share) -> None:
         self.client = ""
         self.principal: str | None = None
         self.find_place: Callable[[], Place] | None = None
@@ -50,6 +53,9 @@ class SessionLog:
         self._number = number
         self._place: Place | None = None
         self._held: HeldLines | None = None
+        self._share = share
+        self._now = 0.0
+        """When something was last to be logged within limits."""
 
     def __repr__(self) -> str:
         return f"<SessionLog of {self.client!r}>"
@@ -77,8 +83,15 @@ class SessionLog:
             **values,
         )
 
-    def limited(self, line: Line, reason: str, text: str, now: float, **values: Any) -> None:
+    def tell(self, line: Line, now: float, **values: Any) -> None:
+        """Log what a client may cause as often as it connects; see `say`."""
+        if _log.hears(line.level):
+            self._share(line.event, now, partial(self.say, line, **values), 1)
+
+    def limited(self, line: Line, reason: str, text: str, now: float, **values: Any) -> bool:
         """Log what a client may cause as often as it likes: one line per event, reason and second.
+
+        Those of clients that were let in are shared with the others of their place.
 
         Args:
             line: What.
@@ -86,15 +99,27 @@ class SessionLog:
             text: The same for people.
             now: Seconds of a monotonic clock.
             values: As for `Log`.
-        """
-        if self.strangers is None and self._held is None:
-            self._held = HeldLines()
-        held = self.strangers or self._held
-        assert held is not None  # noqa: S101  one of them is there
-        held.write(f"{line.event} {reason}", now, partial(self.say, line, **values, reason=reason, text=text))
 
-    def close(self, reason: str | None) -> None:
+        Returns:
+            Whether this client has a line left for it now.
+        """
+        matter, say = f"{line.event} {reason}", partial(self.say, line, **values, reason=reason, text=text)
+        if self.strangers is not None:
+            return self.strangers.write(matter, now, say)
+        if self._held is None:
+            self._held = HeldLines()
+        self._now = now
+        return self._held.write(matter, now, partial(self._pass_on, matter, say))
+
+    def close(self, reason: str | None, now: float) -> None:
         """The session is over; what was held back and not told since is told now, so that the sums are right."""
+        self._now = now
         if self._held is not None:
             self._held.settle()
-        self.say(Line.CONN_CLOSED if self.strangers is None else Line.CONN_LEFT, reason=reason)
+        if self.strangers is None:
+            self.tell(Line.CONN_CLOSED, now, reason=reason)
+        else:
+            self.say(Line.CONN_LEFT, reason=reason)
+
+    def _pass_on(self, matter: str, say: Callable[..., object], suppressed: int) -> None:
+        self._share(matter, self._now, say, 1 + suppressed)

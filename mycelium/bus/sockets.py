@@ -8,7 +8,9 @@ an existing socket is removed only if the lock is ours and nobody answers there;
 import contextlib
 import errno
 import fcntl
+import grp
 import os
+import pwd
 import socket
 import stat
 from collections.abc import Iterator
@@ -157,9 +159,18 @@ class UnixListener:
             each.mkdir(mode=0o700, exist_ok=True)
 
     def _check_folder(self) -> None:
-        mode = self._path.parent.stat().st_mode
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            reason = f"anybody may replace files in {self._path.parent}"
+        """See that nobody else can put a socket of his own in the place of this one."""
+        folder = self._path.parent
+        state = folder.stat()
+        if state.st_uid not in (0, os.geteuid()):
+            reason = f"user id {state.st_uid}, whom {folder} belongs to, may replace files in it"
+            raise BindError(str(self.address), reason, "choose a folder of your own")
+        if state.st_mode & stat.S_ISVTX:
+            return
+        may_group = state.st_mode & stat.S_IWGRP and state.st_gid != self._group and not _is_private(state.st_gid)
+        if may_group or state.st_mode & stat.S_IWOTH:
+            who = "anybody" if state.st_mode & stat.S_IWOTH else f"group id {state.st_gid}"
+            reason = f"{who} may replace files in {folder}"
             raise BindError(str(self.address), reason, "set the folder's sticky bit, or choose one of your own")
 
     def _remove_stale(self) -> None:
@@ -215,6 +226,14 @@ class UnixListener:
     def _release(self) -> None:
         # The file stays: to remove it would let two processes lock two files of one name.
         os.close(self._lock)
+
+
+def _is_private(group: int) -> bool:
+    """Whether a group is root's, or the one of this user alone that many systems give each user, named like him."""
+    try:
+        return group == 0 or grp.getgrgid(group).gr_name == pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return False
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
 
     A session that is over has its last bytes written, then the writing side is shut and what the peer still sends is
     read and thrown away for a moment: a socket that is closed on unread bytes resets the connection, and the peer might
-    never see why it ended.
+    never see why it ended. Of those who were not let in only so many have that moment.
 
     Args:
         bridge: Whose connection it is.
@@ -167,7 +167,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
         try:
             self.session.end("eof")
         finally:
-            self.session.log.close(self.session.reason)
+            self.session.log.close(self.session.reason, self.loop.time())
             self._bridge.forget_session(self)
             self._on_lost(self.session.reason or "")
             self._channel = None  # what OpenSSL holds must not wait for the next full garbage collection
@@ -226,7 +226,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        self.session.log.say(Line.CONN_FAULT, caused_by=error)
+        self.session.log.tell(Line.CONN_FAULT, self.loop.time(), caused_by=error)
         self.abort("internal")
 
     def _write(self, now: float) -> None:
@@ -248,7 +248,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
             last = self._seal(self._channel, last) + self._channel.close()
         if last:
             self._transport.write(last)
-        if self._transport.can_write_eof():
+        if self._transport.can_write_eof() and self._bridge.may_linger(self.session):
             with contextlib.suppress(OSError):  # it has been reset meanwhile
                 self._transport.write_eof()
             waiting = self._transport.get_write_buffer_size() > 0

@@ -113,23 +113,25 @@ def _numbers(version: str) -> list[int]:
 def _limits() -> Iterator[Finding]:
     """What the system grants."""
     from mycelium.bus.ledger import available_memory
-    from mycelium.bus.limits import Limits, room
+    from mycelium.bus.limits import Limits, http_room, room
 
     uvloop = importlib.util.find_spec("uvloop") is not None
     yield Finding(
         "event loop", "ok", "uvloop" if uvloop else "asyncio's own; uvloop, which is faster, is not installed"
     )
-    yield _files(Limits().connections, room())
+    yield _files(Limits().connections, room(http_room()))
     yield from _backlog()
     memory = available_memory()
     yield Finding("memory", "ok", f"{memory // _MIB} MiB; queues of a bridge may hold half of it (--max-memory)")
 
 
 def _files(wanted: int, most: int | None) -> Finding:
+    from mycelium.bus.limits import files_for
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most is None or most >= wanted:
         return Finding("open files", "ok", f"enough for {wanted} connections")
-    need = wanted + soft - most
+    need = files_for(wanted)
     may = hard == resource.RLIM_INFINITY or hard >= need
     remedy = f"`ulimit -n {need}` before `mycelium serve`" if may else f"LimitNOFILE={need} in its service"
     text = f"at most {soft}, so a bridge takes {most} connections in place of {wanted}"

@@ -9,6 +9,7 @@ from mycelium.bus.aside import aside
 from mycelium.bus.bridge import Bridge
 from mycelium.bus.errors import BindError
 from mycelium.bus.extras import is_installed, required
+from mycelium.bus.limits import http_room
 from mycelium.bus.security.exposure import is_loopback
 from mycelium.bus.sockets import open_tcp
 from mycelium.bus.urls import Address, parse_url
@@ -92,9 +93,10 @@ class HttpSide:
         return _url(self._address)
 
     def observe(self, bridge: Bridge) -> None:
-        """Count from now on."""
+        """Count from now on; the bridge, which has not started yet, leaves HTTP its files."""
         from mycelium.bus.observe.observed import Observed
 
+        bridge.other_files = http_room()
         self._observed = Observed(bridge)
 
     def leave(self) -> None:

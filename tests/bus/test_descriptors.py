@@ -14,6 +14,9 @@ import pytest
 from processes import started
 
 import mycelium
+from mycelium.bus.filewatch import settled
+from mycelium.bus.limits import http_room
+from mycelium.contractfile import read_file
 from peers import SECONDS, open_socket, peer_at, serving, until
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -116,6 +119,15 @@ async def test_p36_a_bridge_takes_no_more_connections_than_its_process_may_open_
     assert caplog.text == ""
 
 
+async def test_p36_with_few_files_one_place_has_a_quarter_of_the_connections_and_http_keeps_its_share(contracts, few):
+    async with serving(contracts) as (bus, bridge):
+        assert (bridge.limits.connections, bridge.limits.connections_per_origin) == (192, 48)
+        beside = bus.serve("tcp://127.0.0.1:0")
+        beside.other_files = http_room()
+        async with beside:
+            assert (http_room(), beside.limits.connections, beside.limits.connections_per_origin) == (32, 160, 40)
+
+
 @pytest.fixture
 def full(few):
     """Take every file that this process may open, and give them back when asked to, or at the end."""
@@ -152,3 +164,18 @@ async def test_p38_a_bridge_that_waits_for_room_closes_at_once_and_leaves_nothin
     writer.close()
     await writer.wait_closed()
     await bus.close()
+
+
+async def test_a_file_that_no_descriptor_is_left_for_is_not_taken_for_gone(full, tmp_path, caplog):
+    fill, free = full
+    there, gone = tmp_path / "there", tmp_path / "gone"
+    there.write_text("x")
+    assert await settled([there, gone], read_file) == [b"x", None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mycelium.bus.filewatch._POLL_SECONDS", 0.05)
+        fill()
+        looking = asyncio.create_task(settled([there, gone], read_file))
+        await until(lambda: "Too many open files" in caplog.text)
+        free()
+        assert await looking == [b"x", None]
+    assert len(caplog.records) == 1

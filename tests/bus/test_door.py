@@ -374,6 +374,14 @@ async def test_p23_other_protocols_are_closed_with_one_line(contracts, data, cap
     assert len(caplog.records) == 1
 
 
+async def test_p23_a_hello_that_is_as_long_as_the_first_bytes_of_tls_is_let_in(contracts):
+    hello = CORE.encode(CORE.Hello(protocol=1, client=""))
+    async with serving(contracts) as (_, bridge), peer_at(bridge.urls[0], hello=False) as peer:
+        client = "x" * (0x0316 + 4 - len(hello))
+        assert CORE.encode(CORE.Hello(protocol=1, client=client)).startswith(b"\x16\x03")
+        await peer.hello(client=client)
+
+
 # --- C: connections ---
 
 

@@ -365,6 +365,68 @@ async def test_a_flood_of_strangers_writes_few_lines_and_all_are_counted(contrac
     assert len(said) < 40
 
 
+# --- crowds from one place ---
+
+
+@pytest.fixture
+def far(monkeypatch):
+    """Each address of this machine is a place of its own, as those of other machines are."""
+    monkeypatch.setattr("mycelium.bus.security.peer._origin_of", str)
+
+
+@contextlib.asynccontextmanager
+async def knocking(url, number, **fields):
+    """Connections that are made all at once, and say Hello if they are to say something in it."""
+    async with contextlib.AsyncExitStack() as stack:
+        come = [stack.enter_async_context(peer_at(url, hello=False)) for _ in range(number)]
+        peers = await asyncio.gather(*come)
+        for peer in peers if fields else ():
+            peer.send(peer._connection.send(CORE.Hello(protocol=1, client="x", **fields)))
+        yield peers
+
+
+async def test_a_place_that_fails_too_often_is_not_asked_any_more_however_many_it_has_connected_before(contracts, far):
+    limits = {"refusals": 5}
+    async with guarded(contracts, Security(tokens=TOKENS), "tcp://127.0.0.1:0", **limits) as (_, bridge):
+        url = bridge.urls[0]
+        async with knocking(url, 40, token="wrong-0123456789") as peers:
+            codes = [(await peer.ending())[-1].code for peer in peers]
+        assert (codes.count(6), codes.count(3)) == (5, 35)
+        async with peer_at(url, hello=False) as peer:
+            peer._connection.send(CORE.Hello(protocol=1, client="x"))
+            assert "wait 10 s" in (await peer.ending())[-1].message
+
+
+async def test_who_was_let_in_and_whose_token_is_taken_away_does_not_shut_his_place_out(contracts, far, tmp_path):
+    path = write(tmp_path / "tokens", f"ann: {ANN}\nbob: {BOB}\n")
+    async with guarded(contracts, Security(token_file=path), "tcp://127.0.0.1:0", refusals=2) as (_, bridge):
+        url = bridge.urls[0]
+        async with contextlib.AsyncExitStack() as stack:
+            peers = [await stack.enter_async_context(peer_at(url, token=ANN)) for _ in range(5)]
+            write(path, f"bob: {BOB}\n")
+            assert await bridge.reload_security()
+            for peer in peers:
+                assert (await peer.until("Error")).code == 6
+            async with peer_at(url, token=BOB) as other:
+                await other.barrier()
+
+
+async def test_those_who_are_refused_take_nobodys_place_and_few_of_them_linger(contracts, far):
+    limits = {"connections": 10, "connections_per_origin": 4}
+    async with guarded(contracts, Security(), "tcp://127.0.0.1:0", **limits) as (_, bridge):
+        async with knocking(bridge.urls[0], 150) as peers:
+            await until(lambda: len(bridge.closed) >= 150 - 4 - 64)
+            assert sum(not one.is_over for one in bridge.sessions) == 4
+            assert len(bridge.sessions) + len(bridge.closed) == 150
+            port = int(bridge.urls[0].rpartition(":")[2])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
+            writer.write(CORE.encode(CORE.Hello(protocol=1, client="elsewhere")))
+            assert (await reader.readexactly(6))[4:] == b"\x02\x00"
+            writer.close()
+            told = [await peer.ending() for peer in peers[4:]]
+        assert {one.code for events in told for one in events} == {3}
+
+
 # --- Unix sockets ---
 
 AS_NOBODY = """

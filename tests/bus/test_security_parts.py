@@ -496,6 +496,8 @@ def test_a_channel_carries_what_is_said_however_it_is_cut(pair, version):
         (b"SSH-2.0-x", False, "what came is SSH"),
         (b"\x20\x00\x00\x00\x01\x00", False, None),
         (b"\x20\x00\x00\x00\x01\x00", True, "what came is plain; connect by tls://"),
+        (b"\x16\x03\x04\x02\x00", False, "what came is TLS; connect by tcp://"),
+        (b"\x16\x03\x00\x00\x01\x00", False, None),
     ],
 )
 def test_p23_what_else_is_spoken_is_known_by_its_first_bytes(first, secure, said):

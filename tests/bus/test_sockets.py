@@ -132,6 +132,26 @@ def test_a_folder_that_exists_is_left_alone_and_a_world_writable_one_refused(tmp
     listening(tmp_path / "bus.sock").close()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="gives a folder to others")
+def test_a_folder_where_another_user_or_group_may_replace_the_socket_is_refused(tmp_path):
+    url = Address("unix", path=str(tmp_path / "bus.sock"))
+    os.chown(tmp_path, 65534, -1)
+    with pytest.raises(BindError, match="user id 65534, whom .* belongs to, may replace files"):
+        UnixListener(url)
+    os.chown(tmp_path, 0, 65533)
+    tmp_path.chmod(0o770)
+    with pytest.raises(BindError, match="group id 65533 may replace files"):
+        UnixListener(url)
+    for group, mode in ((65533, 0o770), (None, 0o1770), (None, 0o750)):
+        tmp_path.chmod(mode)
+        listener = UnixListener(url, group=group)
+        listener.close()
+        listener.socket.close()
+    os.chown(tmp_path, 0, 0)
+    tmp_path.chmod(0o770)
+    listening(tmp_path / "bus.sock").close()
+
+
 def test_p39_a_socket_that_a_killed_process_left_is_replaced(path):
     code = (
         "import sys, time; from mycelium.bus.sockets import UnixListener; from mycelium.bus.urls import Address; "

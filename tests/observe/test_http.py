@@ -1,13 +1,17 @@
 """The HTTP side of a bus: health through a drain, tables, their limits, and who may ask."""
 
 import asyncio
+import contextlib
 import os
+import re
 import sys
 
 import pytest
 from asking import ask, fetch
+from web import begin, get, web
 
 import mycelium
+from mycelium.bus.limits import http_room
 from mycelium.bus.observe.http import PARTS, make_app
 from mycelium.bus.observe.observed import Observed
 from mycelium.bus.observe.server import HttpServer
@@ -222,7 +226,16 @@ async def test_only_names_of_this_place_are_answered_since_others_may_be_a_page_
         "localhost.",
     ):
         assert (await ask(app, "/healthz", host=host)).status == 200, host
-    for host in ("evil.example", "evil.example:7778", "", "localhost.evil.example", "127.0.0.1.evil.example"):
+    more = (
+        "[::1].evil.example",
+        "[::1]evil",
+        "[evil.example",
+        "127.0.0.1:evil",
+        "[::1]:7778:1",
+        "::1]",
+        "[1.2.3.4].evil",
+    )
+    for host in ("evil.example", "evil.example:7778", "", "localhost.evil.example", "127.0.0.1.evil.example", *more):
         answer = await ask(app, "/healthz", host=host)
         assert (answer.status, answer.headers["x-content-type-options"]) == (421, "nosniff"), host
     assert (await ask(mycelium.asgi.app(bus), "/healthz", host="anything")).status == 200
@@ -288,6 +301,66 @@ async def test_a_server_in_the_same_loop_answers_leaves_signals_alone_and_is_gon
     await bus.close()
 
 
+# --- those who hold on and ask for nothing ---
+
+
+@contextlib.asynccontextmanager
+async def silent(port, number):
+    """Connections that say nothing by themselves."""
+    ones = [await asyncio.open_connection("127.0.0.1", port) for _ in range(number)]
+    yield ones
+    for _, writer in ones:
+        writer.close()
+
+
+async def test_silent_connections_make_room_for_whoever_asks_and_are_closed_in_the_end(bus, monkeypatch, caplog):
+    from mycelium.bus.observe import httpconnection
+
+    monkeypatch.setattr(httpconnection, "_REQUEST_SECONDS", 1.0)
+    async with web(bus) as port:
+        async with silent(port, 3 * http_room()) as ones:
+            for path in ("/healthz", "/readyz", "/metrics"):
+                assert (await get(port, path)).status == 200
+            late = ones[-1]
+            late[1].write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ")
+            await until(lambda: all(reader.at_eof() or reader.exception() for reader, _ in ones))
+        assert (await get(port, "/healthz")).status == 200
+    assert caplog.text == ""
+    await bus.close()
+
+
+async def test_the_oldest_connection_without_a_request_goes_first_and_never_one_that_is_answered(bus):
+    async with web(bus) as port:
+        status, _, reader, writer = await begin(port, "/page/state")
+        assert status == 200
+        async with silent(port, 1) as first, silent(port, http_room() - 2) as others:
+            assert not first[0][0].at_eof()
+            async with silent(port, 1):
+                await until(lambda: first[0][0].at_eof() or first[0][0].exception())
+                assert not any(reader.at_eof() or reader.exception() for reader, _ in others)
+        assert not reader.at_eof()
+        writer.close()
+    await bus.close()
+
+
+async def test_p94_what_no_http_is_leaves_a_line_a_second_and_says_how_many_there_were(bus, caplog):
+    async with web(bus) as port:
+        for _ in range(50):
+            async with silent(port, 1) as [(reader, writer)]:
+                writer.write(b"\0\1 no HTTP\r\n\r\n")
+                assert (await reader.read()).startswith(b"HTTP/1.1 400")
+        async with silent(port, 1) as [(reader, writer)]:
+            writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+            assert b" 405 " in await reader.readline()
+            writer.write(b"no chunk\r\n")
+            await reader.read()
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum(1 + int((re.search(r"and (\d+) more", line) or [0, 0])[1]) for line in lines) == 51
+    assert len(lines) < 20
+    assert {record.name for record in caplog.records} == {"mycelium.http.requests"}
+    await bus.close()
+
+
 # --- without the extra ---
 
 
@@ -295,7 +368,7 @@ async def test_a_server_in_the_same_loop_answers_leaves_signals_alone_and_is_gon
 def test_without_the_extra_it_is_said_what_to_install(bus, missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules, "mycelium.observe", raising=False)
-    monkeypatch.delattr(mycelium, "observe", raising=False)
+    monkeypatch.delitem(vars(mycelium), "observe", raising=False)
     with pytest.raises(mycelium.UsageError, match=r"cannot be imported; pip install 'mycelium-py\[http\]'"):
         mycelium.asgi.app(bus)
     with pytest.raises(mycelium.UsageError, match=missing.replace("_", "-")):

@@ -6,6 +6,7 @@ can redirect, or by a name that is known to be meant.
 """
 
 import ipaddress
+import re
 from collections.abc import Collection
 from typing import Final, final
 
@@ -26,6 +27,8 @@ _HEADERS: Final = {
 }
 """Unless the answer says otherwise itself."""
 _MISDIRECTED: Final = 421
+_HOST: Final = re.compile(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::\d*)?")
+"""An address of IPv6 in brackets, or anything else, and a port (RFC 9110, section 7.2)."""
 
 
 @final
@@ -63,11 +66,9 @@ class Guard:
 
 
 def host_of(header: str) -> str:
-    """The host of a Host header, without its port: `[::1]:7778` is `::1`."""
-    header = header.strip().lower()
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0].rstrip(".")
+    """The host of a Host header, without its port: `[::1]:7778` is `::1`; empty for what is none."""
+    found = _HOST.fullmatch(header.strip().lower())
+    return "" if found is None else (found[1] or found[2] or "").rstrip(".")
 
 
 def _is_address(host: str) -> bool:

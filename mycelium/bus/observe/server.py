@@ -4,23 +4,26 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, final
 
 import prometheus_client
 import uvicorn
 
+from mycelium.bus.limits import http_room
 from mycelium.bus.observe.http import make_app
+from mycelium.bus.observe.httpconnection import HttpConnection, settle_lines
 from mycelium.bus.observe.observed import Observed
 
 __all__ = ["HttpServer"]
 
 _log = logging.getLogger("mycelium.http")
-_MOST_CONNECTIONS: Final = 128
-"""Of HTTP, those that wait included; whoever comes then is told to come later."""
+_AT_ONCE: Final = 16
+"""Connections that asyncio takes in one go; for a moment they come on top of the others."""
 _MOST_HEADER_BYTES: Final = 16 * 1024
-_KEEP_ALIVE_SECONDS: Final = 75
-"""More than the usual interval of a scrape, which then needs no new connection each time."""
+_KEEP_ALIVE_SECONDS: Final = 10
+"""For the next request to begin; a page asks more often, and a scrape may connect anew."""
 _CLOSE_SECONDS: Final = 1
 """How long answers that are being given may take at the end."""
 
@@ -32,6 +35,17 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals belong to the process."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Have more wait in the kernel than are taken in one go, for which uvicorn has one number."""
+        await super().startup(sockets)
+        for one in sockets or ():
+            one.listen(http_room())
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look around, ten times a second."""
+        settle_lines(time.monotonic())
+        return await super().on_tick(counter)
 
 
 @final
@@ -49,7 +63,7 @@ class HttpServer:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         config = uvicorn.Config(
             make_app(observed, hosts),
-            http="h11",
+            http=HttpConnection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -57,7 +71,8 @@ class HttpServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=_MOST_CONNECTIONS,
+            backlog=_AT_ONCE,
+            limit_concurrency=http_room(),
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_CLOSE_SECONDS,
             h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
@@ -74,6 +89,7 @@ class HttpServer:
         self._observed.close()
         self._server.should_exit = True
         await self._task
+        settle_lines()
 
     async def _serve(self) -> None:
         try:

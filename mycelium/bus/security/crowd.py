@@ -18,10 +18,13 @@ class Crowd:
 
     Args:
         limits: How many there may be.
+
+    Attributes:
+        limits: See above; they may change.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._there: Counter[str] = Counter()
         self._failures: OrderedDict[str, ErrorBudget] = OrderedDict()
 
@@ -33,9 +36,13 @@ class Crowd:
         if origin is None:
             return None
         self._there[origin] += 1
-        if self._there[origin] > self._limits.connections_per_origin:
-            return f"the bridge takes {self._limits.connections_per_origin} connections from one place"
-        failures = self._failures.get(origin)
+        if self._there[origin] > self.limits.connections_per_origin:
+            return f"the bridge takes {self.limits.connections_per_origin} connections from one place"
+        return self.spent(origin, now)
+
+    def spent(self, origin: str | None, now: float) -> str | None:
+        """Why nobody from there is asked who he is now; None where somebody may be."""
+        failures = None if origin is None else self._failures.get(origin)
         if failures is not None and failures.is_spent(now):
             return f"too many clients from there could not say who they are; wait {failures.seconds:g} s"
         return None
@@ -51,7 +58,7 @@ class Crowd:
         """Somebody could not say who he is."""
         if origin is None:
             return
-        failures = self._failures.setdefault(origin, ErrorBudget(self._limits.refusals))
+        failures = self._failures.setdefault(origin, ErrorBudget(self.limits.refusals))
         self._failures.move_to_end(origin)
         failures.spend(now)
         if len(self._failures) > _MOST_REMEMBERED:

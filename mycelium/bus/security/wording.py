@@ -36,9 +36,12 @@ _NO_TLS: Final = frozenset(
 )
 _BY_TCP: Final = "connect by tcp://, with a client of Mycelium"
 _HANDSHAKE: Final = b"\x16"
-"""What every TLS connection begins with (RFC 8446, section 5.1)."""
+"""What every TLS connection begins with (RFC 8446, section 5.1), before 3 and a minor version from 1 on.
+
+So does a frame of 790 bytes, but those of a Hello go on with two zeros.
+"""
 _GREETINGS: Final[Mapping[bytes, str]] = {
-    b"\x16\x03": "TLS",
+    **{bytes((0x16, 3, minor)): "TLS" for minor in (1, 2, 3, 4)},
     b"GET ": "HTTP",
     b"HEAD ": "HTTP",
     b"POST ": "HTTP",
