@@ -143,8 +143,8 @@ class RemoteSubscriptions:
         if replaced is not None:
             outbox.replace(limit, wish.window, lambda type_id: not type_ids or type_id in type_ids)
         self._router.add(made)
-        last = self._exchange.last_values(lambda type_id: made.wants(type_id) and not had(type_id))
-        outbox.remember([value.frame for value in last if value.type_id not in self.blocked])
+        new = self._exchange.last_values(lambda one: made.wants(one) and not had(one) and one not in self.blocked)
+        outbox.remember(new)
         self.changed(made)
         return made, before
 
