@@ -38,6 +38,7 @@ _OTHERS: Final = (
     ("bridge", "last values that are kept", "mycelium.bus.retained._MOST_KEYS", "", ""),
     ("", "their bytes", "mycelium.bus.retained._MOST_BYTES", "B", ""),
     ("", "requests of a connection that wait for replies", "mycelium.bus.asks._MOST", "", ""),
+    ("", "queries of a connection that wait for their turn", "mycelium.bus.questions.MOST_WAITING", "", ""),
     ("frames", "largest payload that can be asked for", "mycelium.wire.frames.HARD_MAX_PAYLOAD", "B", ""),
     ("", "frame before the handshake is done", "mycelium.wire.frames.HANDSHAKE_MAX_FRAME", "B", ""),
     ("", "the same with a contracts document", "mycelium.wire.frames.CONTRACTS_MAX_FRAME", "B", ""),
