@@ -39,6 +39,8 @@ _OTHERS: Final = (
     ("", "their bytes", "mycelium.bus.retained._MOST_BYTES", "B", ""),
     ("", "requests of a connection that wait for replies", "mycelium.bus.asks._MOST", "", ""),
     ("", "queries of a connection that wait for their turn", "mycelium.bus.questions.MOST_WAITING", "", ""),
+    ("", "clients whose contracts wait to be read", "mycelium.bus.waitingroom.MOST_WAITING", "", ""),
+    ("", "bytes of these contracts", "mycelium.bus.waitingroom.MOST_BYTES", "B", ""),
     ("frames", "largest payload that can be asked for", "mycelium.wire.frames.HARD_MAX_PAYLOAD", "B", ""),
     ("", "frame before the handshake is done", "mycelium.wire.frames.HANDSHAKE_MAX_FRAME", "B", ""),
     ("", "the same with a contracts document", "mycelium.wire.frames.CONTRACTS_MAX_FRAME", "B", ""),
