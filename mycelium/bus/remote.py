@@ -8,6 +8,7 @@ from mycelium.bus.catalog import Catalog
 from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.limits import Limits
 from mycelium.bus.meter import Tally
+from mycelium.bus.options import GROUP_PROBLEM, is_group
 from mycelium.bus.outbox import Outbox
 from mycelium.bus.remotesubscription import RemoteSubscription
 from mycelium.events import Recovered, SlowConsumer
@@ -292,8 +293,8 @@ class RemoteSubscriptions:
     def _problem_with_options(self, wish: Any) -> Refusal | None:
         if wish.on_lag is not None and wish.on_lag not in _POLICIES:
             return ErrorCode.PROTOCOL, f"no lag policy has the number {wish.on_lag}; there are 0 to {max(_POLICIES)}"
-        if wish.group == "":
-            return ErrorCode.PROTOCOL, "a group without a name; leave it out for none"
+        if wish.group is not None and not is_group(wish.group):
+            return ErrorCode.PROTOCOL, GROUP_PROBLEM
         if (wish.queue or 0) > self._limits.queue:
             return ErrorCode.LIMIT, f"a queue of {wish.queue} messages; this bridge allows {self._limits.queue}"
         if wish.window == 0 or wish.queue == 0:

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import socket
 
 import pytest
 
 import mycelium
+from mycelium.bus.queries import _chunks
 from mycelium.bus.questions import MOST_WAITING
 from mycelium.bus.security.peer import Peer
 from peers import CORE, peer_at, until
@@ -175,6 +177,21 @@ async def test_a_fault_in_a_query_is_told_to_who_asked_and_those_behind_it_are_a
         bridge._listeners = listeners
     assert (error.request, error.code, error.fatal, answer.request) == (1, 16, False, 2)
     assert "a query could not be answered" in caplog.text
+
+
+async def test_rows_that_would_not_fit_a_frame_come_in_several_answers(file, tmp_path):
+    """Ten subscriptions to 64,000 types have rows of 4.3 MiB, which is more than a client takes at once."""
+    bus = mycelium.MessageBus(file)
+    async with contextlib.AsyncExitStack() as stack:
+        bridge = await stack.enter_async_context(bus.serve(f"unix://{tmp_path}/bus.sock"))
+        for _ in range(10):
+            peer = await stack.enter_async_context(peer_at(bridge.urls[0], client="\U0010ffff" * 128))
+            await peer.subscribe(1, list(range(1500, 65500)), group="\U0001f344" * 128)
+        asker = await stack.enter_async_context(mycelium.connect(bridge.urls[0], TEXT))
+        _, *bodies = await asker.query("stats")
+        assert [len(body["subscriptions"]) for body in bodies] == [2] * 5
+        assert all(len(json.dumps(body, ensure_ascii=False).encode()) <= 1024 * 1024 for body in bodies)
+        assert len(_chunks([{}] * 1200)) == 3
 
 
 async def test_a_bus_without_a_file_has_nothing_to_reload(contracts):

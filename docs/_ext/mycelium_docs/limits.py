@@ -22,6 +22,7 @@ _OTHERS: Final = (
     ("subscriptions", "messages that may wait", "mycelium.bus.options.DEFAULT_QUEUE", "", "`queue=`"),
     ("", "their bytes, at a bridge", "mycelium.bus.outbox.DEFAULT_QUEUE_BYTES", "B", ""),
     ("", "messages that a bridge sends ahead", "mycelium.bus.options.DEFAULT_WINDOW", "", "`window=`"),
+    ("", "characters of a group's name", "mycelium.bus.options.MOST_GROUP", "", ""),
     ("client", "bytes that wait to be sent", "mycelium.bus.sendbuffer.BUFFER_BYTES", "B", _CLIENT.format("buffer=")),
     ("", "messages that wait to be sent", "mycelium.bus.sendbuffer._MOST_MESSAGES", "", ""),
     ("", "how long they wait for a connection", "mycelium.bus.sendbuffer._LIVE_SECONDS", "s", ""),
