@@ -129,7 +129,8 @@ class Laws:
     def _check_last_values(self, server, actors):
         """Who has subscribed to something retained has the last of each key, or has counted that it has not."""
         last = {}
-        for value in server.bus.exchange.retained._values.values():
+        snapshots = server.bus.exchange.last_values(lambda _: True)
+        for value in (kept.value for one in snapshots for kept in one.values()):
             message = server.contracts.decode(value.type_id, value.frame.payload(0))
             last[message.slot] = message.publisher, message.sequence
         for actor in actors:

@@ -326,14 +326,17 @@ class Server(Actor):
 
     def _memory_problems(self, outboxes):
         exchange = self.bus.exchange
-        chunks = {}
+        chunks, snapshots = {}, set()
         for outbox in outboxes:
             waiting = _waiting(outbox)
-            chunks.update((id(one.data), len(one.data)) for one in (*waiting, *outbox._backlog))
+            snapshots.update(run.snapshot for _, _, run in outbox._backlog._runs)
+            chunks.update((id(one.data), len(one.data)) for one in waiting)
             if outbox.queued_bytes != sum(one.size for one in waiting):
                 yield f"{outbox} holds {sum(one.size for one in waiting)} bytes"
-        frames = [value.frame.data for value in exchange.retained._values.values()]
-        chunks.update((id(data), len(data)) for data in frames)
+        last = [kept for one in snapshots for kept in one.values()]
+        for table in exchange.retained._tables.values():
+            last += (*table._values.values(), *table._unreadable.values())
+        chunks.update((id(kept.value.frame.data), len(kept.value.frame.data)) for kept in last)
         held = sum(chunks.values()) + HOLD_BYTES * sum(len(one._holds) for one in outboxes)
         if held != exchange.ledger.used:
             yield f"{self} holds {held} bytes, and counts {exchange.ledger.used}"

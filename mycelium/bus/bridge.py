@@ -23,7 +23,7 @@ from mycelium.bus.looplag import LoopLag
 from mycelium.bus.negotiation import Standing
 from mycelium.bus.parley import Parley
 from mycelium.bus.pressure import Pressure
-from mycelium.bus.queries import Refusal, answer
+from mycelium.bus.questions import Questions
 from mycelium.bus.reload import Change, Reading, Reloader
 from mycelium.bus.security.peer import Peer
 from mycelium.bus.security.settings import Security
@@ -55,8 +55,6 @@ _ANSWER_SECONDS: Final = 1.0
 _MOST_LINGERING: Final = 64
 """Connections that are over and still open so that peers see why; beyond, who was not let in is closed at once."""
 _MOST_CLOSED: Final = 1000
-_MOST_ANSWERS: Final = 1024 * 1024
-"""Bytes that may wait for a client that asks for more."""
 
 
 @final
@@ -134,6 +132,7 @@ class Bridge:
         self._document: tuple[Schema, bytes] | None = None
         self._parley = Parley(lambda: self.sessions, self._schema)
         self._tasks = Tasks()
+        self._questions = Questions(self, self._tasks)
         self._forget_changes: Callable[[], None] | None = None
         self.reloader: Reloader | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -268,16 +267,7 @@ class Bridge:
 
     def query(self, session: Session, query: Any) -> None:
         """Find out what a client wants to know."""
-        if len(session.outgoing) > _MOST_ANSWERS:
-            session.answer_no(query.request, ErrorCode.LIMIT, "answers are waiting that the client has not read")
-        else:
-            self._tasks.start(self._query(session, query))
-
-    async def _query(self, session: Session, query: Any) -> None:
-        try:
-            session.answer(query.request, await answer(self, query.what, query.body, session))
-        except Refusal as refusal:
-            session.answer_no(query.request, refusal.code, refusal.problem)
+        self._questions.ask(session, query)
 
     async def reload_security(self) -> bool:
         """Read tokens, certificates and access rules again; whether they could be used, else what was goes on."""

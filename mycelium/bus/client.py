@@ -451,7 +451,7 @@ class MyceliumClient:
         """Ask the bridge about itself: `info`, `stats`, `sessions`, or `reload(force=…)`; its answers, as JSON objects.
 
         Raises:
-            Refused: There is no such question, or it is not for this client.
+            Refused: There is no such question, it is not for this client, or too many of its questions wait already.
             TimeoutError: The bridge did not answer in time.
             ConnectionLost: The connection ended meanwhile.
             DrainingError: The client is being drained, and its handlers are done.

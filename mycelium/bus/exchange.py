@@ -3,6 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from heapq import merge
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, final
 
 from mycelium.bus.answers import BRIDGE, Answers
@@ -20,6 +22,7 @@ from mycelium.bus.publisher import Publisher
 from mycelium.bus.relief import relieve
 from mycelium.bus.retained import LastValue, Retained
 from mycelium.bus.router import Router
+from mycelium.bus.snapshot import Snapshot
 from mycelium.bus.stats import Count, SubscriptionStats, Totals
 from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.traffic import LOCAL as IN_PROCESS
@@ -30,7 +33,6 @@ from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry, Registry
 from mycelium.wire.buffer import Batch
 from mycelium.wire.codec import Codec
-from mycelium.wire.errors import DecodeError
 from mycelium.wire.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ class Exchange:
         self.dispatcher = Dispatcher(self.groups, on_change=self._changed)
         self.publisher = Publisher(contracts)
         self.ledger = Ledger(available_memory() // 2 if max_memory is None else max_memory)
-        self.retained = Retained(self.ledger)
+        self.retained = Retained(self.ledger, lambda type_id: self.registry.by_id[type_id].codec)
         self.sessions: dict[int, Session] = {}
         self.answers = Answers(self.publisher, self.sessions)
         self.totals = Totals()
@@ -334,23 +336,16 @@ class Exchange:
 
     # --- last values ---
 
-    def last_values(self, wants: Callable[[int], bool]) -> Iterator[LastValue]:
+    def last_values(self, wants: Callable[[int], bool]) -> list[Snapshot]:
         """Last values of types that somebody wants, as far as the newest contracts say so and can read them."""
         kept = self.catalog.retained
-        return filter(self._is_readable, self.retained.of(lambda type_id: type_id in kept and wants(type_id)))
-
-    def _is_readable(self, value: LastValue) -> bool:
-        """There may be other contracts since, by force."""
-        try:
-            self.registry.by_id[value.type_id].codec.verify(value.frame.payload(0))
-        except DecodeError:
-            return False
-        return True
+        return self.retained.of(lambda type_id: type_id in kept and wants(type_id))
 
     def remember(self, subscription: LocalSubscription, type_ids: Iterable[int]) -> None:
         """Give a new subscription of this process the last values of these types."""
         self.dispatcher.prepare(subscription)
-        for value in list(self.last_values(frozenset(type_ids).__contains__)):
+        snapshots = self.last_values(frozenset(type_ids).__contains__)
+        for value in [kept.value for kept in merge(*(one.values() for one in snapshots), key=attrgetter("number"))]:
             tags: dict[int, bytes] = {}
             codec = self.registry.by_id[value.type_id].codec
             message = codec.decode(value.frame.payload(0), tags) if value.message is None else value.message

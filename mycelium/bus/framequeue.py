@@ -1,6 +1,5 @@
 """Frames that wait in order: runs of them as they came, counted in messages and bytes, and in the ledger."""
 
-import math
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -143,14 +142,13 @@ class FrameQueue:
         return min(over, len(oldest), self.messages - 1)
 
 
-def leading_bytes(batches: Iterable[Batch], count: int | None) -> int:
-    """Bytes of the first so many messages, or of all."""
-    left = math.inf if count is None else count
+def leading_bytes(batches: Iterable[Batch], count: int) -> int:
+    """Bytes of the first so many messages."""
     total = 0
     for batch in batches:
-        if left < len(batch):
-            return total + batch.bounds[int(left)] - batch.bounds[0]
-        left -= len(batch)
+        if count < len(batch):
+            return total + batch.bounds[count] - batch.bounds[0]
+        count -= len(batch)
         total += batch.size
     return total
 

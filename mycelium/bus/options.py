@@ -14,9 +14,12 @@ __all__ = [
     "DEFAULT_BLOCK_SECONDS",
     "DEFAULT_QUEUE",
     "DEFAULT_WINDOW",
+    "GROUP_PROBLEM",
+    "MOST_GROUP",
     "LagWord",
     "Options",
     "SubscribeOptions",
+    "is_group",
     "options_of",
 ]
 
@@ -26,6 +29,9 @@ DEFAULT_WINDOW: Final = 1024
 """Messages that a bridge sends a client ahead of its handlers."""
 DEFAULT_BLOCK_SECONDS: Final = 5.0
 """How long a publisher waits under `block`."""
+MOST_GROUP: Final = 128
+"""Characters of a group's name."""
+GROUP_PROBLEM: Final = f"a group has a name of 1 to {MOST_GROUP} printable characters; leave it out for none"
 
 
 LagWord: TypeAlias = Literal["drop_oldest", "drop_newest", "latest", "block", "reject", "disconnect"]
@@ -42,7 +48,7 @@ class SubscribeOptions(TypedDict, total=False):
     window: int | None
     """Messages that a bridge sends ahead of the handlers, by default 1,024. Inside a process nothing is sent ahead."""
     group: str | None
-    """Of the subscriptions with the same group one gets each message."""
+    """Of the subscriptions with the same group one gets each message. A name of 1 to 128 printable characters."""
     concurrency: int
     """Calls of an async handler at a time, by default 1. Above 1 order is kept only for messages of one `key`."""
     no_echo: bool
@@ -85,12 +91,17 @@ def options_of(**given: Unpack[SubscribeOptions]) -> Options:
         _check_size(name, values.get(name))
     if values.get("on_lag") is not None:
         values["on_lag"] = Lag.of(values["on_lag"])
-    if values.get("group") == "":
-        raise UsageError("a group needs a name; leave it out for none")
+    if (group := values.get("group")) is not None and not (isinstance(group, str) and is_group(group)):
+        raise UsageError(GROUP_PROBLEM)
     for name in ("on_gap", "on_error"):
         if values.get(name) is not None and not callable(values[name]):
             raise UsageError(f"{name}={values[name]!r} cannot be called; give a plain function")
     return Options(**values)
+
+
+def is_group(name: str) -> bool:
+    """Whether a group may be called that, which is kept for each subscription and shown to people."""
+    return 1 <= len(name) <= MOST_GROUP and name.isprintable()
 
 
 def _check_size(name: str, size: object) -> None:

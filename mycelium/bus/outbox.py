@@ -6,11 +6,12 @@ a process is `localqueue`.
 
 import math
 from bisect import bisect_left, bisect_right
-from collections import Counter, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
 from itertools import chain
 from typing import Final, final
 
+from mycelium.bus.backlog import Backlog
 from mycelium.bus.custody import Custody
 from mycelium.bus.framequeue import Cell, FrameQueue, fitting, leading_bytes
 from mycelium.bus.holds import Hold, Holds
@@ -20,6 +21,7 @@ from mycelium.bus.localqueue import Outcome
 from mycelium.bus.losses import Losses
 from mycelium.bus.meter import Tally
 from mycelium.bus.options import DEFAULT_QUEUE
+from mycelium.bus.snapshot import Snapshot
 from mycelium.bus.stats import SubscriptionStats
 from mycelium.wire.buffer import Batch
 
@@ -68,7 +70,7 @@ class Outbox:
         self._queue = FrameQueue(self._ledger)
         self._holds: Holds[Cell] = Holds()
         self._held = self._held_bytes = 0
-        self._backlog: deque[Batch] = deque()
+        self._backlog = Backlog()
         """Last values from before the subscription: they come first, and count once they are taken."""
         self._credit = window
         self._matched = 0
@@ -100,6 +102,8 @@ class Outbox:
     @property
     def sendable_bytes(self) -> int:
         """Bytes that only the socket keeps from being sent."""
+        if self._credit is None:
+            return self._backlog.size + self._queue.bytes
         return leading_bytes(chain(self._backlog, self._queue), self._credit)
 
     def count_by_type(self, tally: Tally) -> None:
@@ -173,11 +177,9 @@ class Outbox:
         self.losses.count(type_id, reason)
         return reason
 
-    def remember(self, frames: Sequence[Batch]) -> None:
-        """Send last values, batches of one, before everything that is queued."""
-        for frame in frames:
-            self._ledger.hold(frame.data)
-            self._backlog.append(frame)
+    def remember(self, snapshots: Iterable[Snapshot]) -> None:
+        """Send last values before everything that is queued."""
+        self._backlog.add(snapshots)
 
     @property
     def remembered(self) -> int:
@@ -196,7 +198,7 @@ class Outbox:
             return None
         if self._backlog:
             self._matched += 1
-            return self._leave(self._recall())
+            return self._leave(self._backlog.take())
         if not queue.messages:
             return None
         batch = queue.head
@@ -258,8 +260,7 @@ class Outbox:
             handled: Whether the client handles what it has been sent and not given back; else nobody knows, and it
                 counts as dropped too.
         """
-        while self._backlog:
-            self._recall()
+        self._backlog.keep(lambda _: False)
         self._holds.give_up_all(reason)
         while self._queue:
             self._drop_oldest(len(self._queue.head), reason)
@@ -287,12 +288,6 @@ class Outbox:
         while (excess := self._queue.excess(self.limit, self.limit_bytes)) > 0:
             self._note_slow(Lag.DROP_OLDEST)
             self._drop_oldest(excess, DropReason.DROPPED_OLDEST)
-
-    def _recall(self) -> Batch:
-        """The first of the last values that wait."""
-        frame = self._backlog.popleft()
-        self._ledger.release(frame.data)
-        return frame
 
     def _leave(self, batch: Batch) -> Batch:
         """Count a batch as sent."""
@@ -359,10 +354,7 @@ class Outbox:
 
     def _leave_out(self, fits: Callable[[int], bool], reason: DropReason) -> Counter[int]:
         """Drop what does not fit any more; of what is queued the numbers by type, which are still to be counted."""
-        for _ in range(len(self._backlog)):
-            frame = self._recall()
-            if fits(frame.type_ids[0]):
-                self.remember([frame])
+        self._backlog.keep(fits)
         self._holds.give_up_all(reason, lambda cell: not any(map(fits, cell.batch.types)))
         for cell in self._holds:
             self._keep_waiting(cell, fits, reason)

@@ -6,6 +6,7 @@ from typing import Any, final
 from mycelium.bus.meeting import Acquaintances
 from mycelium.bus.negotiation import FULL_STANDING, Standing
 from mycelium.bus.session import Session
+from mycelium.bus.waitingroom import WaitingRoom
 from mycelium.schema.model import Schema
 from mycelium.wire.errors import ProtocolError
 
@@ -23,6 +24,7 @@ class Parley:
 
     def __init__(self, sessions: Callable[[], list[Session]], schema: Callable[[], Schema]) -> None:
         self._acquaintances = Acquaintances()
+        self._room = WaitingRoom()
         self._sessions = sessions
         self._schema = schema
 
@@ -34,21 +36,38 @@ class Parley:
         self._acquaintances.remember(schema)
 
     async def meet(self, session: Session, hello: Any) -> None:
-        """Find out whether a client with other contracts may be let in, and tell it."""
+        """Find out whether a client with other contracts may be let in, and tell it, unless it is gone by then."""
         try:
-            while True:
-                schema = self._schema()
-                digest = hello.schema_digest.hex()
-                contracts = await self._acquaintances.meet(digest, hello.contracts, schema)
-                if schema is self._schema():
-                    break  # else there was a reload meanwhile
+            contracts = self._acquaintances.recall(hello.schema_digest.hex(), hello.contracts)
+            if contracts is None and hello.contracts is not None:
+                async with self._room.turn(session, len(hello.contracts)):
+                    contracts = await self._read(session, hello.contracts)
+            else:
+                await self._judge(session, contracts)
         except ProtocolError as error:
             session.refuse(error.code, error.problem)
+            return
+        if session.is_over:
             return
         if contracts is None:
             session.need_contracts()
         else:
             session.welcome(hello, contracts)
+
+    async def _read(self, session: Session, document: bytes) -> Schema | None:
+        """Its contracts, if it is there and may be let in; another one may have come with the same meanwhile."""
+        contracts = self._acquaintances.recall("", document)
+        if contracts is None and not session.is_over:
+            contracts = await self._acquaintances.read(document)
+        await self._judge(session, contracts)
+        return contracts
+
+    async def _judge(self, session: Session, contracts: Schema | None) -> None:
+        """See whether its contracts and the newest ones get along; those may be others when that is found."""
+        judged = None
+        while contracts is not None and judged is not self._schema() and not session.is_over:
+            judged = self._schema()
+            await self._acquaintances.judge(contracts, judged)
 
     async def hurt_by(self, schema: Schema, *, pinned: bool) -> dict[str, Standing]:
         """Which clients these contracts would hurt, by name, and how.

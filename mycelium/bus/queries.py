@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import asdict, frozen
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Refusal", "answer"]
 
 _ROWS: Final = 500
-"""Subscriptions in one body."""
+"""Rows in one body."""
+_ROW_BYTES: Final = 1024 * 1024
+"""Bytes of the rows in one body, which has to fit a frame; a subscription with 65,536 types takes half of that."""
 Body: TypeAlias = dict[str, Any]
 Ask: TypeAlias = "Callable[[Bridge, Body, Session], Awaitable[list[Body]]]"
 """A function of the bridge, of what was said with the question, and of who asks."""
@@ -167,7 +169,20 @@ def _subscriptions(bridge: "Bridge") -> list[Body]:
         for session in bridge.sessions
         for one in session.subscriptions
     ]
-    return [{"subscriptions": rows[start : start + _ROWS]} for start in range(0, len(rows), _ROWS)]
+    return [{"subscriptions": some} for some in _chunks(rows)]
+
+
+def _chunks(rows: Iterable[Body]) -> list[list[Body]]:
+    """Rows in pieces that fit into one body each."""
+    chunks, room = list[list[Body]](), 0
+    for row in rows:
+        size = len(json.dumps(row))  # never shorter than what is sent
+        if not chunks or size > room or len(chunks[-1]) == _ROWS:
+            chunks.append([])
+            room = _ROW_BYTES
+        chunks[-1].append(row)
+        room -= size + 2  # for the comma
+    return chunks
 
 
 async def _sessions(bridge: "Bridge", options: Body, _asker: "Session") -> list[Body]:
@@ -184,8 +199,10 @@ async def _sessions(bridge: "Bridge", options: Body, _asker: "Session") -> list[
             rows.append({"session": session.number, "name": session.client, **who, **facts})
     own = bridge.registry.schema
     documents[own.digest] = own
+    first, *more = _chunks(rows) or [[]]
     return [
-        {"sessions": rows, "digest": own.digest, "closed": [one._asdict() for one in bridge.closed]},
+        {"sessions": first, "digest": own.digest, "closed": [one._asdict() for one in bridge.closed]},
+        *({"sessions": some} for some in more),
         *({"digest": digest, "contracts": document(schema)} for digest, schema in documents.items()),
     ]
 

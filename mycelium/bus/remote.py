@@ -8,6 +8,7 @@ from mycelium.bus.catalog import Catalog
 from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.limits import Limits
 from mycelium.bus.meter import Tally
+from mycelium.bus.options import GROUP_PROBLEM, is_group
 from mycelium.bus.outbox import Outbox
 from mycelium.bus.remotesubscription import RemoteSubscription
 from mycelium.bus.sessionlog import SessionLog
@@ -151,8 +152,8 @@ class RemoteSubscriptions:
         if replaced is not None:
             outbox.replace(limit, wish.window, lambda type_id: not type_ids or type_id in type_ids)
         self._router.add(made)
-        last = self._exchange.last_values(lambda type_id: made.wants(type_id) and not had(type_id))
-        outbox.remember([value.frame for value in last if value.type_id not in self.blocked])
+        new = self._exchange.last_values(lambda one: made.wants(one) and not had(one) and one not in self.blocked)
+        outbox.remember(new)
         self.changed(made)
         return made, before
 
@@ -306,8 +307,8 @@ class RemoteSubscriptions:
     def _problem_with_options(self, wish: Any) -> Refusal | None:
         if wish.on_lag is not None and wish.on_lag not in _POLICIES:
             return ErrorCode.PROTOCOL, f"no lag policy has the number {wish.on_lag}; there are 0 to {max(_POLICIES)}"
-        if wish.group == "":
-            return ErrorCode.PROTOCOL, "a group without a name; leave it out for none"
+        if wish.group is not None and not is_group(wish.group):
+            return ErrorCode.PROTOCOL, GROUP_PROBLEM
         if (wish.queue or 0) > self._limits.queue:
             return ErrorCode.LIMIT, f"a queue of {wish.queue} messages; this bridge allows {self._limits.queue}"
         if wish.window == 0 or wish.queue == 0:

@@ -40,18 +40,19 @@ def ask(url: str | None, what: str, credentials: Mapping[str, Any] = _NONE, **op
 
 def connected(url: str) -> tuple[Schema, dict[str, Schema]]:
     """The contracts of a bridge, and name and contracts of each client that is connected; see `ask` for errors."""
-    sessions, *documents = ask(url, "sessions")
+    bodies = ask(url, "sessions")
     schemas = {
         each["digest"]: parse_document(json.dumps(each["contracts"]).encode(), f"<contracts at {url}>")
-        for each in documents
+        for each in bodies
+        if "contracts" in each
     }
-    rows = [row for row in sessions["sessions"] if row["name"] != ASKER]
+    rows = [row for body in bodies for row in body.get("sessions", ()) if row["name"] != ASKER]
     names = Counter(row["name"] for row in rows)
     clients = {}
     for row in rows:
         alone = names[row["name"]] == 1
         clients[row["name"] if alone else f"{row['name']} (session {row['session']})"] = schemas[row["digest"]]
-    return schemas[sessions["digest"]], clients
+    return schemas[bodies[0]["digest"]], clients
 
 
 def file_or_bridge(file: str | None, url: str | None, credentials: Mapping[str, Any]) -> Contracts:

@@ -1,6 +1,8 @@
 """The small parts of delivery, each by itself: who waits, what is told, whose turn it is, who has to go."""
 
 from collections import Counter, OrderedDict
+from heapq import merge
+from operator import attrgetter
 
 import pytest
 from hypothesis import given, settings
@@ -467,10 +469,35 @@ def test_the_last_values_are_within_bounds_and_the_least_recently_written_goes_f
         model[type_id, key] = value
         while len(model) > 4 or (len(model) > 1 and sum(one.frame.size for one in model.values()) > 120):
             model.popitem(last=False)
-        assert list(retained.of(lambda _: True)) == list(model.values())
+        everything = merge(*(one.values() for one in retained.of(lambda _: True)), key=attrgetter("number"))
+        assert [one.value for one in everything] == list(model.values())
         assert retained.bytes == ledger.used == sum(one.frame.size for one in model.values())
-        assert list(retained.of((1001).__eq__)) == [one for one in model.values() if one.type_id == 1001]
+        of_one = [one.value for snapshot in retained.of((1001).__eq__) for one in snapshot.values()]
+        assert of_one == [one for one in model.values() if one.type_id == 1001]
         assert len(retained) == len(model)
+
+
+def test_whoever_subscribes_before_the_next_change_shares_one_snapshot():
+    """A subscription costs the same, however many last values there are; they are neither copied nor counted anew."""
+    ledger = Ledger(1 << 30)
+    retained = Retained(ledger)
+    for key in range(100):
+        retained.keep((1000, key), last_value(1000, 8))
+    holders = dict(ledger._holders)
+    first, second = Outbox(ledger=ledger), Outbox(ledger=ledger)
+    first.remember(retained.of(lambda _: True))
+    second.remember(retained.of(lambda _: True))
+    assert (first.remembered, second.remembered) == (100, 100)
+    assert ledger._holders == holders
+    (shared,) = retained.of(lambda _: True)
+    assert shared.readers == 2
+    retained.keep((1000, 0), last_value(1000, 8))
+    assert shared.orphans == [next(shared.values())]
+    (newer,) = retained.of(lambda _: True)
+    assert (newer.log, newer.start) == (shared.log, 1)  # nothing is copied for a change either
+    for outbox in (first, second):
+        outbox.clear(DropReason.DISCONNECTED, handled=True)
+    assert (shared.readers, ledger.used) == (0, retained.bytes)
 
 
 # --- flow ---

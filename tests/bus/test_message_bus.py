@@ -166,6 +166,7 @@ async def test_what_is_no_message_of_these_contracts_is_refused(bus, types, what
         ((), {"topic": "nope"}, "no message has the topic 'nope'; there are: examples"),
         (("Ping",), {"queue": 0}, "a queue of 0 messages lets none through; give at least 1"),
         (("Ping",), {"window": -1}, "a window of -1 messages lets none through; give at least 1"),
+        *((("Ping",), {"group": group}, "a name of 1 to 128 printable") for group in ("", "g" * 129, "g\0", 7)),
     ],
 )
 async def test_subscriptions_that_mean_nothing_are_refused(bus, types, arguments, options, problem):

@@ -360,3 +360,18 @@ def test_p84_a_bus_goes_on_in_the_next_loop_of_its_thread(contracts):
     asyncio.run(publish("2"))
     asyncio.run(bus.close())
     assert got == ["1", "2"]
+
+
+@pytest.mark.parametrize("group", ["", "g" * 129, "two\nlines"])
+async def test_a_group_that_a_bridge_would_refuse_is_refused_by_the_client_before_anything_is_sent(contracts, group):
+    async with (
+        mycelium.MessageBus(contracts).serve("tcp://127.0.0.1:0") as bridge,
+        mycelium.connect(bridge.urls[0], contracts) as client,
+    ):
+        await client.flush()
+        [connection] = bridge.connections
+        before = connection.received_bytes
+        with pytest.raises(UsageError, match="a group has a name of 1 to 128 printable characters"):
+            await client.subscribe(print, contracts.Ping, group=group)
+        assert client._life.conversation._requests._waiting == {}
+        assert connection.received_bytes == before

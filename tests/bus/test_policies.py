@@ -1,6 +1,6 @@
 """Both queues under all six lag policies against one model: a plain list, the law, and the order kept."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from functools import partial
 
 from hypothesis import settings
@@ -15,6 +15,7 @@ from mycelium.bus.lag import DropReason, Lag
 from mycelium.bus.ledger import Ledger
 from mycelium.bus.localqueue import LocalQueue
 from mycelium.bus.outbox import HOLD_BYTES, Outbox
+from mycelium.bus.retained import LastValue, Retained
 from mycelium.wire.buffer import Batch
 from mycelium.wire.frames import HEADER
 from peers import batch_of
@@ -340,6 +341,8 @@ class RemotePolicies(Policies):
         )
         self.credit = 3
         self.backlog = []
+        self.retained = Retained(self.ledger, most_keys=4)
+        self.last = OrderedDict()
 
     losses = property(lambda self: self.outbox.losses)
 
@@ -429,12 +432,22 @@ class RemotePolicies(Policies):
             self.model.out -= given
             self.model.delivered += given
 
-    @rule(pads=st.lists(st.integers(0, 30), max_size=3))
-    def remember(self, pads):
-        """Last values wait outside the queue."""
-        items = [Item(TYPES[0](pad % 3, pad, bytes(pad)), Lag.DROP_OLDEST, self.size_of(pad)) for pad in pads]
-        self.outbox.remember([batch_of((one.type_id, one.message.to_bytes())) for one in items])
-        self.backlog += items
+    @rule(pads=st.lists(st.integers(0, 30), max_size=5))
+    def retain(self, pads):
+        """Last values are replaced, and forgotten, also those that somebody has still to be sent."""
+        for item in self.items(pads, Lag.DROP_OLDEST):
+            slot = (item.type_id, item.message.number % 3)
+            self.retained.keep(slot, LastValue(item.type_id, batch_of((item.type_id, item.message.to_bytes()))))
+            self.last.pop(slot, None)
+            self.last[slot] = item
+            if len(self.last) > 4:
+                self.last.popitem(last=False)
+
+    @rule(types=st.sets(st.sampled_from([1000, 1001])))
+    def remember(self, types):
+        """Last values wait outside the queue, as they were at that moment."""
+        self.outbox.remember(self.retained.of(types.__contains__))
+        self.backlog += [one for one in self.last.values() if one.type_id in types]
 
     @rule(
         limit=st.integers(1, 6),
@@ -487,7 +500,7 @@ class RemotePolicies(Policies):
             model.dropped["disconnected"] += model.out
         model.out = 0
         model.settle()
-        assert self.ledger.used == 0
+        assert self.ledger.used == self.retained.bytes
 
     @invariant()
     def counters_and_bytes_are_exact(self):
@@ -504,13 +517,15 @@ class RemotePolicies(Policies):
     @invariant()
     def the_ledger_counts_each_chunk_once(self):
         outbox = self.outbox
-        held = (cell.batch for cell in outbox._holds)
-        chunks = {id(one.data): len(one.data) for one in (*outbox._backlog, *outbox._queue, *held)}
-        assert self.ledger.used == sum(chunks.values()) + HOLD_BYTES * len(self.outbox._holds)
+        held = [cell.batch for cell in outbox._holds]
+        snapshots = {run.snapshot for _, _, run in outbox._backlog._runs}
+        old = [kept.value.frame for one in (*snapshots, *self.retained.of(lambda _: True)) for kept in one.values()]
+        chunks = {id(one.data): len(one.data) for one in (*old, *outbox._queue, *held)}
+        assert self.ledger.used == sum(chunks.values()) + HOLD_BYTES * len(held)
 
     def teardown(self):
         self.outbox.clear(DropReason.DISCONNECTED, handled=False)
-        assert (self.ledger.used, self.outbox.queued, self.outbox.queued_bytes) == (0, 0, 0)
+        assert (self.ledger.used, self.outbox.queued, self.outbox.queued_bytes) == (self.retained.bytes, 0, 0)
 
 
 LocalPolicies.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)

@@ -1,14 +1,19 @@
 """What a client may ask about a bridge, and who may."""
 
+import asyncio
 import contextlib
+import itertools
+import json
 import os
 import socket
 
 import pytest
 
 import mycelium
+from mycelium.bus.queries import _chunks
+from mycelium.bus.questions import MOST_WAITING
 from mycelium.bus.security.peer import Peer
-from peers import until
+from peers import CORE, peer_at, until
 
 TEXT = """
 schema: {id: 30, version: 1, min_compatible: 1}
@@ -129,6 +134,64 @@ async def test_what_is_no_query_is_refused_and_the_client_goes_on(file):
         answer, _ = client._life.conversation.query("info", b"[")
         with pytest.raises(mycelium.Refused, match="no JSON"):
             await answer
+
+
+async def test_queries_of_a_connection_are_answered_in_order_and_one_in_a_turn_of_the_loop(file):
+    """300 of them in one write do not hold up others, and those that are too many are refused one by one."""
+    bus = mycelium.MessageBus(file)
+    async with (
+        bus.serve("tcp://127.0.0.1:0") as bridge,
+        peer_at(bridge.urls[0]) as first,
+        peer_at(bridge.urls[0]) as second,
+    ):
+        loop, asked, seen = asyncio.get_running_loop(), bridge._questions._asked, []
+
+        def look():
+            seen.append(sum(map(len, asked.values())))
+            if asked or not any(seen):
+                loop.call_soon(look)
+
+        look()
+        ask = [CORE.Query(request=number, what="stats", body=b'{"messages": 2}') for number in range(1, 301)]
+        second.send(*ask[:5])
+        first.send(b"".join(map(CORE.encode, ask)))
+        told = [await first.next() for _ in range(300 + 17)]
+        answered = [one.request for one in told if type(one).__name__ == "Answer"]
+        refused = [one for one in told if type(one).__name__ == "Error"]
+        await until(lambda: not asked)
+        assert answered == sorted(2 * list(range(1, len(answered) // 2 + 1)))
+        assert len(answered) // 2 == 300 - len(refused) == MOST_WAITING + 1
+        assert {(one.code, one.fatal, one.message) for one in refused} == {
+            (3, False, "over 16 queries of this connection wait; ask when others are answered")
+        }
+        assert max(before - after for before, after in itertools.pairwise(seen)) == 1
+        assert [one.request for one in [await second.next() for _ in range(10)]] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
+async def test_a_fault_in_a_query_is_told_to_who_asked_and_those_behind_it_are_answered(file, caplog):
+    bus = mycelium.MessageBus(file)
+    async with bus.serve("tcp://127.0.0.1:0") as bridge, peer_at(bridge.urls[0]) as peer:
+        listeners, bridge._listeners = bridge._listeners, None
+        peer.send(CORE.Query(request=1, what="info"), CORE.Query(request=2, what="stats"))
+        error, answer = await peer.next(), await peer.next()
+        bridge._listeners = listeners
+    assert (error.request, error.code, error.fatal, answer.request) == (1, 16, False, 2)
+    assert "a query could not be answered" in caplog.text
+
+
+async def test_rows_that_would_not_fit_a_frame_come_in_several_answers(file, tmp_path):
+    """Ten subscriptions to 64,000 types have rows of 4.3 MiB, which is more than a client takes at once."""
+    bus = mycelium.MessageBus(file)
+    async with contextlib.AsyncExitStack() as stack:
+        bridge = await stack.enter_async_context(bus.serve(f"unix://{tmp_path}/bus.sock"))
+        for _ in range(10):
+            peer = await stack.enter_async_context(peer_at(bridge.urls[0], client="\U0010ffff" * 128))
+            await peer.subscribe(1, list(range(1500, 65500)), group="\U0001f344" * 128)
+        asker = await stack.enter_async_context(mycelium.connect(bridge.urls[0], TEXT))
+        _, *bodies = await asker.query("stats")
+        assert [len(body["subscriptions"]) for body in bodies] == [2] * 5
+        assert all(len(json.dumps(body, ensure_ascii=False).encode()) <= 1024 * 1024 for body in bodies)
+        assert len(_chunks([{}] * 1200)) == 3
 
 
 async def test_a_bus_without_a_file_has_nothing_to_reload(contracts):

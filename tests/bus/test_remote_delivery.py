@@ -442,6 +442,23 @@ async def test_last_values_wait_for_credit_and_count_when_they_are_taken(types):
         assert bus.exchange.ledger.used == bus.exchange.retained.bytes
 
 
+async def test_last_values_are_sent_as_announced_whatever_is_published_meanwhile(types):
+    async with pair(types) as (bus, _, _, subscriber):
+        for key in range(5):
+            bus.publish_nowait(types.State(key, key))
+        await subscriber.subscribe(1, [1002], window=1)
+        for key in range(5):
+            bus.publish_nowait(types.State(key, 10 + key))
+        subscriber.send(CORE.Subscribe(request=9, subscription=1, type_ids=[1002]))
+        got = []
+        while len(got) < 12:
+            got += [one for one in plain(types, [await subscriber.next()]) if type(one).__name__ != "Ack"]
+        numbers = [one for one in got if isinstance(one, int)]
+        assert numbers == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+        assert [one.messages for one in got if one not in numbers] == [5, 4]
+        assert bus.exchange.ledger.used == bus.exchange.retained.bytes
+
+
 # --- requests ---
 
 ID = b"0123456789abcdef"
@@ -913,6 +930,32 @@ async def test_a_last_value_that_forced_contracts_cannot_read_breaks_no_subscrib
         await bus.subscribe(lambda one: got.append(one.number), types.State)
         bus.publish_nowait(types.State(1, 1 << 40))
         assert got == [1 << 40]
+
+
+async def test_last_values_that_forced_contracts_cannot_read_are_there_again_with_those_that_can(types):
+    schema = types.schema
+    fields = "fields: {id: {type: u8}, number: {type: %s}}}\n  Ask"
+    async with pair(types) as (bus, bridge, _, _):
+
+        async def announced(number):
+            async with peer_at(bridge.urls[0]) as peer:
+                await peer.subscribe(number, [1002])
+                events = await peer.barrier()
+                return [one.messages for one in events if type(one).__name__ == "Retained"]
+
+        bus.publish_nowait(types.State(1, 1))
+        bus.publish_nowait(types.State(2, 2))
+        types.apply(mycelium.load(TEXT.replace(fields % "u32", fields % "u64")).schema)
+        assert await announced(1) == []
+        bus.publish_nowait(types.State(1, 1 << 40))
+        assert await announced(1) == [1]
+        types.apply(schema)
+        assert await announced(1) == [1]
+        bus.publish_nowait(types.State(3, 3))
+        got = []
+        await bus.subscribe(lambda one: got.append(one.number), types.State)
+        assert got == [2, 3]
+        assert bus.stats().retained == 3
 
 
 # --- at full size ---

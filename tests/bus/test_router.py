@@ -11,6 +11,7 @@ import mycelium
 from mycelium.bus.exchange import Exchange
 from mycelium.bus.lag import DropReason
 from mycelium.bus.limits import Limits
+from mycelium.bus.options import GROUP_PROBLEM
 from mycelium.bus.outbox import Outbox
 from mycelium.bus.remote import RemoteSubscriptions
 from mycelium.bus.remotesubscription import RemoteSubscription
@@ -211,7 +212,8 @@ def test_the_same_number_again_replaces_types_and_keeps_what_fits(exchange):
         ({"on_lag": 5}, None),
         ({"on_lag": 6}, "no lag policy has the number 6; there are 0 to 5"),
         ({"group": "g"}, None),
-        ({"group": ""}, "a group without a name; leave it out for none"),
+        ({"group": "é" * 128}, None),
+        *(({"group": group}, GROUP_PROBLEM) for group in ("", "g" * 129, "g\n", "\x1b[2J", "\u202e")),
         ({"window": 0}, "a window or queue of 0 messages delivers nothing; leave it out for the default"),
         ({"queue": 0}, "a window or queue of 0 messages delivers nothing; leave it out for the default"),
     ],
