@@ -14,13 +14,14 @@ DEADLINE = 30.0
 """Seconds that one asynchronous test may take, a slow one ten times that; it is there for hangs, not for timing."""
 
 
-def pytest_configure():
+def pytest_configure(config):
     """No example has to be quick, on a busy machine; and Ctrl-C interrupts, whoever starts the tests.
 
     A shell starts what it runs in the background with SIGINT ignored.
     """
-    settings.register_profile("patient", deadline=None)
-    settings.load_profile("patient")
+    settings.register_profile("quick", deadline=None, max_examples=40)
+    settings.register_profile("thorough", deadline=None, max_examples=400)
+    settings.load_profile(config.getoption("--hypothesis-profile") or "quick")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -11,7 +11,7 @@ def test_exactly_two_commands_one_for_the_demo_and_one_for_the_tests():
     commands = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     assert [command.count("\n") for command in commands] == [1, 1]
     assert commands[0].strip().endswith(".venv/bin/mycelium demo")
-    assert commands[1].strip().endswith(".venv/bin/python -m pytest -q -n 2 --dist worksteal")
+    assert commands[1].strip().endswith(".venv/bin/python -m pytest -q -n 3 --dist worksteal")
     assert README.index(commands[1]) < README.index("\n## ")
 
 

@@ -528,7 +528,7 @@ class RemotePolicies(Policies):
         assert (self.ledger.used, self.outbox.queued, self.outbox.queued_bytes) == (self.retained.bytes, 0, 0)
 
 
-LocalPolicies.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
-RemotePolicies.TestCase.settings = settings(max_examples=160, stateful_step_count=40, deadline=None)
+LocalPolicies.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+RemotePolicies.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 TestALocalQueue = LocalPolicies.TestCase
 TestAnOutbox = RemotePolicies.TestCase

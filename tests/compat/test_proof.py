@@ -251,7 +251,7 @@ def wrong_in(crossing, message):
     return None
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(evolutions())
 def test_verdicts_hold_for_real_bytes(evolution):
     old, new = (parse_text(json.dumps(tree, indent=1)) for tree in evolution)
@@ -267,7 +267,7 @@ def test_verdicts_hold_for_real_bytes(evolution):
             assert wrong is not None, f"nothing that the {side} side writes is read wrongly"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(evolutions())
 def test_turning_a_comparison_round_exchanges_the_directions(evolution):
     old, new = (parse_text(json.dumps(tree, indent=1)) for tree in evolution)
