@@ -15,11 +15,11 @@ DEADLINE = 30.0
 
 
 def pytest_configure(config):
-    """No example has to be quick, on a busy machine; and Ctrl-C interrupts, whoever starts the tests.
+    """No example has to be quick, on a busy machine, and two runs try the same ones; and Ctrl-C interrupts, whoever starts the tests.
 
     A shell starts what it runs in the background with SIGINT ignored.
     """
-    settings.register_profile("quick", deadline=None, max_examples=40)
+    settings.register_profile("quick", deadline=None, max_examples=40, derandomize=True)
     settings.register_profile("thorough", deadline=None, max_examples=400)
     settings.load_profile(config.getoption("--hypothesis-profile") or "quick")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
