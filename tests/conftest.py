@@ -15,7 +15,7 @@ DEADLINE = 30.0
 
 
 def pytest_configure(config):
-    """No example has to be quick, on a busy machine, and two runs try the same ones; and Ctrl-C interrupts, whoever starts the tests.
+    """No example has to be quick, and two runs try the same ones; Ctrl-C interrupts, whoever starts the tests.
 
     A shell starts what it runs in the background with SIGINT ignored.
     """
