@@ -78,6 +78,9 @@ def check_installation(dist: Path, python: str, scratch: Path) -> str:
     place = Path(tempfile.mkdtemp(prefix="venv-", dir=scratch))  # two interpreters may have one name
     (wheel,) = dist.glob("*.whl")
     _run(python, "-m", "venv", place)
+    asked, made = _run(python, "--version"), _run(place / "bin" / "python", "--version")
+    if asked != made:
+        sys.exit(f"{python} is {asked.strip()}, and its environment {made.strip()}")
     _run(place / "bin" / "python", "-m", "pip", "install", "-q", wheel)
     _run(place / "bin" / "python", "-m", "pip", "check")
     return _run(place / "bin" / "python", "-W", "error", ROOT / "tools" / "smoke.py", cwd=scratch).strip()

@@ -17,7 +17,7 @@ from mycelium.schema.errors import ContractError, ContractNotFound
 if TYPE_CHECKING:
     from mycelium.handle import Contracts
 
-__all__ = ["surroundings"]
+__all__ = ["is_default", "surroundings"]
 
 _HTTP_PORT: Final = 7778
 _PORTS: Final = {DEFAULT_PORT: "messages", _HTTP_PORT: "HTTP"}
@@ -30,13 +30,14 @@ def surroundings(url: str | None, credentials: Mapping[str, Any]) -> Iterator[Fi
     bridge = _bridge(asked, credentials, is_named=is_named)
     yield bridge
     held = {port: listeners(port) for port in _PORTS}
-    reached = bridge.state == "ok" and _is_default(asked)
+    reached = bridge.state == "ok" and is_default(asked)
     ours = {one.pid for one in held[DEFAULT_PORT]} if reached else set()
     for port, who in held.items():
         yield _port(port, who, ours)
 
 
-def _is_default(url: str) -> bool:
+def is_default(url: str) -> bool:
+    """Whether a URL is of the port that a bridge's messages have by default."""
     address = parse_url(url)
     return address.scheme in ("tcp", "tls") and address.port == DEFAULT_PORT
 

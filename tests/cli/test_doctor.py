@@ -13,6 +13,7 @@ from processes import ROOT, bridge, call, environment, mycelium, run
 
 from mycelium.cli.checkup import machine
 from mycelium.cli.listening import Listener, listeners
+from mycelium.cli.reach import is_default
 
 
 def findings(*arguments, code=0, **options):
@@ -74,6 +75,19 @@ def test_fewer_files_than_connections_are_noted_with_what_to_do_about_it(tmp_pat
     found = {one["name"]: one for one in json.loads(ran.stdout)["findings"]}["open files"]
     assert (found["state"], "takes 111 connections in place of 10000" in found["text"]) == ("note", True)
     assert "10192" in found["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("tcp://localhost:7777", True),
+        ("tls://localhost:7777", True),
+        ("tls://localhost:7779", False),
+        ("unix:///tmp/s", False),
+    ],
+)
+def test_a_bridge_that_answers_on_the_default_port_is_who_has_it_whatever_it_speaks(url, expected):
+    assert is_default(url) is expected
 
 
 def test_who_listens_on_a_port_is_named():
