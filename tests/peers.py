@@ -45,9 +45,9 @@ async def serving(contracts, listen="tcp://127.0.0.1:0", **limits):
     await bus.close()
 
 
-async def until(holds):
+async def until(holds, *, within=SECONDS):
     """Let the loop turn until something is so."""
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(within):
         while not holds():  # noqa: ASYNC110  there is no event for what a test looks at
             await asyncio.sleep(0.001)
 

@@ -16,6 +16,9 @@ from mycelium.events import Connected
 from peers import until
 
 TYPES = mycelium.load(ROOT / "contracts.yaml")
+CONNECTED = mycelium.ClientState.CONNECTED
+RETURN_SECONDS = 30.0
+"""For all to come back: a bridge that was away for a few seconds finds clients that wait for up to ten."""
 
 
 class Numbered:
@@ -99,7 +102,8 @@ async def outage(tmp_path, publishers, listeners):
             serving.wait()
             await asyncio.sleep(1)
             await asyncio.to_thread(lambda: processes.enter_context(bridge(listen=url)))
-            await until(lambda: all(each.epochs == [2] for each in hearing))
+            await until(lambda: all(each.epochs == [2] for each in hearing), within=RETURN_SECONDS)
+            await until(lambda: all(each.state is CONNECTED for each in made), within=RETURN_SECONDS)
             marks = [each.sent for each in speaking]
             await until(lambda: all(each.sent > mark + 20 for each, mark in zip(speaking, marks, strict=True)))
             for each in speaking:
