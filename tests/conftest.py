@@ -6,10 +6,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
+_WITHOUT_SHRINKING = (Phase.explicit, Phase.generate)
 DEADLINE = 30.0
 """Seconds that one asynchronous test may take, a slow one ten times that; it is there for hangs, not for timing."""
 
@@ -17,9 +18,10 @@ DEADLINE = 30.0
 def pytest_configure(config):
     """No example has to be quick, and two runs try the same ones; Ctrl-C interrupts, whoever starts the tests.
 
+    What fails is told as it was drawn: to make it smaller may take minutes, and is the thorough profile's business.
     A shell starts what it runs in the background with SIGINT ignored.
     """
-    settings.register_profile("quick", deadline=None, max_examples=40, derandomize=True)
+    settings.register_profile("quick", deadline=None, max_examples=40, derandomize=True, phases=_WITHOUT_SHRINKING)
     settings.register_profile("thorough", deadline=None, max_examples=400)
     settings.load_profile(config.getoption("--hypothesis-profile") or "quick")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

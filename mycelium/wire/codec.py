@@ -117,7 +117,8 @@ class Codec:
         """`decode_run(data, bounds)`: the messages of frames of this type that follow each other.
 
         Frame `i` is `data[bounds[i]:bounds[i + 1]]`, header included. None says nothing but that one of them is not
-        canonical, has metadata or is wrong, for `decode` to find out which.
+        canonical, has metadata or is wrong, for `decode` to find out which. Canonical are a frame's own fields; what is
+        inside a nested message is read as `decode` reads it.
         """
         return self._fast.decode_run()
 
