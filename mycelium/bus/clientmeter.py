@@ -128,18 +128,17 @@ class ClientMeter:
 
     # --- publishing ---
 
-    def counted(self, frame: Callable[[Message], bytes]) -> Callable[[Message], bytes]:
-        """What makes the frames of messages that are published right away."""
+    def counted(self, post: Callable[[Message], None]) -> Callable[[Message], None]:
+        """What publishes messages right away."""
         posted = self.posted
 
-        def count(message: Message) -> bytes:
+        def count(message: Message) -> None:
             try:
-                made = frame(message)
+                post(message)
             except MyceliumError as error:
                 self.published[name_of(message), _word(error)] += 1
                 raise
             posted[message.__class__].number += 1
-            return made
 
         return count
 

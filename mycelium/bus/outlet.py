@@ -51,9 +51,14 @@ class Outlet:
         meter: Who counts what is published; None for nobody.
     """
 
-    frame: Callable[[Message], bytes]
-    _made: Callable[[Message], bytes]
-    """The publisher's function, once there was a connection; the latter is counted where that is wanted."""
+    post: Callable[[Message], None]
+    """Publish a message, for which there has to be room: `is_free`. There is none before there was a connection.
+
+    Raises:
+        UsageError: It is no type of these contracts.
+        EncodeError: A value does not fit its type, or the payload is too large.
+        RuleError: A value breaks a rule.
+    """
 
     def __init__(
         self,
@@ -68,8 +73,8 @@ class Outlet:
     ) -> None:
         self.is_free, self.turn_bytes = False, 0
         self.meter: ClientMeter | None = None
-        self._pump_at = TURN_BYTES
-        """When so much was published in this turn it is time to hand it to the link."""
+        self._due_at = 0
+        """When so much was published in this turn it is time to hand it to the link, or at first to plan its end."""
         self.receipts = Unconfirmed(block_seconds)
         self.block_seconds = block_seconds
         self._keeps, self.stamps = limit > 0, stamp
@@ -119,8 +124,8 @@ class Outlet:
         """Go by what the bridge has said; how many messages are dropped since they are larger than it takes."""
         if self._publisher is None:
             self._publisher = Publisher(contracts, as_structs=as_structs)
-            self.frame = self._publisher.frame
-            self._made = self.frame if self.meter is None else self.meter.counted(self.frame)
+            post = self._poster(self._publisher)
+            self.post = post if self.meter is None else self.meter.counted(post)
         self._publisher.max_payload = max_payload
         return self.buffer.drop_larger(max_payload + HEADER.size)
 
@@ -175,21 +180,27 @@ class Outlet:
 
     # --- publishing ---
 
-    def post(self, message: Message) -> None:
-        """Publish a message, for which there has to be room: `is_free`.
+    def _poster(self, publisher: Publisher) -> Callable[[Message], None]:
+        """What `post` is: `Publisher.frame` in one piece with what becomes of it, since each call would be felt."""
+        lineage, framers, put = publisher.lineage, publisher.framers, self._put
 
-        Raises:
-            UsageError: It is no type of these contracts.
-            EncodeError: A value does not fit its type, or the payload is too large.
-            RuleError: A value breaks a rule.
-        """
-        frame = self._made(message)
-        self._put(frame)
-        self.turn_bytes = size = self.turn_bytes + len(frame)
-        if not self._scheduled:
-            self._schedule()
-        if size >= self._pump_at:
-            self.pump()
+        def post(message: Message) -> None:
+            if lineage.current is not publisher.registry:
+                publisher.keep_up()
+            try:
+                make = framers[message.__class__]
+            except KeyError:
+                make = publisher.framer(message)
+            frame = make(message)
+            size = len(frame)
+            if size > publisher.max_payload:
+                publisher.refuse_large(frame, message.__class__.__name__)
+            put(frame)
+            self.turn_bytes = size = size + self.turn_bytes
+            if size >= self._due_at:
+                self._due()
+
+        return post
 
     def post_parcel(self, parcel: Parcel) -> None:
         """Publish a message of which more has to be known; its frame was admitted."""
@@ -352,13 +363,17 @@ class Outlet:
 
     def _posted(self, size: int) -> None:
         self.turn_bytes += size
+        if self.turn_bytes >= self._due_at:
+            self._due()
+
+    def _due(self) -> None:
         if not self._scheduled:
             self._schedule()
-        if self.turn_bytes >= self._pump_at:
+        if self.turn_bytes >= self._due_at:
             self.pump()
 
     def _schedule(self) -> None:
-        self._scheduled = True
+        self._scheduled, self._due_at = True, TURN_BYTES
         asyncio.get_running_loop().call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
@@ -369,7 +384,7 @@ class Outlet:
 
     def pump(self) -> None:
         """Give the link what it takes."""
-        self._pump_at = self.turn_bytes + TURN_BYTES
+        self._due_at = self.turn_bytes + TURN_BYTES if self._scheduled else 0
         link = self._link
         while link is not None and link.is_ready and (data := self.buffer.take()):
             link.write(data)

@@ -91,13 +91,14 @@ class Plans(dict[type, Plan]):
 
 def _calling(exchange: Exchange, entry: Entry[Codec], hand: Worker, owner: int, otherwise: Plan) -> Plan:
     """Where the only taker is a sync handler: it is called from here, since every call on the way would be felt."""
-    contracts, registry, turnstile, check = exchange.contracts, exchange.registry, exchange.turnstile, entry.codec.check
+    registry, turnstile, check = exchange.registry, exchange.turnstile, entry.codec.check
+    lineage = registry.lineage  # contracts themselves are slow to ask
     counts, function = hand.counts, hand.function
     called = exchange.routed if exchange.meter is None else exchange.called[entry.message.type_id]
     taken: Published = (1, ())
 
     def publish(message: Message, seconds: float | None) -> Published:
-        if turnstile.is_busy or contracts.registry is not registry or get_ident() != owner:
+        if turnstile.is_busy or lineage.current is not registry or get_ident() != owner:
             return otherwise(message, seconds)
         check(message)
         turnstile.is_busy = True
@@ -127,11 +128,12 @@ def _calling(exchange: Exchange, entry: Entry[Codec], hand: Worker, owner: int, 
 
 def _offering(exchange: Exchange, entry: Entry[Codec], offers: Sequence[Offer], owner: int, otherwise: Plan) -> Plan:
     """Where somebody has a queue."""
-    contracts, registry, turnstile, check = exchange.contracts, exchange.registry, exchange.turnstile, entry.codec.check
+    registry, turnstile, check = exchange.registry, exchange.turnstile, entry.codec.check
+    lineage = registry.lineage  # contracts themselves are slow to ask
     offered = exchange.routed if exchange.meter is None else exchange.offered[entry.message.type_id]
 
     def publish(message: Message, seconds: float | None) -> Published:
-        if turnstile.is_busy or contracts.registry is not registry or get_ident() != owner:
+        if turnstile.is_busy or lineage.current is not registry or get_ident() != owner:
             return otherwise(message, seconds)
         check(message)
         troubles: list[Trouble] = []

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 from mycelium.bus.errors import UsageError
 from mycelium.bus.monotonic import MonotonicGuard, monotonic_fields
@@ -15,9 +15,11 @@ from mycelium.wire.frames import HARD_MAX_PAYLOAD, HEADER, encode_frame
 from mycelium.wire.metadata import Metadata
 from mycelium.wire.tracecontext import with_trace
 
-__all__ = ["Publisher"]
+__all__ = ["Framer", "Publisher"]
 
 _HEADER_SIZE: Final = HEADER.size
+Framer: TypeAlias = Callable[[Message], bytes]
+"""Makes the frame of a message."""
 _REMEDY: Final = "take the type from the contracts that the bus or client was made with"
 
 
@@ -33,16 +35,19 @@ class Publisher:
     Attributes:
         max_payload: See above.
         guard: Remembers what may not decrease.
+        registry: The generation that it goes by.
+        lineage: Whose `current` is another one as soon as there is one; contracts themselves are slow to ask.
+        framers: By class what makes the frames of its messages; see `framer`.
     """
 
     def __init__(self, contracts: Contracts, max_payload: int = HARD_MAX_PAYLOAD, *, as_structs: bool = False) -> None:
         self.contracts = contracts
         self._publish_frame = _fitting if as_structs else _plain
         self.max_payload = max_payload
-        self._registry = contracts.registry
+        self.registry = contracts.registry
+        self.lineage = self.registry.lineage
         self.guard = MonotonicGuard(monotonic_fields(contracts.schema))
-        self._frames: dict[type, Callable[[Message], bytes]] = {}
-        """By class what `frame` does, as the newest generation has it."""
+        self.framers: dict[type, Framer] = {}
 
     def __repr__(self) -> str:
         return f"<Publisher on {self.contracts!r}>"
@@ -53,9 +58,7 @@ class Publisher:
         Raises:
             UsageError: It is no type of these contracts.
         """
-        registry = self.contracts.registry
-        if registry is not self._registry:
-            self._keep_up(registry)
+        registry = self.keep_up()
         entry: Entry[Codec] | None = getattr(type(message), "__mycelium__", None)
         if entry is None or registry.by_id.get(entry.message.type_id) is not entry:
             raise UsageError(self._not_ours(message))
@@ -71,15 +74,17 @@ class Publisher:
     @property
     def monotonic(self) -> Mapping[int, tuple[str, ...]]:
         """Fields of the newest generation that must not decrease, by type id."""
-        self._keep_up(self.contracts.registry)
+        self.keep_up()
         return self.guard.fields
 
-    def _keep_up(self, registry: Registry[Codec]) -> None:
-        """The contracts may have changed."""
-        if registry is not self._registry:
-            self._registry = registry
+    def keep_up(self) -> Registry[Codec]:
+        """Go over to the newest generation, if it is another one; it."""
+        registry = self.contracts.registry
+        if registry is not self.registry:
+            self.registry = registry
             self.guard.fields = monotonic_fields(registry.schema)
-            self._frames.clear()
+            self.framers.clear()
+        return registry
 
     def encode(self, message: Message, entry: Entry[Codec], extra: Metadata | None = None) -> bytes:
         """The frame of a message, its rules checked but for `monotonic`.
@@ -96,7 +101,7 @@ class Publisher:
         frame = self._publish_frame(entry.codec)(message)
         if extra is not None:
             frame = encode_frame(entry.message.type_id, frame[HEADER.size :] + extra.encode())
-        self._refuse_large(frame, entry.message.name)
+        self.refuse_large(frame, entry.message.name)
         return frame
 
     def frame(self, message: Message) -> bytes:
@@ -107,48 +112,56 @@ class Publisher:
             EncodeError: A value does not fit its type, or the payload is too large.
             RuleError: A value breaks a rule.
         """
-        if self.contracts.registry is not self._registry:
-            self._keep_up(self.contracts.registry)
-        make = self._frames.get(message.__class__)
-        if make is None:
-            make = self._frames[message.__class__] = self._framer(self.entry(message))
-        frame = make(message)
+        frame = self.framer(message)(message)
         if len(frame) - _HEADER_SIZE > self.max_payload:
-            self._refuse_large(frame, message.__class__.__name__)
+            self.refuse_large(frame, message.__class__.__name__)
         return frame
+
+    def framer(self, message: Message) -> Framer:
+        """What makes the frames of a message's class, with the checks that its contract asks for, but for the size.
+
+        Raises:
+            UsageError: It is no type of these contracts.
+        """
+        if self.lineage.current is not self.registry:
+            self.keep_up()
+        make = self.framers.get(message.__class__)
+        if make is None:
+            make = self.framers[message.__class__] = self._framer(self.entry(message))
+        return make
 
     def traced_frame(self, message: Message, trace: bytes | None) -> bytes:
         """What `frame` gives, with a trace context; see there for errors."""
         frame = self.frame(message)
         if trace is not None:
             frame = with_trace(frame, trace)
-            self._refuse_large(frame, type(message).__name__)
+            self.refuse_large(frame, type(message).__name__)
         return frame
 
-    def _framer(self, entry: Entry[Codec]) -> Callable[[Message], bytes]:
-        """What makes the frames of a type, with the checks that its contract asks for."""
+    def _framer(self, entry: Entry[Codec]) -> Framer:
         make = self._publish_frame(entry.codec)
         is_guarded = entry.message.type_id in self.guard.fields
         return partial(self._guarded, make, entry.message.name) if is_guarded else make
 
-    def _guarded(self, make: Callable[[Message], bytes], name: str, message: Message) -> bytes:
+    def _guarded(self, make: Framer, name: str, message: Message) -> bytes:
         frame = make(message)
-        self._refuse_large(frame, name)
+        self.refuse_large(frame, name)
         self.guard.check(message)
         return frame
 
-    def _refuse_large(self, frame: bytes, name: str) -> None:
+    def refuse_large(self, frame: bytes, name: str) -> None:
+        """Raise an EncodeError if the payload is too large."""
         size = len(frame) - HEADER.size
         if size > self.max_payload:
             problem = f"a payload of {size} bytes; the other side takes at most {self.max_payload}"
             raise EncodeError(name, None, problem)
 
 
-def _plain(codec: Codec) -> Callable[[Message], bytes]:
+def _plain(codec: Codec) -> Framer:
     return codec.publish_frame
 
 
-def _fitting(codec: Codec) -> Callable[[Message], bytes]:
+def _fitting(codec: Codec) -> Framer:
     """The same for messages that have to fit into a struct, which is made later, from what is queued."""
     fits, frame = codec.rust.encode, codec.publish_frame
 

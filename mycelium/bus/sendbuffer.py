@@ -204,8 +204,8 @@ class SendBuffer:
 
     def take(self) -> bytes:
         """The next bytes for the socket, about 64 KiB; empty where nothing may go now."""
-        if self._marks and not (self._segments or self.is_corked or self.flow) and self._window.allows(self.size):
-            return self._take_fresh()
+        if self._fresh and not (self._segments or self.is_corked or self.flow) and (data := self._take_fresh()):
+            return data
         self._fold()
         if self._session is None or not self._segments:
             return b""
@@ -254,22 +254,26 @@ class SendBuffer:
         self._fold()
 
     def _take_fresh(self) -> bytes:
-        """Give out what is fresh, some of it confirmed, as if it had been in a run."""
+        """Give out what is fresh, some of it confirmed, as if it had been in a run; empty where it is too much."""
         frames, marks = self._fresh, self._marks
-        pieces, count, size = frames[:], len(frames), self.size
-        if self._confirmed is None:  # receipts begin with the first who waits for one
+        data, count = b"".join(frames), len(frames)
+        size = len(data)
+        if size > _MOST_AT_ONCE or not self._window.allows(size):
+            return b""
+        if marks and self._confirmed is None:  # receipts begin with the first who waits for one
             first = marks[0][0]
-            pieces.insert(first, self._confirm)
+            data = b"".join((*frames[:first], self._confirm, *frames[first:]))
             self._confirmed = -first
         for number, waiter in marks:
-            self._receipts.expect(waiter, self._confirmed + 1 + number)
+            self._receipts.expect(waiter, (self._confirmed or 0) + 1 + number)
         frames.clear()
         marks.clear()
         self._messages += count
         self._size += size
         self._entered += count
-        self._count(count, size, pieces)
-        return b"".join(pieces)
+        more: list[bytes] = []
+        self._count(count, size, more)
+        return b"".join((data, *more)) if more else data
 
     def _append(self, segment: Parcel | Note) -> None:
         self._fold()

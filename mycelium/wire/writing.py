@@ -172,14 +172,23 @@ def _write_optional(slot: Slot, writer: Writer) -> None:
 
 
 def check_function(owner: str, slots: Iterable[Slot], scope: Scope, fallback: Function) -> Function:
-    """`check(message, depth=1)`: whether `encode` would take the message; rules are not its business."""
+    """`check(message, depth=1)`: whether `encode` would take the message; rules are not its business.
+
+    Values of fixed size are packed in one go, without headers: that is quicker than to compare each with its limits.
+    """
     writer = Writer("check(message, depth=1)", fallback, scope)
     writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots))
-    writer.require(*class_tests(slots), *(_fits(slot) for slot in slots))
-    writer.add("return None")
+    packed = [slot for slot in slots if not slot.field.optional and slot.shape.code is not None]
+    writer.require(*class_tests(slots), *(_fits(slot, is_packed=slot in packed) for slot in slots))
+    run = _Run(scope)
+    for slot in packed:
+        if slot.shape.fits:
+            run.add(slot.shape.code or "", slot.shape.write.format(v=slot.value))
+    writer.add(*run.end(), "return None")
     return writer.compile(owner)
 
 
-def _fits(slot: Slot) -> str:
-    fits = all_of(value_test(slot), slot.shape.fits.format(v=slot.value))
+def _fits(slot: Slot, *, is_packed: bool) -> str:
+    """Whether a value could be written; of one that is packed with others only what packing does not find out."""
+    fits = value_test(slot) if is_packed else all_of(value_test(slot), slot.shape.fits.format(v=slot.value))
     return f"({slot.value} is None or {all_of(exact_test(slot), fits)})" if slot.field.optional else fits

@@ -127,7 +127,6 @@ def _publish(
 
     It is a closure that goes the untraced way by itself, since all that a message costs that is not sampled is here.
     """
-    post = outlet.post
 
     async def publish(message: Message, *, confirm: bool = False, mandatory: bool = False) -> Receipt | None:
         if not life.is_steady or get_ident() != life.thread:
@@ -139,7 +138,7 @@ def _publish(
         if confirm or mandatory:
             return await confirmed(outlet, message, seconds, mandatory=mandatory)
         if outlet.is_free:
-            post(message)
+            outlet.post(message)
             if outlet.turn_bytes >= TURN_BYTES:
                 await outlet.rest()
         else:
