@@ -66,6 +66,8 @@ class Contracts:
         self.origin = origin
         self._listeners: list[Callable[[Change], object]] = []
         self._layout_holders = 0
+        self._given: set[str] = set()
+        """Names that are attributes since somebody asked for them: to come by `__getattr__` takes ten times as long."""
         self.texts = Texts()
         self.texts.take(None if origin is None else origin.content_hash, schema)
         self.registry = make_registry(schema, owner=self)
@@ -95,12 +97,18 @@ class Contracts:
         if name.startswith("__"):
             raise AttributeError(name)
         registry = self.__dict__.get("registry")
-        if registry is not None:
-            if name in registry.entries or name in registry.lineage.former:
-                return registry.class_of(name)
-            if name in registry.schema.enums:
-                return registry.enum_of(name)
-        raise AttributeError(f"{self!r} has no message, enum or attribute {name!r}{self._hint(name)}")
+        if registry is None or not (registry.knows(name) or name in registry.schema.enums):
+            raise AttributeError(f"{self!r} has no message, enum or attribute {name!r}{self._hint(name)}")
+        found = registry.class_of(name) if registry.knows(name) else registry.enum_of(name)
+        self._given.add(name)
+        self.__dict__[name] = found
+        if self.registry is not registry:  # another thread has gone over to another schema meanwhile
+            self._take_back()
+        return found
+
+    def _take_back(self) -> None:
+        for name in tuple(self._given):
+            self.__dict__.pop(name, None)
 
     def __getitem__(self, name: str) -> type[Message]:
         """The class of a message.
@@ -120,7 +128,7 @@ class Contracts:
         return len(self.registry.entries)
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self.schema.messages, *self.schema.enums]
+        return [*{*super().__dir__(), *self.schema.messages, *self.schema.enums}]
 
     def enum(self, name: str) -> type[IntEnum]:
         """The class of an enum.
@@ -142,6 +150,7 @@ class Contracts:
         registry = self.registry.next(schema)
         registry.activate()
         self.registry = registry
+        self._take_back()
         self.texts.take(text_digest, schema)
         self.__dict__.pop("converter", None)
         warn_unenforced(schema)

@@ -68,6 +68,20 @@ def test_an_unknown_name_is_an_error_that_knows_what_was_meant(contracts):
         contracts.decode(4711, b"")
 
 
+def test_an_attribute_that_was_looked_at_goes_with_its_message_and_stays_with_its_class():
+    text = "messages: {Kept: {tlv_type: 1000, fields: {a: {type: u8}}}"
+    contracts = mycelium.load(text + ", Gone: {tlv_type: 1001, fields: {}}}\ntypes: {Old: {enum: {a: 1}}}\n")
+    kept, gone, old = contracts.Kept, contracts.Gone, contracts.Old
+    assert (contracts.Kept, contracts.Gone, contracts.Old) == (kept, gone, old)
+    assert len(dir(contracts)) == len(set(dir(contracts)))
+    contracts.apply(mycelium.load(text + "}\n").schema)
+    assert contracts.Kept is kept
+    for name in ("Gone", "Old"):
+        with pytest.raises(AttributeError, match=f"no message, enum or attribute '{name}'"):
+            getattr(contracts, name)
+        assert name not in dir(contracts)
+
+
 def test_a_message_whose_name_the_handle_uses_is_reached_as_an_item():
     contracts = mycelium.load("messages:\n  schema: {tlv_type: 1000, fields: {}}\n")
     assert contracts["schema"].TYPE_ID == 1000

@@ -212,7 +212,8 @@ class Exchange:
             return self._deliver_here(type_id, message, deadline, more)
         if self.meter is not None:
             self.meter.note_own()
-        batch, troubles = batch_of(frame, type_id), list[Trouble]()
+        batch = batch_of(frame, type_id)
+        troubles: list[Trouble] = []
         retained = self.catalog.retained
         matched = offer(self.router.takers(type_id), batch, deadline, troubles)
         if type_id in retained:
@@ -258,7 +259,8 @@ class Exchange:
         if self.meter is not None:
             self.meter.note()
         self.keep_up()
-        router, fates = self.router, list[Fate]()
+        router = self.router
+        fates: list[Fate] = []
         for start, stop, everybody in router.runs(batch):
             run = (batch if stop - start == count else batch.part(start, stop)).compact()
             takers = everybody

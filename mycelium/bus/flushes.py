@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+from collections.abc import Callable
+from time import monotonic
 from typing import Final, Protocol, final
 
 __all__ = ["Flushes"]
@@ -25,12 +27,16 @@ class Flushes:
 
     What a small chunk has led to that comes alone is written at once (`hurry`), so that a request need not wait for the
     turn's end; nor is there anything left to do then at that end. What comes close behind others is gathered.
+
+    Args:
+        clock: Seconds of a monotonic clock, to the microsecond; uvloop's own goes by milliseconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
         self._waiting: list[Writer] = []
         self._is_scheduled = self._is_hurrying = False
-        self._hurried_at = -math.inf
+        self._hurried_at = self._began = -math.inf
 
     def __repr__(self) -> str:
         return f"<Flushes, {len(self._waiting)} waiting>"
@@ -42,16 +48,21 @@ class Flushes:
             self._is_scheduled = True
             writer.loop.call_soon(self._end_turn, writer.loop)
 
-    def begin(self, now: float) -> None:
+    def begin(self) -> None:
         """A small chunk came, and `hurry` is called when it has been dealt with."""
-        self._is_hurrying = not self._is_scheduled and now - self._hurried_at >= _APART
+        self._began = self._clock()
+        self._is_hurrying = not self._is_scheduled and self._began - self._hurried_at >= _APART
 
     def hurry(self, now: float) -> None:
-        """Have everybody write now, if the chunk has come alone."""
+        """Have everybody write now, if the chunk has come alone.
+
+        Args:
+            now: Seconds of the loop's clock.
+        """
         if self._is_hurrying:
             self._is_hurrying = False
             if self._waiting:
-                self._hurried_at = now
+                self._hurried_at = self._began
                 self._flush(now)
 
     def _end_turn(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -41,7 +41,9 @@ class MonotonicGuard:
             RuleError: A value is smaller than the one before, or NaN, which is neither smaller nor greater.
         """
         type_id = message.TYPE_ID
-        names = self.fields.get(type_id, ())
+        names = self.fields.get(type_id)
+        if names is None:
+            return
         values = {name: value for name in names if (value := getattr(message, name)) is not None}
         for name, value in values.items():
             last = self._last.get((type_id, name), value)

@@ -60,7 +60,8 @@ class Outgoing:
 
     def take(self) -> bytes:
         """The next bytes; empty when there is nothing to send now."""
-        pieces, size = list[bytes](), 0
+        pieces: list[bytes] = []
+        size = 0
         if self._answers:
             pieces.append(bytes(self._answers))
             size = len(self._answers)

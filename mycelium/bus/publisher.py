@@ -58,7 +58,7 @@ class Publisher:
         Raises:
             UsageError: It is no type of these contracts.
         """
-        registry = self.keep_up()
+        registry = self.registry if self.lineage.current is self.registry else self.keep_up()
         entry: Entry[Codec] | None = getattr(type(message), "__mycelium__", None)
         if entry is None or registry.by_id.get(entry.message.type_id) is not entry:
             raise UsageError(self._not_ours(message))

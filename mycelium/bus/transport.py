@@ -134,7 +134,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
             self._receive(data, now)
             return
         flushes = self._flushes
-        flushes.begin(now)
+        flushes.begin()
         try:
             self._receive(data, now)
         finally:

@@ -33,7 +33,8 @@ class Wheel(Generic[T]):
 
     def due(self, now: float) -> list[T]:
         """Those whose time has come; they have to be put in again, if they are to be."""
-        last, found = int(now / self._step), list[T]()
+        last = int(now / self._step)
+        found: list[T] = []
         for slot in (
             range(self._turned + 1, last + 1) if last - self._turned < len(self._slots) else sorted(self._slots)
         ):

@@ -357,16 +357,22 @@ class Writer:
         self.written.append(now)
 
 
+def writing():
+    """Who gathers, and somebody who writes; both go by the clock of the writer's loop."""
+    writer = Writer(Turns())
+    return Flushes(writer.loop.time), writer
+
+
 def chunk(flushes, writer, now):
     """A small chunk comes, and leads to something to write."""
     writer.loop.now = now
-    flushes.begin(now)
+    flushes.begin()
     flushes.add(writer)
     flushes.hurry(now)
 
 
 def test_what_a_small_chunk_that_comes_alone_leads_to_is_written_at_once_and_leaves_nothing_to_do():
-    flushes, writer = Flushes(), Writer(Turns())
+    flushes, writer = writing()
     for now in (1.0, 1.001, 1.002):
         chunk(flushes, writer, now)
     assert writer.written == [1.0, 1.001, 1.002]
@@ -374,7 +380,7 @@ def test_what_a_small_chunk_that_comes_alone_leads_to_is_written_at_once_and_lea
 
 
 def test_what_comes_close_behind_others_is_written_once_at_the_end_of_the_turn():
-    flushes, writer = Flushes(), Writer(Turns())
+    flushes, writer = writing()
     for number in range(10):
         chunk(flushes, writer, 1.0 + number * 1e-5)
     assert writer.written == [1.0]
@@ -384,7 +390,7 @@ def test_what_comes_close_behind_others_is_written_once_at_the_end_of_the_turn()
 
 
 def test_what_no_small_chunk_has_led_to_waits_for_the_end_of_the_turn():
-    flushes, writer = Flushes(), Writer(Turns())
+    flushes, writer = writing()
     flushes.add(writer)
     chunk(flushes, writer, 1.0)
     assert writer.written == []

@@ -280,7 +280,7 @@ def _read(security: Security) -> _Force:
 def _read_tokens(security: Security) -> Tokens | None:
     if not security.asks_tokens:
         return None
-    found = list[Tokens]()
+    found: list[Tokens] = []
     if security.token_file is not None:
         try:
             text = read_secret(security.token_file).decode("ascii")
