@@ -1,7 +1,9 @@
 """A client over real sockets, TCP and Unix: interest, confirmation, credit, back-pressure, sizes, refusals."""
 
 import asyncio
+import contextlib
 import gc
+import itertools
 import logging
 import threading
 import time
@@ -357,6 +359,21 @@ async def test_publish_waits_and_publish_nowait_raises_when_the_bridge_stops_rea
         await publishing
         await client.flush()
     assert received == published
+
+
+async def test_small_messages_fill_the_buffer_to_its_last_place_and_no_further(contracts):
+    async def stop_reading(session):
+        await session.welcome(contracts.schema)
+        await asyncio.Event().wait()
+
+    small = contracts.CounterUpdate(counter_id=1, value=2, delta=3)
+    async with BareBridge(stop_reading) as bridge, mycelium.connect(bridge.url, contracts) as client:
+        with contextlib.suppress(BufferFull):
+            for number in itertools.count():
+                client.publish_nowait(small)
+                if number % 1000 == 0:  # the socket takes what it can, and then no more
+                    await asyncio.sleep(0)
+        assert client.stats().buffered == 65_536
 
 
 async def test_a_publish_that_waits_learns_that_the_connection_is_gone(contracts):
