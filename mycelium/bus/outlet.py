@@ -127,7 +127,6 @@ class Outlet:
             post = self._poster(self._publisher)
             self.post = post if self.meter is None else self.meter.counted(post)
         self._publisher.max_payload = max_payload
-        self._slack = TURN_BYTES + HEADER.size + max_payload  # the most until `is_free` is worked out again
         return self.buffer.drop_larger(max_payload + HEADER.size)
 
     def uncork(self) -> None:
@@ -397,4 +396,4 @@ class Outlet:
 
     def _refresh(self) -> None:
         buffer = self.buffer
-        self.is_free = not buffer.is_corked and not self.stamps and not buffer.flow and buffer.has_slack(self._slack)
+        self.is_free = not buffer.is_corked and not self.stamps and not buffer.flow and not buffer.is_waiting

@@ -14,7 +14,7 @@ from mycelium.bus.parcel import PLAIN, Parcel
 from mycelium.bus.pongwindow import PongWindow
 from mycelium.bus.segment import Note, Run, Segment
 from mycelium.bus.unconfirmed import Unconfirmed, Waiter
-from mycelium.wire.frames import HEADER, LENGTH_SIZE, TYPE_ID_SIZE
+from mycelium.wire.frames import LENGTH_SIZE, TYPE_ID_SIZE
 
 __all__ = ["BUFFER_BYTES", "CHUNK_BYTES", "SendBuffer"]
 
@@ -105,13 +105,6 @@ class SendBuffer:
         if self._messages >= _MOST_MESSAGES:
             return False
         return self._size + size <= self._limit or (self._messages == 0 and self._session is not None)
-
-    def has_slack(self, size: int) -> bool:
-        """Whether messages of so many bytes together may be put without asking for each; always where none waits."""
-        if not self.is_waiting:
-            return True
-        self._fold()
-        return self._size + size <= self._limit and self._messages + size // HEADER.size <= _MOST_MESSAGES
 
     def put_confirmed(self, frame: bytes, waiter: Waiter) -> None:
         """The same of a message whose Receipt somebody waits for."""

@@ -162,22 +162,6 @@ def test_bounds_are_exact_in_bytes_and_messages(monkeypatch):
     assert not other.has_room(1)
 
 
-def test_there_is_slack_while_nothing_that_is_put_until_the_next_look_can_be_too_much(monkeypatch):
-    buffer, _ = make(1000)
-    assert buffer.has_slack(5000)  # none waits
-    for number in range(10):
-        buffer.put(frame(number))
-    assert buffer.has_slack(840)
-    assert not buffer.has_slack(841)
-    assert buffer.take()
-    assert buffer.has_slack(5000)
-    monkeypatch.setattr("mycelium.bus.sendbuffer._MOST_MESSAGES", 11)
-    for number in range(10):
-        buffer.put(frame(number))
-    assert buffer.has_slack(11)  # one frame, the smallest of which has six bytes
-    assert not buffer.has_slack(12)
-
-
 def test_a_message_larger_than_the_buffer_goes_alone_while_connected():
     buffer, _ = make(100)
     assert buffer.has_room(1000)
