@@ -243,9 +243,8 @@ class Registry(Generic[C]):
         lineage = self.lineage
         with lineage.lock:
             lineage.current = self
-            for name, message in self.schema.messages.items():
-                if message.renamed_from is not None and message.renamed_from not in self.entries:
-                    lineage.former[message.renamed_from] = name
+            for name, entry in self.entries.items():
+                lineage.former.update(dict.fromkeys(entry.names - self.entries.keys(), name))
             for name, cls in lineage.enums.items():
                 if name in self.schema.enums:
                     extend_enum(cls, self.schema.enums[name])

@@ -161,6 +161,20 @@ def test_a_renamed_message_is_reached_under_both_names(types):
     assert "Quiet" not in [cls.__name__ for cls in types]
 
 
+def test_a_message_that_was_renamed_twice_is_reached_under_all_its_names(types):
+    Quiet = types.Quiet  # noqa: N806
+    for old, new in (("Quiet", "Silent"), ("Silent", "Mute")):
+        edited(types, BEFORE.replace("Quiet: {tlv_type: 1002", f"{new}: {{tlv_type: 1002, renamed_from: {old}"))
+    assert types["Quiet"] is types["Silent"] is types["Mute"] is Quiet
+    assert types.Quiet is types.Silent is types.Mute is Quiet
+    assert repr(Quiet(1)) == "Mute(x=1)"
+    edited(types, BEFORE.replace("Quiet: {tlv_type: 1002", "Other: {tlv_type: 1003"))
+    for name in ("Quiet", "Silent", "Mute"):
+        assert not hasattr(types, name)
+        with pytest.raises(mycelium.UnknownTypeError):
+            types[name]
+
+
 def test_only_what_changed_and_what_holds_it_is_rebuilt(types):
     codecs = {name: types.registry.codec_of(name) for name in ("Leg", "Order", "Quiet")}
     edited(types, BEFORE.replace("price: {type: f64}", "price: {type: f64}, size: {type: u32, default: 1}"))
