@@ -40,7 +40,7 @@ async def _confirmed(
     if not is_free:
         frame = await outlet.admit(message, trace=trace)
     else:
-        frame = outlet.publisher.traced_frame(message, trace)
+        frame = outlet.publisher.frame(message, trace)
     receipts, name = outlet.receipts, message.__mycelium__.message.name
     waiter = receipts.new_waiter(name, seconds)
     parcel: Parcel | None = None

@@ -141,8 +141,7 @@ class Outlet:
             self._link, self._lost = None, error.reason
             self._expiry.tell(lambda: self.buffer.detach(keep=self._keeps))
             self.receipts.lose(error)
-            self._refresh()
-            self._changed.set()
+            self._looked()
             self._expiry.arm()
 
     def say(self, note: Note) -> None:
@@ -391,9 +390,6 @@ class Outlet:
         self._looked()
 
     def _looked(self) -> None:
-        self._refresh()
-        self._changed.set()
-
-    def _refresh(self) -> None:
         buffer = self.buffer
         self.is_free = not buffer.is_corked and not self.stamps and not buffer.flow and not buffer.is_waiting
+        self._changed.set()

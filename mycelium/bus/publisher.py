@@ -17,7 +17,6 @@ from mycelium.wire.tracecontext import with_trace
 
 __all__ = ["Framer", "Publisher"]
 
-_HEADER_SIZE: Final = HEADER.size
 Framer: TypeAlias = Callable[[Message], bytes]
 """Makes the frame of a message."""
 _REMEDY: Final = "take the type from the contracts that the bus or client was made with"
@@ -58,7 +57,7 @@ class Publisher:
         Raises:
             UsageError: It is no type of these contracts.
         """
-        registry = self.registry if self.lineage.current is self.registry else self.keep_up()
+        registry = self.keep_up()
         entry: Entry[Codec] | None = getattr(type(message), "__mycelium__", None)
         if entry is None or registry.by_id.get(entry.message.type_id) is not entry:
             raise UsageError(self._not_ours(message))
@@ -79,12 +78,11 @@ class Publisher:
 
     def keep_up(self) -> Registry[Codec]:
         """Go over to the newest generation, if it is another one; it."""
-        registry = self.contracts.registry
-        if registry is not self.registry:
-            self.registry = registry
-            self.guard.fields = monotonic_fields(registry.schema)
+        if self.lineage.current is not self.registry and self.contracts.registry is not self.registry:
+            self.registry = self.contracts.registry
+            self.guard.fields = monotonic_fields(self.registry.schema)
             self.framers.clear()
-        return registry
+        return self.registry
 
     def encode(self, message: Message, entry: Entry[Codec], extra: Metadata | None = None) -> bytes:
         """The frame of a message, its rules checked but for `monotonic`.
@@ -104,8 +102,8 @@ class Publisher:
         self.refuse_large(frame, entry.message.name)
         return frame
 
-    def frame(self, message: Message) -> bytes:
-        """The frame of a message that is being published now.
+    def frame(self, message: Message, trace: bytes | None = None) -> bytes:
+        """The frame of a message that is being published now, with a trace context if there is one.
 
         Raises:
             UsageError: It is no type of these contracts.
@@ -113,8 +111,9 @@ class Publisher:
             RuleError: A value breaks a rule.
         """
         frame = self.framer(message)(message)
-        if len(frame) - _HEADER_SIZE > self.max_payload:
-            self.refuse_large(frame, message.__class__.__name__)
+        if trace is not None:
+            frame = with_trace(frame, trace)
+        self.refuse_large(frame, type(message).__name__)
         return frame
 
     def framer(self, message: Message) -> Framer:
@@ -123,20 +122,11 @@ class Publisher:
         Raises:
             UsageError: It is no type of these contracts.
         """
-        if self.lineage.current is not self.registry:
-            self.keep_up()
+        self.keep_up()
         make = self.framers.get(message.__class__)
         if make is None:
             make = self.framers[message.__class__] = self._framer(self.entry(message))
         return make
-
-    def traced_frame(self, message: Message, trace: bytes | None) -> bytes:
-        """What `frame` gives, with a trace context; see there for errors."""
-        frame = self.frame(message)
-        if trace is not None:
-            frame = with_trace(frame, trace)
-            self.refuse_large(frame, type(message).__name__)
-        return frame
 
     def _framer(self, entry: Entry[Codec]) -> Framer:
         make = self._publish_frame(entry.codec)

@@ -178,17 +178,21 @@ def check_function(owner: str, slots: Iterable[Slot], scope: Scope, fallback: Fu
     """
     writer = Writer("check(message, depth=1)", fallback, scope)
     writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots))
-    packed = [slot for slot in slots if not slot.field.optional and slot.shape.code is not None]
-    writer.require(*class_tests(slots), *(_fits(slot, is_packed=slot in packed) for slot in slots))
+    writer.require(*class_tests(slots), *map(_fits, slots))
     run = _Run(scope)
-    for slot in packed:
-        if slot.shape.fits:
-            run.add(slot.shape.code or "", slot.shape.write.format(v=slot.value))
+    for slot in slots:
+        if _is_item(slot) and slot.shape.code and slot.shape.fits:
+            run.add(slot.shape.code, slot.shape.write.format(v=slot.value))
     writer.add(*run.end(), "return None")
     return writer.compile(owner)
 
 
-def _fits(slot: Slot, *, is_packed: bool) -> str:
-    """Whether a value could be written; of one that is packed with others only what packing does not find out."""
-    fits = value_test(slot) if is_packed else all_of(value_test(slot), slot.shape.fits.format(v=slot.value))
+def _is_item(slot: Slot) -> bool:
+    """Whether a value is always there and an item of a struct, so that packing finds out whether it fits."""
+    return not slot.field.optional and slot.shape.code is not None
+
+
+def _fits(slot: Slot) -> str:
+    """What of a value is looked at before it is packed with others, or where it is not."""
+    fits = value_test(slot) if _is_item(slot) else all_of(value_test(slot), slot.shape.fits.format(v=slot.value))
     return f"({slot.value} is None or {all_of(exact_test(slot), fits)})" if slot.field.optional else fits

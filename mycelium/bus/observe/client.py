@@ -175,7 +175,7 @@ async def _published(
         if confirm or mandatory:
             return await confirmed(outlet, message, seconds, mandatory=mandatory, trace=trace)
         is_free = outlet.is_free
-        frame = outlet.publisher.traced_frame(message, trace) if is_free else await outlet.admit(message, trace=trace)
+        frame = outlet.publisher.frame(message, trace) if is_free else await outlet.admit(message, trace=trace)
         outlet.enter(frame)
         span.set_attribute(names.BODY_SIZE, body_size(frame, trace))
         await outlet.rest()
@@ -191,7 +191,7 @@ def _published_now(outlet: Outlet, message: Message, span: otel.Span) -> None:
     trace = wire_context(span)
     try:
         is_free = outlet.is_free
-        frame = outlet.publisher.traced_frame(message, trace) if is_free else outlet.admit_nowait(message, trace=trace)
+        frame = outlet.publisher.frame(message, trace) if is_free else outlet.admit_nowait(message, trace=trace)
         outlet.enter(frame)
         span.set_attribute(names.BODY_SIZE, body_size(frame, trace))
     except BaseException as error:
