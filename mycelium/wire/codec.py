@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 from mycelium.schema.errors import RuleError
 from mycelium.schema.model import Message, fixed_size, messages_in
-from mycelium.wire.bulk import Surprise
 from mycelium.wire.errors import DecodeError, EncodeError, Misfit
-from mycelium.wire.fast import FastPath
+from mycelium.wire.fast import FastPath, Inner
 from mycelium.wire.frames import encode_frame
 from mycelium.wire.tlv import HEADER_SIZE
 from mycelium.wire.walk import MessageWalk, Types
@@ -131,6 +130,11 @@ class Codec:
         return self._fast.verify_run()
 
     @cached_property
+    def inner(self) -> Inner:
+        """What the fast path of a message calls that has one of these inside."""
+        return Inner(self._fast)
+
+    @cached_property
     def rust(self) -> "RustCodec":
         """The codec of the same message in the Rust dialect.
 
@@ -153,26 +157,24 @@ class Codec:
     def _holds_messages(self) -> bool:
         return any(any(messages_in(one.type)) for one in self.message.fields)
 
-    # The general walk, as the fast path's fallback. From inside another message it is not for this codec to decide.
+    # The general walk, as the fast path's fallback.
 
-    def _encode(self, message: Any, depth: int = 1) -> bytes:
-        if depth > 1:
-            raise Surprise
+    def _encode(self, message: Any) -> bytes:
         try:
-            return self.walk.encode(message, depth)
+            return self.walk.encode(message, 1)
         except Misfit as misfit:
             raise EncodeError(self.message.name, misfit.path, misfit.problem, misfit.value) from None
 
-    def _encode_frame(self, message: Any, depth: int = 1) -> bytes:
-        return encode_frame(self.message.type_id, self._encode(message, depth))
+    def _encode_frame(self, message: Any) -> bytes:
+        return encode_frame(self.message.type_id, self._encode(message))
 
-    def _publish_frame(self, message: Any, _: int = 1) -> bytes:
+    def _publish_frame(self, message: Any) -> bytes:
         frame = self.encode_frame(message)
         self._check_rules(message)
         return frame
 
-    def _check_types(self, message: Any, depth: int = 1) -> None:
-        self._encode(message, depth)
+    def _check_types(self, message: Any) -> None:
+        self._encode(message)
 
     def _check(self, message: Any) -> None:
         self._fits(message)
@@ -187,20 +189,16 @@ class Codec:
                 self.message.name, misfit.path or "", misfit.rule or "", misfit.limit, misfit.value
             ) from None
 
-    def _decode(self, payload: bytes, metadata: dict[int, bytes] | None = None, depth: int = 1) -> Any:
-        if depth > 1:
-            raise Surprise
+    def _decode(self, payload: bytes, metadata: dict[int, bytes] | None = None) -> Any:
         try:
-            return self.walk.decode(payload, 0, len(payload), depth, metadata)
+            return self.walk.decode(payload, 0, len(payload), 1, metadata)
         except Misfit as misfit:
             self._refuse(misfit)
 
-    def _verify(self, payload: bytes, depth: int = 1) -> dict[int, bytes]:
-        if depth > 1:
-            raise Surprise
+    def _verify(self, payload: bytes) -> dict[int, bytes]:
         metadata: dict[int, bytes] = {}
         try:
-            self.walk.scan(payload, 0, len(payload), depth, metadata)
+            self.walk.scan(payload, 0, len(payload), 1, metadata)
         except Misfit as misfit:
             self._refuse(misfit)
         return metadata

@@ -1,8 +1,8 @@
 """The fast path of one message: what nearly every message and payload looks like, compiled; the rest is handed over."""
 
 from collections.abc import Callable
-from functools import cache
-from typing import Any, Final, final
+from functools import cache, cached_property
+from typing import Any, Final, NoReturn, final
 
 from mycelium.schema.model import MAX_NESTING
 from mycelium.wire.bulk import Surprise
@@ -18,7 +18,7 @@ from mycelium.wire.value import Nested, ValueCodec
 from mycelium.wire.walk import MessageWalk
 from mycelium.wire.writing import check_function, encode_function
 
-__all__ = ["FastPath"]
+__all__ = ["FastPath", "Inner"]
 
 _HEADER_AT: Final = HEADER.unpack_from
 
@@ -27,9 +27,8 @@ _HEADER_AT: Final = HEADER.unpack_from
 class FastPath:
     """Compiles the functions of a message, each when it is asked for.
 
-    Every one gets a fallback, which decides where the fast path meets a surprise. Functions called from the fast path
-    of an outer message get a `depth` above 1; there the fallback has to raise `Surprise`: the outermost message is
-    walked as a whole, so that a hostile payload is walked once and not once per level.
+    Every one gets a fallback, which decides where the fast path meets a surprise. Those of `Inner` are called from the
+    fast path of an outer message.
     """
 
     def __init__(self, message: MessageWalk) -> None:
@@ -48,31 +47,32 @@ class FastPath:
             slots.append(Slot(one, shape(one.field.type, codec, self._walk.types.enum_of, scope), number))
         return slots
 
-    def encode(self, fallback: Function) -> Function:
-        """`encode(message, depth=1)`."""
-        return encode_function(self._name, self._slots(scope := Scope()), scope, fallback)
+    def encode(self, fallback: Function, *, is_inner: bool = False) -> Function:
+        """`encode(message)`."""
+        return encode_function(self._name, self._slots(scope := Scope()), scope, fallback, is_inner=is_inner)
 
     def encode_frame(self, fallback: Function, *, is_ruled: bool = False) -> Function:
-        """`encode_frame(message, depth=1)`; on request for values that obey the rules of their own fields only."""
+        """`encode_frame(message)`; on request for values that obey the rules of their own fields only."""
         slots, type_id = self._slots(scope := Scope()), self._walk.message.type_id
         return encode_function(self._name, slots, scope, fallback, frame_of=type_id, is_ruled=is_ruled)
 
     def check(self, fallback: Function) -> Function:
-        """`check(message, depth=1)`."""
+        """`check(message)`."""
         return check_function(self._name, self._slots(scope := Scope()), scope, fallback)
 
     def check_rules(self, fallback: Function) -> Function:
         """`check_rules(message)`, for a message without others inside."""
         return rules_function(self._name, self._slots(scope := Scope()), scope, fallback)
 
-    def decode(self, fallback: Function) -> Function:
-        """`decode(payload, metadata=None, depth=1)`."""
-        slots = self._slots(scope := Scope())
-        return decode_function(self._name, slots, scope, fallback, tail=self._tail, cls=self._walk.cls)
+    def decode(self, fallback: Function, *, is_inner: bool = False) -> Function:
+        """`decode(payload, metadata=None)`."""
+        slots, tail, cls = self._slots(scope := Scope()), self._tail, self._walk.cls
+        return decode_function(self._name, slots, scope, fallback, tail=tail, cls=cls, is_inner=is_inner)
 
-    def verify(self, fallback: Function) -> Function:
-        """`verify(payload, depth=1)`."""
-        return verify_function(self._name, self._slots(scope := Scope()), scope, fallback, tail=self._tail)
+    def verify(self, fallback: Function, *, is_inner: bool = False) -> Function:
+        """`verify(payload)`."""
+        slots = self._slots(scope := Scope())
+        return verify_function(self._name, slots, scope, fallback, tail=self._tail, is_inner=is_inner)
 
     def decode_run(self) -> Function:
         """`decode_run(data, bounds)`."""
@@ -83,6 +83,37 @@ class FastPath:
         return verify_run_function(self._slots(scope := Scope()), scope, self._walk)
 
 
+@final
+class Inner:
+    """The functions of a message inside others: `encode(message, depth)`, `decode(payload, depth)`, `verify` likewise.
+
+    Where they meet a surprise they raise `Surprise`: the outermost message is walked as a whole, so that a hostile
+    payload is walked once and not once per level.
+    """
+
+    def __init__(self, path: FastPath) -> None:
+        self._path: Final = path
+
+    @cached_property
+    def encode(self) -> Function:
+        """The payload."""
+        return self._path.encode(_give_up, is_inner=True)
+
+    @cached_property
+    def decode(self) -> Function:
+        """The message."""
+        return self._path.decode(_give_up, is_inner=True)
+
+    @cached_property
+    def verify(self) -> Function:
+        """What `decode` checks."""
+        return self._path.verify(_give_up, is_inner=True)
+
+
+def _give_up(_: object, __: int) -> NoReturn:
+    raise Surprise
+
+
 def _nested(codec_of: Callable[[str], Any]) -> Nested:
     """Value codecs of messages that go through the fast path of those."""
 
@@ -91,17 +122,17 @@ def _nested(codec_of: Callable[[str], Any]) -> Nested:
             codec = codec_of(name)
             if depth >= MAX_NESTING or type(value) is not codec.cls:
                 raise Surprise
-            return codec.encode(value, depth + 1)
+            return codec.inner.encode(value, depth + 1)
 
         def decode(payload: bytes, start: int, stop: int, depth: int) -> Any:
             if depth >= MAX_NESTING:
                 raise Surprise
-            return codec_of(name).decode(payload[start:stop], None, depth + 1)
+            return codec_of(name).inner.decode(payload[start:stop], depth + 1)
 
         def scan(payload: bytes, start: int, stop: int, depth: int) -> None:
             if depth >= MAX_NESTING:
                 raise Surprise
-            codec_of(name).verify(payload[start:stop], depth + 1)
+            codec_of(name).inner.verify(payload[start:stop], depth + 1)
 
         return ValueCodec(None, encode, decode, scan)
 

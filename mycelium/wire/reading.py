@@ -29,14 +29,21 @@ _END: Final = (0, 0)
 
 
 def decode_function(
-    owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function, *, tail: Function, cls: Any
+    owner: str,
+    slots: Sequence[Slot],
+    scope: Scope,
+    fallback: Function,
+    *,
+    tail: Function,
+    cls: Any,
+    is_inner: bool = False,
 ) -> Function:
-    """`decode(payload, metadata=None, depth=1)` for slots in ascending order of tags.
+    """`decode(payload, metadata=None)` for slots in ascending order of tags; `decode(payload, depth)` for inner ones.
 
     No constructor is called, which would cost as much as all the rest: values go straight into a draft of the class.
     """
     slots = [slot.of("message") for slot in slots]
-    writer = Writer("decode(payload, metadata=None, depth=1)", fallback, scope)
+    writer = Writer(f"decode(payload, {'depth' if is_inner else 'metadata=None'})", fallback, scope)
     writer.add(f"message = {scope.add('draft', cls.__draft__)}()")
     Reading(slots, writer, keep=True).read(f"{scope.add('tail', tail)}(payload, {{at}}, metadata, depth)")
     writer.require(*rules(slots, scope))
@@ -44,9 +51,14 @@ def decode_function(
     return writer.compile(owner)
 
 
-def verify_function(owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function, *, tail: Function) -> Function:
-    """`verify(payload, depth=1)` for slots in ascending order of tags; values that no rule asks for are not made."""
-    writer = Writer("verify(payload, depth=1)", fallback, scope)
+def verify_function(
+    owner: str, slots: Sequence[Slot], scope: Scope, fallback: Function, *, tail: Function, is_inner: bool = False
+) -> Function:
+    """`verify(payload)` for slots in ascending order of tags; values that no rule asks for are not made.
+
+    With `is_inner` it is `verify(payload, depth)`, for messages inside others.
+    """
+    writer = Writer(f"verify({'payload, depth' if is_inner else 'payload'})", fallback, scope)
     writer.add(f"found = {scope.add('none', NO_METADATA)}")
     reading = Reading(slots, writer, keep=False)
     reading.read("found = {{}}", f"{scope.add('tail', tail)}(payload, {{at}}, found, depth)")

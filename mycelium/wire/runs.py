@@ -65,7 +65,7 @@ def _is_row(slots: Sequence[Slot]) -> bool:
 
 
 def _each_frame(writer: Writer) -> AbstractContextManager[None]:
-    writer.add("payload, depth = data, 1")
+    writer.add("payload = data")
     return writer.block(f"for p, size in {writer.scope.add('pairwise', pairwise)}(bounds):")
 
 

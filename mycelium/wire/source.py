@@ -24,10 +24,13 @@ def all_of(*tests: str) -> str:
 
 
 class Scope:
-    """The names that generated functions see. The names of a contract are never among them."""
+    """The names that generated functions see. The names of a contract are never among them.
+
+    A function whose message is inside no other has no parameter `depth`, and sees this one; `metadata` likewise.
+    """
 
     def __init__(self) -> None:
-        self.names: dict[str, Any] = {"__surprises__": SURPRISES}
+        self.names: dict[str, Any] = {"__surprises__": SURPRISES, "depth": 1, "metadata": None}
         self._known: dict[tuple[str, int], str] = {}
 
     def add(self, kind: str, value: Any) -> str:

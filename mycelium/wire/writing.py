@@ -32,21 +32,23 @@ def encode_function(
     scope: Scope,
     fallback: Function,
     *,
+    is_inner: bool = False,
     frame_of: int | None = None,
     is_ruled: bool = False,
 ) -> Function:
-    """`encode(message, depth=1)` for slots in ascending order of tags.
+    """`encode(message)` for slots in ascending order of tags.
 
     Args:
         owner: The message's name.
         slots: Its fields.
         scope: What they refer to.
         fallback: Takes the same arguments.
+        is_inner: Whether the function is to be `encode(message, depth)`, for messages inside others.
         frame_of: A type id, if the function is to be `encode_frame` and to put a frame header in front.
         is_ruled: Whether values have to obey their fields' rules.
     """
     name = "encode" if frame_of is None else "encode_frame"
-    writer = Writer(f"{name}(message, depth=1)", fallback, scope)
+    writer = Writer(f"{name}({'message, depth' if is_inner else 'message'})", fallback, scope)
     writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots))
     writer.require(*class_tests(slots), *(value_test(slot) for slot in slots if not slot.field.optional))
     if is_ruled:
@@ -97,13 +99,10 @@ def value_test(slot: Slot) -> str:
 
 
 def class_tests(slots: Iterable[Slot]) -> Iterator[str]:
-    """One comparison for all fields that are always written and whose values have the same class."""
-    values: dict[str, list[str]] = {}
+    """Whether the values of all fields that are always written have the classes that they should have."""
     for slot in slots:
-        if slot.shape.exact and not slot.field.optional:
-            values.setdefault(slot.shape.exact, []).append(f"{slot.value}.__class__")
-    for exact, classes in values.items():
-        yield f"{' is '.join(classes)} is {exact}"
+        if not slot.field.optional:
+            yield exact_test(slot)
 
 
 class _Run:
@@ -172,11 +171,11 @@ def _write_optional(slot: Slot, writer: Writer) -> None:
 
 
 def check_function(owner: str, slots: Iterable[Slot], scope: Scope, fallback: Function) -> Function:
-    """`check(message, depth=1)`: whether `encode` would take the message; rules are not its business.
+    """`check(message)`: whether `encode` would take the message; rules are not its business.
 
     Values of fixed size are packed in one go, without headers: that is quicker than to compare each with its limits.
     """
-    writer = Writer("check(message, depth=1)", fallback, scope)
+    writer = Writer("check(message)", fallback, scope)
     writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots))
     writer.require(*class_tests(slots), *map(_fits, slots))
     run = _Run(scope)
