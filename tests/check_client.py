@@ -6,6 +6,7 @@ are the same with `window=1` and handlers, which is how the checks about full qu
 
 import asyncio
 import contextlib
+import itertools
 
 import pytest
 
@@ -204,6 +205,82 @@ async def what_one_publishes_arrives_in_order_across_types(place):
         await publisher.publish(message)
     await until(lambda: len(got) == len(sent))
     assert got == sent
+
+
+@check
+async def many_messages_are_published_as_one_by_one(place):
+    subscriber, publisher = await place.new(), await place.new()
+    got = []
+    await subscriber.subscribe(got.append, place.contracts.Ping, place.contracts.Pong, on_lag="block")
+    sent = [place.contracts[name](value=str(number)) for number in range(3_000) for name in ("Ping", "Pong")]
+    assert await publisher.publish_many(iter(sent)) == len(sent)
+    await until(lambda: len(got) == len(sent))
+    assert got == sent
+    assert await publisher.publish_many([]) == 0
+
+
+@check
+async def one_of_many_that_is_wrong_ends_it_and_says_where(place):
+    subscriber, publisher = await place.new(), await place.new()
+    got, numbers = [], iter(range(1_000))
+    await subscriber.subscribe(got.append, place.contracts.CounterUpdate)
+    messages = (place.contracts.CounterUpdate(number, 1 << (number - 470), 0) for number in numbers if number >= 470)
+    with pytest.raises(mycelium.EncodeError, match="value") as caught:
+        await publisher.publish_many(messages)
+    assert caught.value.__notes__ == ["31 messages of publish_many() were published before that"]
+    assert next(numbers) == 502  # those behind it were not asked for
+    await until(lambda: len(got) == 31)
+    for wrong in (place.contracts.Ping("x"), None, 7):
+        with pytest.raises(mycelium.UsageError, match="an iterable of messages"):
+            await publisher.publish_many(wrong)
+    with pytest.raises(mycelium.UsageError, match="no message"):
+        await publisher.publish_many("text")
+
+
+@check
+async def many_that_wait_for_room_may_be_cancelled(place):
+    subscriber, publisher = await place.new(), await place.new()
+    text, got, open_ = place.contracts.TextMessage, [], asyncio.Event()
+
+    async def take(message):
+        await open_.wait()
+        got.append(message.timestamp)
+
+    subscription = await subscriber.subscribe(take, text, on_lag="block", queue=4, window=1)
+    long = (text(sender="s", content="x" * 40_000, timestamp=number) for number in range(1_000))
+    publishing = asyncio.ensure_future(publisher.publish_many(long))
+    await until(lambda: subscription.stats().in_flight == 1)
+    await asyncio.wait([publishing], timeout=0.05)
+    publishing.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await publishing
+    (published,) = [int(note.split()[0]) for note in caught.value.__notes__ if "publish_many" in note]
+    assert published >= 5  # one in the handler, four in the queue
+    open_.set()
+    await until(lambda: len(got) >= published and subscription.stats().in_flight == 0)
+    assert got == list(range(published))  # what is told as published is, and the one that waited is not
+
+
+@check
+async def others_have_their_turns_while_many_are_published(place):
+    publisher, turns = await place.new(), []
+
+    async def turn():
+        while True:
+            turns.append(number)
+            await asyncio.sleep(0)
+
+    def messages():
+        nonlocal number
+        for number in range(20_000):
+            yield place.contracts.CounterUpdate(number, 0, 0)
+
+    number = 0
+    other = asyncio.ensure_future(turn())
+    await publisher.publish_many(messages())
+    other.cancel()
+    # 64 KiB are 1,639 of these, each a frame of 40 bytes.
+    assert max(later - earlier for earlier, later in itertools.pairwise([*turns, 19_999])) <= 1_639
 
 
 @check

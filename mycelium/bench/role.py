@@ -57,9 +57,12 @@ async def publish(spec: Spec) -> None:
         await await_go()
         start = time.monotonic()
         if len(clients) == 1:
-            client = clients[0]
-            for message in map(make, range(spec.messages)):
-                await client.publish(message)
+            client, messages = clients[0], map(make, range(spec.messages))
+            if spec.way == "many":
+                await client.publish_many(messages)
+            else:
+                for message in messages:
+                    await client.publish(message)
         else:
             for number in range(spec.messages):
                 await clients[number % len(clients)].publish(make(number))

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import get_ident
 from typing import Final, Literal, TypeVar, Unpack, final, overload
 from weakref import WeakSet
@@ -16,6 +16,7 @@ from mycelium.bus.eventstream import Events, EventStream
 from mycelium.bus.exchange import Exchange, Published
 from mycelium.bus.handlers import Handler, HandlerFunction, describe
 from mycelium.bus.limits import Limits
+from mycelium.bus.many import Many
 from mycelium.bus.observing import TracingChoice, bus_traces
 from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, Options, SubscribeOptions, options_of
 from mycelium.bus.plan import Plans
@@ -230,6 +231,13 @@ class MessageBus:
         matched, troubles = self._plans[type(message)](message, None)
         if troubles:
             raise_for(matched, troubles, 0.0)
+
+    async def publish_many(self, messages: Iterable[Message]) -> int:
+        """Publish messages one after the other, as `publish` does each; see there for errors.
+
+        What is raised carries a note that says how many were published before. Returns how many there were.
+        """
+        return await Many(self.publish).run(messages)
 
     async def request(self, message: Message, reply: type[M], timeout: float = 2.0) -> M:
         """Publish a request, and wait for the first reply.

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from threading import get_ident
 from types import TracebackType
@@ -27,6 +27,7 @@ from mycelium.bus.handlers import HandlerFunction, describe
 from mycelium.bus.heartbeat import DEFAULT_HEARTBEAT_MS
 from mycelium.bus.inbox import Inbox
 from mycelium.bus.lifeline import Lifeline
+from mycelium.bus.many import Many
 from mycelium.bus.observing import TracingChoice, client_traces
 from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, SubscribeOptions
 from mycelium.bus.orders import Order, Orders
@@ -412,6 +413,26 @@ class MyceliumClient:
             outlet.post(message)
         else:
             outlet.publish_nowait(message)
+
+    async def publish_many(self, messages: Iterable[Message]) -> int:
+        """Publish messages one after the other, as `publish` does each, with less to do for each than in a loop of it.
+
+        A stream of messages is published quickest by this. What is raised carries a note that says how many were
+        published before; the one that it is about is not, and those behind it have not been asked for.
+
+        Args:
+            messages: The messages. They are taken as they are published, in the event loop's thread: whoever makes them
+                must not block it.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            UsageError: `messages` cannot be iterated over.
+            MyceliumError: As `publish` raises.
+        """
+        is_watched = self.traces is not None or self._outlet.meter is not None
+        return await Many(self.publish, None if is_watched else self._outlet).run(messages)
 
     async def request(self, message: Message, reply: type[M], timeout: float = 2.0) -> M:
         """Publish a request and wait for the first reply to it.

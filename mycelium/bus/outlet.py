@@ -204,7 +204,7 @@ class Outlet:
     def post_parcel(self, parcel: Parcel) -> None:
         """Publish a message of which more has to be known; its frame was admitted."""
         self.buffer.put_parcel(parcel)
-        self._posted(parcel.size)
+        self.posted(parcel.size)
 
     def post_letter(self, parcel: Parcel) -> None:
         """Publish a request or a reply, for which somebody waits: the first of a turn goes at once."""
@@ -216,7 +216,7 @@ class Outlet:
     def post_confirmed(self, frame: bytes, waiter: Waiter) -> None:
         """Publish a message whose Receipt somebody waits for, and for which there has to be room: `is_free`."""
         self.buffer.put_confirmed(frame, waiter)
-        self._posted(len(frame))
+        self.posted(len(frame))
 
     async def publish(self, message: Message) -> None:
         """Publish when there is room; see `admit` for errors."""
@@ -358,9 +358,10 @@ class Outlet:
             self.post_parcel(Parcel(frame, self.new_stamp()))
         else:
             self._put(frame)
-            self._posted(len(frame))
+            self.posted(len(frame))
 
-    def _posted(self, size: int) -> None:
+    def posted(self, size: int) -> None:
+        """So many bytes of messages were put into the buffer."""
         self.turn_bytes += size
         if self.turn_bytes >= self._due_at:
             self._due()
