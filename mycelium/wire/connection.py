@@ -22,6 +22,8 @@ from mycelium.wire.state import HANDSHAKE, HANDSHAKE_ONLY, PAYLOAD_LIMITS, Role,
 __all__ = ["Connection", "Core", "Event"]
 
 Event: TypeAlias = Message | Batch
+_AMONG_MESSAGES: Final = ("Ping", "Pong", "Credit")
+"""What is said while application messages flow: its codecs are compiled before, which would hold those up for 4 ms."""
 _OPEN: Final = State.OPEN
 _CLOSED: Final = State.CLOSED
 """Looked up once: with each chunk they are asked for several times, and a member of an Enum costs a call."""
@@ -36,6 +38,8 @@ class Core:
         self.speakers: Mapping[str, object] = {
             name: message.extras.get("x-from") for name, message in registry.schema.messages.items()
         }
+        for name in _AMONG_MESSAGES:
+            registry.entries[name].equip()
 
     def __getattr__(self, name: str) -> Any:
         if name not in self.registry.entries:

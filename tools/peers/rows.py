@@ -112,7 +112,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "publishers-50": Row("C from 50 connections", delivered, _WITH_NATS, partial(Scene, publishers=50)),
     "payload-1k": Row("1 KiB of bytes", delivered, _WITH_NATS, spec=_spec(workload="blob"), share=0.4),
     "latency": Row(
-        "20,000 a second in an open loop", paced, _WITH_NATS, spec=_spec(workload="stamped"), share=0.2, is_even=True
+        "20,000 a second in an open loop", paced, _WITH_NATS, spec=_spec(workload="stamped"), share=0.6, is_even=True
     ),
     "round-trip": Row("a request and its reply", round_trips, _WITH_NATS, share=0.01, is_even=True),
     "confirmed": Row("256 confirmed publishes in flight", confirmed, (MYCELIUM, jetstream.CONTENDER), share=0.2),
