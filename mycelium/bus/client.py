@@ -520,6 +520,8 @@ class MyceliumClient:
 
     def _refuse_publishing(self) -> None:
         """Refuse what nobody would send, or what comes from a wrong thread."""
+        if self._life.is_steady and get_ident() == self._thread:
+            return
         ending = self._ending
         if self._life.is_over or (ending.is_closing and not self._inbox.dispatcher.is_calling):
             self._refuse_if_ending()

@@ -1,16 +1,17 @@
 """Requests of a client and their replies, and replies that its handlers send."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import final
+from typing import Any, final
 
 from attrs import frozen
 
+from mycelium.bus.clientmeter import ClientMeter
 from mycelium.bus.errors import ConnectionLost, NoResponders
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.parcel import LETTER_BYTES, Parcel
-from mycelium.bus.replies import Awaited, late
+from mycelium.bus.replies import Awaited, checked, late
 from mycelium.schema.classes import M, Message
 
 __all__ = ["Correspondence", "LetterSpan"]
@@ -59,13 +60,13 @@ class Correspondence:
         """Replies that nobody waited for any more."""
         return self._awaited.late
 
-    async def request(self, message: Message, reply: type[M], timeout: float, span: LetterSpan | None = None) -> M:
+    def request(
+        self, message: Message, reply: type[M], timeout: float, span: LetterSpan | None = None
+    ) -> Coroutine[Any, Any, M]:
         """Publish a request and wait for the first reply; see `MyceliumClient.request` for errors."""
+        answer = self._request(message, reply, timeout, span)
         meter = self._outlet.meter
-        if meter is None:
-            return await self._request(message, reply, timeout, span)
-        with meter.requesting(message):
-            return await self._request(message, reply, timeout, span)
+        return answer if meter is None else _metered(meter, message, answer)
 
     async def _request(self, message: Message, reply: type[M], timeout: float, span: LetterSpan | None) -> M:
         deadline = asyncio.get_running_loop().time() + timeout
@@ -73,28 +74,25 @@ class Correspondence:
         frame = outlet.admit_at_once(message, LETTER_BYTES, trace)
         if frame is None:
             frame = await self._admitted(message, reply, timeout, trace)
-        parcel: Parcel | None = None
-        known = b""
-
-        def send(correlation: bytes) -> None:
-            nonlocal parcel, known
+        correlation, answer = self._awaited.open(reply, timeout, deadline)
+        parcel = Parcel(
+            frame,
+            outlet.new_stamp(correlation, asks=True),
+            on_handed=partial(self._handed, correlation, message),
+            on_dropped=partial(self._dropped, correlation),
+        )
+        try:
             if span is not None:
                 self._spans[correlation] = span
-                known = correlation
                 span.on_sent(correlation)
-            parcel = Parcel(
-                frame,
-                outlet.new_stamp(correlation, asks=True),
-                on_handed=partial(self._handed, correlation, message),
-                on_dropped=partial(self._dropped, correlation),
-            )
             outlet.post_letter(parcel)
-
-        try:
-            return await self._awaited.ask(send, reply, timeout, deadline, self._out)
+            return checked(await answer, reply)
         finally:
-            self._spans.pop(known, None)
-            if parcel is not None:
+            self._awaited.close(correlation)
+            self._out.pop(correlation, None)
+            if span is not None:
+                del self._spans[correlation]
+            if not parcel.is_handed:
                 outlet.withdraw(parcel)
 
     async def _admitted(self, message: Message, reply: type[Message], timeout: float, trace: bytes | None) -> bytes:
@@ -141,3 +139,8 @@ class Correspondence:
         trace = None if self.current_trace is None else self.current_trace()
         frame = self._outlet.admit_nowait(message, LETTER_BYTES, trace, is_reply=True)
         self._outlet.post_letter(Parcel(frame, self._outlet.new_stamp(correlation, deliver_to=asker)))
+
+
+async def _metered(meter: ClientMeter, message: Message, answer: Coroutine[Any, Any, M]) -> M:
+    with meter.requesting(message):
+        return await answer

@@ -27,6 +27,8 @@ __all__ = ["TURN_BYTES", "Outlet"]
 
 TURN_BYTES: Final = 64 * 1024
 """Bytes that are published in one turn of the loop before it is worth not to wait for its end."""
+_APART_SECONDS: Final = 100e-6
+"""Requests and replies that come closer together are worth one write."""
 
 
 @final
@@ -94,7 +96,7 @@ class Outlet:
         self._link: Link | None = None
         self._lost = "the bridge is leaving"
         self._overflow = Overflow()
-        self._scheduled = False
+        self._scheduled, self._letter_at = False, 0.0
         self._changed = asyncio.Event()
         """Something went out, or may; whoever waits looks again."""
 
@@ -207,10 +209,15 @@ class Outlet:
         self.posted(parcel.size)
 
     def post_letter(self, parcel: Parcel) -> None:
-        """Publish a request or a reply, for which somebody waits: the first of a turn goes at once."""
-        is_first = not self._scheduled
+        """Publish a request or a reply, for which somebody waits: it goes at once, but not close behind another."""
+        now, link = time.monotonic(), self._link
+        is_alone = not self._scheduled and now - self._letter_at >= _APART_SECONDS
+        self._letter_at = now
+        if is_alone and link is not None and link.is_ready and (data := self.buffer.hand_over(parcel)):
+            link.write(data)
+            return
         self.post_parcel(parcel)
-        if is_first:
+        if is_alone:
             self.pump()
 
     def post_confirmed(self, frame: bytes, waiter: Waiter) -> None:
@@ -286,7 +293,8 @@ class Outlet:
         if not self.is_free:
             return None
         frame, _ = self._encode(message, metadata, trace)
-        self.publisher.guard.check(message)
+        if self.publisher.guard.fields:
+            self.publisher.guard.check(message)
         return frame
 
     def admit_nowait(

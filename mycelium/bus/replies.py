@@ -8,12 +8,13 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final, final
 
+from mycelium.bus.deadlines import Deadlines
 from mycelium.bus.delivery import Delivery
 from mycelium.bus.errors import UsageError
 from mycelium.bus.handlers import Handler, HandlerFunction, describe
 from mycelium.schema.classes import M, Message
 
-__all__ = ["Awaited", "answering", "late"]
+__all__ = ["Awaited", "answering", "checked", "late"]
 
 _COUNTER: Final = Struct("<Q")
 _RANDOM_BYTES: Final = 8
@@ -32,6 +33,7 @@ class Awaited:
         self._prefix = os.urandom(_RANDOM_BYTES)
         self._numbers = itertools.count(1)
         self._waiting: dict[bytes, asyncio.Future[Message]] = {}
+        self._deadlines = Deadlines(self._waiting, self._too_late)
 
     def __repr__(self) -> str:
         return f"<Awaited, {len(self._waiting)} requests>"
@@ -39,44 +41,46 @@ class Awaited:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def ask(
-        self,
-        send: Callable[[bytes], None],
-        reply: type[M],
-        timeout: float,
-        deadline: float | None = None,
-        noted: dict[bytes, str] | None = None,
-    ) -> M:
+    async def ask(self, send: Callable[[bytes], None], reply: type[M], timeout: float) -> M:
         """Send a request, and wait for the first reply.
 
         Args:
             send: Sends it with its correlation id, 16 bytes.
             reply: The type that is expected.
-            timeout: Seconds.
-            deadline: When they are over, by the loop's clock; None where they begin now.
-            noted: Where the correlation id is forgotten in the end.
+            timeout: Seconds, from now on.
 
         Raises:
             TimeoutError: No reply came in time.
             UsageError: The reply is of another type.
         """
+        correlation, answer = self.open(reply, timeout, asyncio.get_running_loop().time() + timeout)
+        try:
+            send(correlation)
+            return checked(await answer, reply)
+        finally:
+            self.close(correlation)
+
+    def open(self, reply: type[Message], timeout: float, deadline: float) -> "tuple[bytes, asyncio.Future[Message]]":
+        """Wait for a reply until `close`; the correlation id of its request, and what is done when one came, or none.
+
+        Args:
+            reply: The type that is expected.
+            timeout: Seconds that were given for it.
+            deadline: When they are over, by the loop's clock.
+
+        Raises:
+            UsageError: These are no type and no time.
+        """
         _check_reply(reply, timeout)
         correlation = self._prefix + _COUNTER.pack(next(self._numbers))
         loop = asyncio.get_running_loop()
         future = self._waiting[correlation] = loop.create_future()
-        end = loop.time() + timeout if deadline is None else deadline
-        timer = loop.call_at(end, lambda: self.refuse(correlation, late(reply, timeout)))
-        try:
-            send(correlation)
-            message = await future
-        finally:
-            timer.cancel()
-            del self._waiting[correlation]
-            if noted is not None:
-                noted.pop(correlation, None)
-        if not isinstance(message, reply):
-            raise UsageError(f"{type(message).__name__} came as the reply, not {reply.__name__}")
-        return message
+        self._deadlines.add(loop, correlation, deadline, (reply, timeout))
+        return correlation, future
+
+    def close(self, correlation: bytes) -> None:
+        """Nobody waits any more."""
+        del self._waiting[correlation]
 
     def answer(self, correlation: bytes, message: Message) -> bool:
         """A reply came; whether somebody has waited for it."""
@@ -98,6 +102,21 @@ class Awaited:
         """No reply will come to anybody."""
         for correlation in list(self._waiting):
             self.refuse(correlation, error)
+        self._deadlines.clear()
+
+    def _too_late(self, correlation: bytes, asked: tuple[type[Message], float]) -> None:
+        self.refuse(correlation, late(*asked))
+
+
+def checked(message: Message, reply: type[M]) -> M:
+    """A reply, if it is of the type that is expected.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if not isinstance(message, reply):
+        raise UsageError(f"{type(message).__name__} came as the reply, not {reply.__name__}")
+    return message
 
 
 def late(reply: type[Message], timeout: float) -> TimeoutError:

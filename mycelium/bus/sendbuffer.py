@@ -119,6 +119,19 @@ class SendBuffer:
         self._messages += 1
         self._entered += 1
 
+    def hand_over(self, parcel: Parcel) -> bytes:
+        """Give out a message that was just published and need not wait for anything; else empty, and it is not here."""
+        if self._segments or self._fresh or self.is_corked or (self.flow and not parcel.is_reply):
+            return b""
+        if not self._window.allows(parcel.size):
+            return b""
+        self._size += parcel.size
+        self._messages += 1
+        self._entered += 1
+        pieces: list[bytes] = []
+        self._hand(parcel, pieces)
+        return b"".join(pieces)
+
     def say(self, note: Note) -> None:
         """Add something for this bridge; without a connection it is for nobody."""
         if self._session is not None:
@@ -335,6 +348,11 @@ class SendBuffer:
         if not self._may_go(parcel.frame, parcel.size, pieces, is_reply=parcel.is_reply):
             return False
         self._pop()
+        self._hand(parcel, pieces)
+        return True
+
+    def _hand(self, parcel: Parcel, pieces: list[bytes]) -> None:
+        """The message is the socket's from now on."""
         if parcel.is_confirmed and self._confirmed is None:
             pieces.append(self._confirm)
             self._confirmed = 0
@@ -344,7 +362,6 @@ class SendBuffer:
         self._count(1, parcel.size, pieces)
         if parcel.on_handed is not None:
             parcel.on_handed(self._confirmed or 0)
-        return True
 
     def _pop(self) -> None:
         if self._segments.popleft() is self._tail:
