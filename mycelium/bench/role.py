@@ -131,7 +131,7 @@ async def reply(spec: Spec) -> None:
     types = client.types
 
     @client.reply(types.Ping)
-    async def answer(message: Any) -> Message:
+    def answer(message: Any) -> Message:
         made: Message = types.Pong(value=message.value)
         return made
 
