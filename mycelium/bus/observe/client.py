@@ -128,7 +128,7 @@ def _publish(
     It is a closure that goes the untraced way by itself, since all that a message costs that is not sampled is here.
     """
 
-    async def publish(message: Message, *, confirm: bool = False, mandatory: bool = False) -> Receipt | None:
+    async def publish(message: Message, confirm: bool = False, mandatory: bool = False) -> Receipt | None:
         if not life.is_steady or get_ident() != life.thread:
             refuse()
         if turns.left > 1 and not current():
@@ -138,7 +138,8 @@ def _publish(
         if confirm or mandatory:
             return await confirmed(outlet, message, seconds, mandatory=mandatory)
         if outlet.is_free:
-            outlet.post(message)
+            post = outlet.post
+            post(message)
             if outlet.turn_bytes >= TURN_BYTES:
                 await outlet.rest()
         else:
