@@ -99,6 +99,12 @@ def dropped(gaps, reason):
     return sum(gap.count for gap in gaps if gap.reason == reason)
 
 
+def told(error):
+    """How many messages of `publish_many` were published before an error, as that says."""
+    (note,) = [one for one in error.__notes__ if one.startswith("publish_many()")]
+    return int(note.split()[3])
+
+
 # --- full queues (P44) ---
 
 
@@ -227,7 +233,7 @@ async def one_of_many_that_is_wrong_ends_it_and_says_where(place):
     messages = (place.contracts.CounterUpdate(number, 1 << (number - 470), 0) for number in numbers if number >= 470)
     with pytest.raises(mycelium.EncodeError, match="value") as caught:
         await publisher.publish_many(messages)
-    assert caught.value.__notes__ == ["31 messages of publish_many() were published before that"]
+    assert caught.value.__notes__ == ["publish_many() had published 31 before this"]
     assert next(numbers) == 502  # those behind it were not asked for
     await until(lambda: len(got) == 31)
     for wrong in (place.contracts.Ping("x"), None, 7):
@@ -254,11 +260,31 @@ async def many_that_wait_for_room_may_be_cancelled(place):
     publishing.cancel()
     with pytest.raises(asyncio.CancelledError) as caught:
         await publishing
-    (published,) = [int(note.split()[0]) for note in caught.value.__notes__ if "publish_many" in note]
+    published = told(caught.value)
     assert published >= 5  # one in the handler, four in the queue
     open_.set()
     await until(lambda: len(got) >= published and subscription.stats().in_flight == 0)
     assert got == list(range(published))  # what is told as published is, and the one that waited is not
+
+
+@check
+async def what_is_told_of_many_that_are_cancelled_in_anothers_turn_is_exact(place):
+    subscriber, publisher = await place.new(), await place.new()
+    text, got = place.contracts.TextMessage, []
+    await subscriber.subscribe(lambda message: got.append(message.timestamp), text, on_lag="block")
+    for turns in range(1, 6):
+        del got[:]
+        long = (text(sender="s", content="x" * 20_000, timestamp=number) for number in range(1_000))
+        publishing = asyncio.ensure_future(publisher.publish_many(long))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        publishing.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await publishing
+        await place.settled(publisher)
+        await until(lambda: len(got) >= told(caught.value))
+        await asyncio.sleep(0.01)  # were there one more it would be here
+        assert got == list(range(told(caught.value)))
 
 
 @check

@@ -237,7 +237,8 @@ class MessageBus:
 
         What is raised carries a note that says how many were published before. Returns how many there were.
         """
-        return await Many(self.publish).run(messages)
+        self._admit()
+        return await Many(self._put, self._rest).run(messages)
 
     async def request(self, message: Message, reply: type[M], timeout: float = 2.0) -> M:
         """Publish a request, and wait for the first reply.
@@ -381,6 +382,21 @@ class MessageBus:
         self.exchange.remember(subscription, chosen)
         self._dispatcher.add(subscription)
         return subscription
+
+    async def _put(self, message: Message) -> None:
+        """What `publish` does, but for the turn that it may give to others."""
+        refuse_deadlock(self._dispatcher, message)
+        matched, troubles = self._plans[type(message)](message, self._block_timeout)
+        if troubles:
+            await settled(self.exchange, troubles, self._block_timeout)
+            raise_for(matched, troubles, self._block_timeout)
+
+    async def _rest(self) -> None:
+        """A loop of publishes must not starve those who are to take them."""
+        self._yield_countdown -= 1
+        if self._yield_countdown == 0:
+            self._yield_countdown = _YIELD_AFTER
+            await asyncio.sleep(0)
 
     def _follow_changes(self) -> None:
         if self._forget_changes is None and not self._closed:

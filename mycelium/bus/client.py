@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Self, TypeVar, Unpack, final, overload
 from attrs import asdict
 
 from mycelium.bus.accord import Accord, own_contracts
-from mycelium.bus.clientmeter import Observer
+from mycelium.bus.clientmeter import Observer, watched
 from mycelium.bus.clientparts import Parts, Settings
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.clientstats import ClientStats
@@ -420,7 +420,7 @@ class MyceliumClient:
         """Publish messages one after the other, as `publish` does each, with less to do for each than in a loop of it.
 
         A stream of messages is published quickest by this. What is raised carries a note that says how many were
-        published before; the one that it is about is not, and those behind it have not been asked for.
+        published before; those behind have not been asked for.
 
         Args:
             messages: The messages. They are taken as they are published, in the event loop's thread: whoever makes them
@@ -433,8 +433,10 @@ class MyceliumClient:
             UsageError: `messages` cannot be iterated over.
             MyceliumError: As `publish` raises.
         """
-        is_watched = self.traces is not None or self._outlet.meter is not None
-        return await Many(self.publish, None if is_watched else self._outlet).run(messages)
+        self._refuse_publishing()
+        outlet = self._outlet
+        is_watched = self.traces is not None or outlet.meter is not None
+        return await Many(self._put, outlet.rest, None if is_watched else outlet).run(messages)
 
     async def request(self, message: Message, reply: type[M], timeout: float = 2.0) -> M:
         """Publish a request and wait for the first reply to it.
@@ -535,6 +537,12 @@ class MyceliumClient:
         conversation = self._life.conversation
         if not self._life.settings.reconnect and conversation is not None and not conversation.is_open:
             raise ConnectionLost(conversation.why_not)
+
+    async def _put(self, message: Message) -> None:
+        """What `publish` does, but for the turn that it may give to others."""
+        self._refuse_publishing()
+        with watched(self._outlet.meter, message):
+            self._outlet.enter(await self._outlet.admit(message))
 
     async def _connected(self) -> Conversation:
         """The connection, for calls that are made while it is there."""

@@ -63,7 +63,10 @@ class Correspondence:
     def request(
         self, message: Message, reply: type[M], timeout: float, span: LetterSpan | None = None
     ) -> Coroutine[Any, Any, M]:
-        """Publish a request and wait for the first reply; see `MyceliumClient.request` for errors."""
+        """Publish a request and wait for the first reply; see `MyceliumClient.request` for errors.
+
+        It is no coroutine function, since awaiting one coroutine inside another would be felt.
+        """
         answer = self._request(message, reply, timeout, span)
         meter = self._outlet.meter
         return answer if meter is None else _metered(meter, message, answer)

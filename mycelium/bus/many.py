@@ -7,9 +7,10 @@ from mycelium.bus.errors import UsageError
 from mycelium.bus.outlet import TURN_BYTES, Outlet
 from mycelium.schema.classes import Message
 
-__all__ = ["Many", "several"]
+__all__ = ["Many", "iterator_of", "note"]
 
-_Publish: TypeAlias = Callable[[Message], Awaitable[object]]
+_Put: TypeAlias = Callable[[Message], Awaitable[object]]
+_Rest: TypeAlias = Callable[[], Awaitable[object]]
 
 
 @final
@@ -17,17 +18,18 @@ class Many:
     """One call of `publish_many`.
 
     Args:
-        publish: Publishes a message, and waits where it has to.
-        outlet: Where those that follow one go at once, as long as none has to wait; None: each is published by itself.
-        done: How many were published before.
+        put: Publishes a message, and waits for nothing behind it.
+        rest: Gives the others a turn, if it is time.
+        outlet: Where messages that follow one go at once, as long as none has to wait; None: each by `put`.
 
     Attributes:
         done: How many are published.
     """
 
-    def __init__(self, publish: _Publish, outlet: Outlet | None = None, done: int = 0) -> None:
-        self.done = done
-        self._publish = publish
+    def __init__(self, put: _Put, rest: _Rest, outlet: Outlet | None = None) -> None:
+        self.done = 0
+        self._put = put
+        self._rest = rest
         self._outlet = outlet
 
     def __repr__(self) -> str:
@@ -42,21 +44,25 @@ class Many:
         Raises:
             UsageError: `messages` cannot be iterated over.
         """
-        source, outlet = several(messages), self._outlet
+        source, outlet = iterator_of(messages), self._outlet
         try:
             for message in source:
-                await self._publish(message)
+                await self._put(message)
                 self.done += 1
-                if outlet is not None and outlet.is_free:
-                    self._post(outlet, source)
-                    await outlet.rest()
+                if outlet is not None and outlet.is_free and self._post(outlet, source):
+                    break
+                await self._rest()
         except BaseException as error:
-            error.add_note(f"{self.done} messages of publish_many() were published before that")
+            error.add_note(note(self.done))
             raise
         return self.done
 
-    def _post(self, outlet: Outlet, messages: Iterator[Message]) -> None:
-        """What `Outlet.post` does, written out for all messages up to the end of a turn: each call would be felt."""
+    def _post(self, outlet: Outlet, messages: Iterator[Message]) -> bool:
+        """What `Outlet.post` does, written out for all messages up to the end of a turn: each call would be felt.
+
+        Returns:
+            Whether there are no more of them.
+        """
         publisher, put, most = outlet.publisher, outlet.buffer.put, TURN_BYTES - outlet.turn_bytes
         lineage, framers, max_payload = publisher.lineage, publisher.framers, publisher.max_payload
         count = size = 0
@@ -76,13 +82,19 @@ class Many:
                 count += 1
                 size += length
                 if size >= most:
-                    break
+                    return False
         finally:
             self.done += count
-            outlet.posted(size)
+            outlet.count(size)
+        return True
 
 
-def several(messages: object) -> Iterator[Message]:
+def note(done: int) -> str:
+    """What an error says of the messages before it."""
+    return f"publish_many() had published {done} before this"
+
+
+def iterator_of(messages: object) -> Iterator[Message]:
     """An iterator over messages.
 
     Raises:
@@ -90,5 +102,9 @@ def several(messages: object) -> Iterator[Message]:
     """
     if isinstance(messages, Iterable):
         return iter(messages)
+    if hasattr(messages, "__aiter__"):
+        raise UsageError(
+            "publish_many() takes no async iterator; write `async for message in …: await publish(message)`"
+        )
     kind = type(messages).__name__
     raise UsageError(f"publish_many() takes an iterable of messages, not {kind}; publish() takes a single one")

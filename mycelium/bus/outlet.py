@@ -206,7 +206,7 @@ class Outlet:
     def post_parcel(self, parcel: Parcel) -> None:
         """Publish a message of which more has to be known; its frame was admitted."""
         self.buffer.put_parcel(parcel)
-        self.posted(parcel.size)
+        self.count(parcel.size)
 
     def post_letter(self, parcel: Parcel) -> None:
         """Publish a request or a reply, for which somebody waits: it goes at once, but not close behind another."""
@@ -223,7 +223,7 @@ class Outlet:
     def post_confirmed(self, frame: bytes, waiter: Waiter) -> None:
         """Publish a message whose Receipt somebody waits for, and for which there has to be room: `is_free`."""
         self.buffer.put_confirmed(frame, waiter)
-        self.posted(len(frame))
+        self.count(len(frame))
 
     async def publish(self, message: Message) -> None:
         """Publish when there is room; see `admit` for errors."""
@@ -366,10 +366,10 @@ class Outlet:
             self.post_parcel(Parcel(frame, self.new_stamp()))
         else:
             self._put(frame)
-            self.posted(len(frame))
+            self.count(len(frame))
 
-    def posted(self, size: int) -> None:
-        """So many bytes of messages were put into the buffer."""
+    def count(self, size: int) -> None:
+        """So many bytes of messages were put into the buffer, and are to be sent in time."""
         self.turn_bytes += size
         if self.turn_bytes >= self._due_at:
             self._due()

@@ -33,7 +33,8 @@ class Awaited:
         self._prefix = os.urandom(_RANDOM_BYTES)
         self._numbers = itertools.count(1)
         self._waiting: dict[bytes, asyncio.Future[Message]] = {}
-        self._deadlines = Deadlines(self._waiting, self._too_late)
+        self._deadlines: Deadlines[tuple[type[Message], float]] | None = None
+        """Of the loop in which somebody asked last."""
 
     def __repr__(self) -> str:
         return f"<Awaited, {len(self._waiting)} requests>"
@@ -61,7 +62,7 @@ class Awaited:
             self.close(correlation)
 
     def open(self, reply: type[Message], timeout: float, deadline: float) -> "tuple[bytes, asyncio.Future[Message]]":
-        """Wait for a reply until `close`; the correlation id of its request, and what is done when one came, or none.
+        """Wait for a reply until `close`; the correlation id of its request, and the future of the reply.
 
         Args:
             reply: The type that is expected.
@@ -69,13 +70,15 @@ class Awaited:
             deadline: When they are over, by the loop's clock.
 
         Raises:
-            UsageError: These are no type and no time.
+            UsageError: It is no message type, or the timeout is not above 0.
         """
         _check_reply(reply, timeout)
         correlation = self._prefix + _COUNTER.pack(next(self._numbers))
         loop = asyncio.get_running_loop()
         future = self._waiting[correlation] = loop.create_future()
-        self._deadlines.add(loop, correlation, deadline, (reply, timeout))
+        if self._deadlines is None or self._deadlines.loop is not loop:
+            self._deadlines = Deadlines(loop, self._waiting, self._too_late)
+        self._deadlines.add(correlation, deadline, (reply, timeout))
         return correlation, future
 
     def close(self, correlation: bytes) -> None:
@@ -102,7 +105,8 @@ class Awaited:
         """No reply will come to anybody."""
         for correlation in list(self._waiting):
             self.refuse(correlation, error)
-        self._deadlines.clear()
+        if self._deadlines is not None:
+            self._deadlines.clear()
 
     def _too_late(self, correlation: bytes, asked: tuple[type[Message], float]) -> None:
         self.refuse(correlation, late(*asked))

@@ -4,9 +4,7 @@ import atexit
 import contextlib
 import threading
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
-from itertools import islice
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar, Unpack, final, overload
 
@@ -14,12 +12,12 @@ from mycelium.bus.calling import calling_subscription
 from mycelium.bus.client import MyceliumClient
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.clientstats import ClientStats
-from mycelium.bus.errors import ClosedError, DrainTimeout
+from mycelium.bus.errors import BufferFull, ClosedError, DrainTimeout
 from mycelium.bus.handlers import HandlerFunction, describe, types_of
 from mycelium.bus.handover import Handover
 from mycelium.bus.hands import Hands
 from mycelium.bus.loopthread import LoopThread
-from mycelium.bus.many import Many, several
+from mycelium.bus.many import iterator_of, note
 from mycelium.bus.options import SubscribeOptions
 from mycelium.bus.plain import plain_handler
 from mycelium.bus.publisher import Publisher
@@ -38,8 +36,6 @@ F = TypeVar("F", bound=HandlerFunction)
 
 _HANDOVER_SECONDS: Final = 0.5
 """How long `close` waits for room for what `publish_nowait` has taken."""
-_SOME: Final = 512
-"""Messages of `publish_many` that are handed over at a time."""
 _open: Final[set["SyncClient"]] = set()
 """Clients that nobody has closed yet; they go on until somebody does, or the process ends."""
 
@@ -200,24 +196,32 @@ class SyncClient:
             self.publish(message)  # of a handler that the client's end waits for; its thread may wait too
 
     def publish_many(self, messages: Iterable[Message]) -> int:
-        """Publish messages one after the other, as `publish` does each, but with one wait for hundreds; see there.
+        """Publish messages one after the other, as `publish_nowait` does each, but wait while too much waits.
 
-        What is raised carries a note that says how many were published before. Returns how many there were.
+        It returns when all are in the send buffer. What is raised carries a note that says how many were published
+        before; those behind have not been asked for.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            UsageError: `messages` cannot be iterated over, or this thread runs an event loop.
+            MyceliumError: As `publish_nowait` raises, but for BufferFull.
         """
-        source, done = several(messages), 0
-        while True:
-            some: list[Message] = []
-            try:
-                some.extend(islice(source, _SOME))
-            finally:  # whoever makes them may raise: what was made before is published
-                if some:
-                    done = self._thread.run(partial(self._publish_some, some, done))
-            if len(some) < _SOME:
-                return done
-
-    async def _publish_some(self, messages: Sequence[Message], done: int) -> int:
-        await self._handover.passed()
-        return await Many(self._client.publish, done=done).run(messages)
+        source, done = iterator_of(messages), 0
+        try:
+            self._thread.run(self._handover.passed)
+            for message in source:
+                try:
+                    self.publish_nowait(message)
+                except BufferFull:
+                    self.publish(message)
+                done += 1
+            self._thread.run(self._handover.passed)
+        except BaseException as error:
+            error.add_note(note(done))
+            raise
+        return done
 
     def request(self, message: Message, reply: type[M], timeout: float = 2) -> M:
         """Publish a message, and wait for the first reply.

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mycelium.bus.flowgate import FlowGate
-from mycelium.bus.parcel import PLAIN, Parcel, Stamp
+from mycelium.bus.parcel import LETTER_BYTES, PLAIN, Parcel, Stamp
 from mycelium.bus.pongwindow import PING_BYTES, WINDOW_BYTES, PongWindow
 from mycelium.bus.segment import Note
 from mycelium.bus.sendbuffer import SendBuffer
@@ -213,6 +213,58 @@ def test_a_message_that_is_taken_back_is_not_sent():
     buffer.put_parcel(parcel)
     buffer.take()
     assert not buffer.withdraw(parcel)
+
+
+# --- what need not wait ---
+
+
+def letter(number, *, deliver_to=None, type_id=1000):
+    stamp = Stamp(None, b"c" * 16, asks=deliver_to is None, deliver_to=deliver_to)
+    return Parcel(frame(number, type_id=type_id), stamp)
+
+
+def test_what_is_handed_over_at_once_is_what_would_have_been_taken():
+    buffer, _ = make()
+    buffer.put_parcel(letter(1))
+    taken = buffer.take()
+    buffer, _ = make()
+    parcel = letter(1)
+    assert buffer.hand_over(parcel) == taken
+    assert parcel.is_handed
+    assert not buffer.withdraw(parcel)
+    assert (buffer.messages, buffer.size, buffer.entered, buffer.is_waiting) == (0, 0, 1, False)
+
+
+def test_nothing_is_handed_over_past_what_waits():
+    buffer, _ = make(open_=False)
+    assert buffer.hand_over(letter(1)) == b""
+    buffer.attach(7)
+    assert buffer.hand_over(letter(1)) == b""
+    buffer.uncork()
+    buffer.put(frame(2))
+    assert buffer.hand_over(letter(3)) == b""
+    buffer.take()
+    buffer.say(Note(ping(1)))
+    assert buffer.hand_over(letter(3)) == b""
+    buffer.take()
+    assert (buffer.messages, buffer.entered) == (0, 1)
+    assert numbers(frames_of(buffer.hand_over(letter(3)))) == [3]
+
+
+def test_flow_holds_a_request_and_no_reply():
+    buffer, _ = make()
+    buffer.flow.apply([1000], paused=True)
+    assert buffer.hand_over(letter(1)) == b""
+    assert numbers(frames_of(buffer.hand_over(letter(2, deliver_to=9)))) == [2]
+
+
+def test_what_is_handed_over_counts_for_the_window_of_pongs():
+    buffer, _ = make()
+    pings = 0
+    while data := buffer.hand_over(Parcel(frame(1, 100_000), Stamp(None, b"c" * 16, deliver_to=9))):
+        pings += sum(type_id == CORE.Ping.TYPE_ID for type_id, _ in frames_of(data))
+    assert buffer.entered == WINDOW_BYTES // (100_000 + HEADER.size + LETTER_BYTES)
+    assert pings == 3
 
 
 # --- stamps and receipts ---

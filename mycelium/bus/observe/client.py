@@ -6,6 +6,7 @@ from typing import Any, Final, final
 
 from opentelemetry import trace as otel
 
+from mycelium.bus.clientmeter import watched
 from mycelium.bus.clientparts import Parts
 from mycelium.bus.confirming import confirmed
 from mycelium.bus.correspondence import LetterSpan
@@ -72,7 +73,7 @@ class ClientTraces:
         return self._place
 
     def calls(self) -> Mapping[str, Any]:
-        """`publish`, `publish_nowait` and `request` of the client, by name, with spans around them."""
+        """What publishes, of the client, by name, with spans around it."""
         turns = _Turns(self._publications)
 
         async def request(message: Message, reply: type[M], timeout: float = 2.0) -> M:
@@ -87,6 +88,7 @@ class ClientTraces:
         publish = _publish(turns, outlet, life, self._refuse, self._confirm_seconds)
         return {
             "publish": publish,
+            "_put": _put(turns, outlet, self._refuse, self._confirm_seconds),
             "publish_nowait": _publish_nowait(turns, outlet, life, self._refuse),
             "request": request,
         }
@@ -134,7 +136,9 @@ def _publish(
         if turns.left > 1 and not current():
             turns.left -= 1
         elif (span := turns.begin("publish", message)) is not None:
-            return await _published(outlet, message, span, seconds, confirm=confirm, mandatory=mandatory)
+            receipt = await _published(outlet, message, span, seconds, confirm=confirm, mandatory=mandatory)
+            await outlet.rest()
+            return receipt
         if confirm or mandatory:
             return await confirmed(outlet, message, seconds, mandatory=mandatory)
         if outlet.is_free:
@@ -147,6 +151,23 @@ def _publish(
         return None
 
     return publish
+
+
+def _put(
+    turns: _Turns, outlet: Outlet, refuse: Callable[[], None], seconds: float
+) -> Callable[[Message], Coroutine[Any, Any, None]]:
+    """The same of what `MyceliumClient.publish_many` does with each message."""
+
+    async def put(message: Message) -> None:
+        refuse()
+        span = turns.begin("publish", message)
+        if span is None:
+            with watched(outlet.meter, message):
+                outlet.enter(await outlet.admit(message))
+        else:
+            await _published(outlet, message, span, seconds, confirm=False, mandatory=False)
+
+    return put
 
 
 def _publish_nowait(
@@ -179,7 +200,6 @@ async def _published(
         frame = outlet.publisher.frame(message, trace) if is_free else await outlet.admit(message, trace=trace)
         outlet.enter(frame)
         span.set_attribute(names.BODY_SIZE, body_size(frame, trace))
-        await outlet.rest()
     except BaseException as error:
         failed(span, error)
         raise
