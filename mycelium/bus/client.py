@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Self, TypeVar, Unpack, final, overload
 from attrs import asdict
 
 from mycelium.bus.accord import Accord, own_contracts
-from mycelium.bus.clientmeter import Observer, watched
+from mycelium.bus.clientmeter import Observer
 from mycelium.bus.clientparts import Parts, Settings
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.clientstats import ClientStats
@@ -541,8 +541,7 @@ class MyceliumClient:
     async def _put(self, message: Message) -> None:
         """What `publish` does, but for the turn that it may give to others."""
         self._refuse_publishing()
-        with watched(self._outlet.meter, message):
-            self._outlet.enter(await self._outlet.admit(message))
+        await self._outlet.put(message)
 
     async def _connected(self) -> Conversation:
         """The connection, for calls that are made while it is there."""

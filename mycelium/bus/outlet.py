@@ -226,10 +226,14 @@ class Outlet:
         self.count(len(frame))
 
     async def publish(self, message: Message) -> None:
+        """Publish when there is room, and give the others a turn, if it is time; see `admit` for errors."""
+        await self.put(message)
+        await self.rest()
+
+    async def put(self, message: Message) -> None:
         """Publish when there is room; see `admit` for errors."""
         with watched(self.meter, message):
             self.enter(await self.admit(message))
-        await self.rest()
 
     def publish_nowait(self, message: Message) -> None:
         """Publish now or not at all; see `admit_nowait` for errors."""
@@ -293,8 +297,7 @@ class Outlet:
         if not self.is_free:
             return None
         frame, _ = self._encode(message, metadata, trace)
-        if self.publisher.guard.fields:
-            self.publisher.guard.check(message)
+        self.publisher.guard.check(message)
         return frame
 
     def admit_nowait(

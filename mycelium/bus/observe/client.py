@@ -6,7 +6,6 @@ from typing import Any, Final, final
 
 from opentelemetry import trace as otel
 
-from mycelium.bus.clientmeter import watched
 from mycelium.bus.clientparts import Parts
 from mycelium.bus.confirming import confirmed
 from mycelium.bus.correspondence import LetterSpan
@@ -162,8 +161,7 @@ def _put(
         refuse()
         span = turns.begin("publish", message)
         if span is None:
-            with watched(outlet.meter, message):
-                outlet.enter(await outlet.admit(message))
+            await outlet.put(message)
         else:
             await _published(outlet, message, span, seconds, confirm=False, mandatory=False)
 
