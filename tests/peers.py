@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 
 import mycelium
 from mycelium.bus.urls import parse_url
@@ -208,3 +209,37 @@ class BareSession:
         }
         self.send(CORE.Welcome(**told | fields))
         return hello
+
+
+async def answer(session, log=None, until_name="Goodbye"):
+    """What a bridge does at the least; what it hears is kept."""
+    while (event := await session.next()) is not None:
+        name = type(event).__name__
+        if log is not None:
+            log.append(event)
+        if name in ("Subscribe", "Unsubscribe"):
+            session.send(CORE.Ack(request=event.request))
+        elif name == "Ping":
+            session.send(CORE.Pong(nonce=event.nonce))
+        if name == until_name:
+            return
+
+
+def of(kind, log):
+    return [event for event in log if type(event).__name__ == kind]
+
+
+def sessions(*steps):
+    """A bridge whose n-th connection is served by the n-th step, and all later ones by the last."""
+    numbers = itertools.count()
+
+    async def serve(session):
+        await steps[min(next(numbers), len(steps) - 1)](session)
+
+    return BareBridge(serve)
+
+
+async def told(stream, kind):
+    """Wait for an event of a kind."""
+    while not isinstance(await stream.next(SECONDS), kind):
+        pass

@@ -1,0 +1,16 @@
+"""What several modules of tests of the bus have in common."""
+
+import pytest
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Attempts follow each other a hundred times as fast."""
+    monkeypatch.setattr("mycelium.bus.backoff._FIRST_SECONDS", 0.001)
+    monkeypatch.setattr("mycelium.bus.backoff._MOST_SECONDS", 0.1)
+
+
+@pytest.fixture
+def listen(tmp_path):
+    """Where a bridge may listen: a Unix socket."""
+    return f"unix://{tmp_path}/bus.sock"
