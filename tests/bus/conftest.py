@@ -1,6 +1,7 @@
 """What several modules of tests of the bus have in common."""
 
 import pytest
+from guarding import rules, write
 
 
 @pytest.fixture
@@ -14,3 +15,10 @@ def quick(monkeypatch):
 def listen(tmp_path):
     """Where a bridge may listen: a Unix socket."""
     return f"unix://{tmp_path}/bus.sock"
+
+
+@pytest.fixture
+def acl(tmp_path):
+    return write(
+        tmp_path / "acl.yaml", rules(ann="{publish: [Ping, Pong], subscribe: [Pong]}", bob="{subscribe: ['*']}")
+    )
