@@ -10,7 +10,8 @@ from hypothesis import Phase, settings
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
-pytest.register_assert_rewrite("deliveries", "gates")  # what fails there says what it has compared, as in a test
+# What fails in these helpers says what it has compared, as it does in a test.
+pytest.register_assert_rewrite("deliveries", "gates", "guarding", "threads")
 _WITHOUT_SHRINKING = (Phase.explicit, Phase.generate)
 DEADLINE = 30.0
 """Seconds that one asynchronous test may take, a slow one ten times that; it is there for hangs, not for timing."""

@@ -1,7 +1,13 @@
 """What several modules of tests of the bus have in common."""
 
+import threading
+
 import pytest
 from guarding import rules, write
+
+import mycelium
+from mycelium.bus.loopthread import LoopThread
+from mycelium.testing import BridgeThread
 
 
 @pytest.fixture
@@ -19,6 +25,36 @@ def listen(tmp_path):
 
 @pytest.fixture
 def acl(tmp_path):
+    """An ACL file in which ann publishes and bob subscribes."""
     return write(
         tmp_path / "acl.yaml", rules(ann="{publish: [Ping, Pong], subscribe: [Pong]}", bob="{subscribe: ['*']}")
     )
+
+
+@pytest.fixture
+def no_thread_left():
+    """Every thread that a test starts has ended with it."""
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) - before == set()
+
+
+@pytest.fixture
+def bridge(contracts):
+    """A bridge in a thread of its own, for blocking code."""
+    with BridgeThread(contracts) as running:
+        yield running
+
+
+@pytest.fixture
+def client(bridge, contracts):
+    """A synchronous client of that bridge."""
+    with mycelium.sync.connect(bridge.url, contracts) as connected:
+        yield connected
+
+
+@pytest.fixture
+def loop_thread():
+    thread = LoopThread("a loop of a test")
+    yield thread
+    thread.end()
