@@ -243,3 +243,8 @@ async def told(stream, kind):
     """Wait for an event of a kind."""
     while not isinstance(await stream.next(SECONDS), kind):
         pass
+
+
+async def turns(count=5):
+    for _ in range(count):
+        await asyncio.sleep(0)
