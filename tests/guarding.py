@@ -10,6 +10,14 @@ from mycelium import Limits
 TLS = "tls://127.0.0.1:0"
 ANN, BOB = "ann-0123456789abcdef", "bob-0123456789abcdef"
 TOKENS = f"ann: {ANN},bob: {BOB}"
+CONTRACT = """
+messages:
+  Tick: {tlv_type: 1001, domain: MarketData, fields: {}}
+  Trade: {tlv_type: 1002, domain: MarketData, fields: {}}
+  Order: {tlv_type: 1003, domain: Execution, renamed_from: OldOrder, fields: {}}
+  Ping: {tlv_type: 1004, fields: {}}
+"""
+"""For access rules by name, topic and former name."""
 
 
 @contextlib.asynccontextmanager

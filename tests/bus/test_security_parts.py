@@ -1,27 +1,21 @@
-"""Parts of what keeps strangers out, without sockets: tokens, access rules, certificates, TLS as a machine."""
+"""Parts of what keeps strangers out, without sockets: exposure, tokens, who a client is, crowds."""
 
 import hashlib
-import itertools
 import math
 import os
-import re
 import socket
-import ssl
 
 import attrs
 import pytest
 from certificates import Authority
-from hypothesis import given
-from hypothesis import strategies as st
+from guarding import CONTRACT
 from processes import ROOT
 
 import mycelium
 from mycelium import BindError, SecurityError, UsageError
 from mycelium.bus.limits import Limits
-from mycelium.bus.security.acl import Acl, Grant, Rules
-from mycelium.bus.security.aclfile import parse_acl
-from mycelium.bus.security.channel import Channel
-from mycelium.bus.security.contexts import bridge_context, client_context
+from mycelium.bus.security.acl import Acl, Grant
+from mycelium.bus.security.contexts import bridge_context
 from mycelium.bus.security.credentials import Credentials
 from mycelium.bus.security.crowd import Crowd
 from mycelium.bus.security.exposure import is_loopback, refuse_exposed
@@ -31,7 +25,6 @@ from mycelium.bus.security.peer import Certificate, Peer
 from mycelium.bus.security.secretfile import read_secret
 from mycelium.bus.security.settings import Security
 from mycelium.bus.security.tokens import Tokens
-from mycelium.bus.security.wording import stranger
 from mycelium.bus.urls import Address, parse_url, redacted
 from mycelium.cli import serve_settings
 from mycelium.wire.errors import ErrorCode, ProtocolError
@@ -83,6 +76,13 @@ def test_what_a_guard_lets_be_listened_on(url, security, fine):
     else:
         with pytest.raises(BindError, match="tls://0.0.0.0:1 with --tls-cert and --token-file or --tls-ca"):
             guard.refuse_exposed(parse_url(url))
+
+
+def test_every_limit_is_an_option_of_serve_and_stands_on_the_page():
+    page = (ROOT / "docs/security.md").read_text()
+    named = {attribute: name for name, (attribute, *_) in serve_settings.LIMITS.items()}
+    assert named.keys() == {one.name for one in attrs.fields(Limits)}
+    assert [name for name in named.values() if f"--{name}" not in page] == []
 
 
 # --- tokens ---
@@ -295,214 +295,6 @@ def test_a_place_where_nobody_can_say_who_he_is_has_to_wait():
     assert "wait 10 s" in crowd.enter("10.0.0.1", 9.0)
     assert crowd.enter("10.0.0.2", 9.0) is None
     assert crowd.enter("10.0.0.1", 10.0) is None
-
-
-# --- access rules ---
-
-CONTRACT = """
-messages:
-  Tick: {tlv_type: 1001, domain: MarketData, fields: {}}
-  Trade: {tlv_type: 1002, domain: MarketData, fields: {}}
-  Order: {tlv_type: 1003, domain: Execution, renamed_from: OldOrder, fields: {}}
-  Ping: {tlv_type: 1004, fields: {}}
-"""
-NAMES = {1001: "Tick", 1002: "Trade", 1003: "Order", 1004: "Ping"}
-
-
-def allowed(rules, principal="ann"):
-    """What may be received."""
-    acl = Acl({"ann": Grant(subscribe=rules)} if isinstance(rules, Rules) else rules)
-    denied = acl.permits(principal, mycelium.load(CONTRACT).registry).unreceivable
-    return [name for type_id, name in NAMES.items() if type_id not in denied]
-
-
-@pytest.mark.parametrize(
-    ("rules", "names"),
-    [
-        (Rules(), []),
-        (Rules(["*"]), ["Tick", "Trade", "Order", "Ping"]),
-        (Rules(["Tick"]), ["Tick"]),
-        (Rules(["T*"]), ["Tick", "Trade"]),
-        (Rules(["T?ck", "Ping"]), ["Tick", "Ping"]),
-        (Rules(["topic:market-data"]), ["Tick", "Trade"]),
-        (Rules(["topic:*"], ["topic:ex*"]), ["Tick", "Trade", "Ping"]),
-        (Rules(["*"], ["T*"]), ["Order", "Ping"]),
-        (Rules(["Tick"], ["*"]), []),
-        (Rules(["*", "Tick"], ["topic:market-data"]), ["Order", "Ping"]),
-        (Rules(["OldOrder"]), ["Order"]),
-        (Rules(["*"], ["OldOrder"]), ["Tick", "Trade", "Ping"]),
-        (Rules(["tick", "Tic"]), []),
-    ],
-)
-def test_p27_what_is_allowed_by_name_and_topic_and_deny_wins(rules, names):
-    assert allowed(rules) == names
-
-
-def test_a_message_that_is_renamed_over_and_over_is_denied_and_allowed_by_every_name_that_it_had():
-    text = "messages:\n  %s: {tlv_type: 1001, fields: {}%s}\n  Open: {tlv_type: 1002, fields: {}}\n"
-    contracts = mycelium.load(text % ("Secret", ""))
-    denied, allowed = Grant(subscribe=Rules(["*"], ["Secret"])), Grant(publish=Rules(["Secret"]))
-    acl = Acl({"ann": denied, "bob": allowed})
-    for now, more in (
-        ("Private", ", renamed_from: Secret"),
-        ("Hidden", ", renamed_from: Private"),
-        ("Hidden", ""),
-        ("Covert", ", renamed_from: Hidden"),
-    ):
-        contracts.apply(mycelium.load(text % (now, more)).schema)
-        assert acl.permits("ann", contracts.registry).unreceivable == {1001}
-        assert acl.permits("bob", contracts.registry).unpublishable == {1002}
-        assert list(acl.strays(contracts.registry)) == []
-    contracts.apply(mycelium.load((text % ("Covert", "")).replace("Open", "Secret")).schema)
-    assert acl.permits("ann", contracts.registry).unreceivable == {1001, 1002}
-
-
-def test_what_everybody_may_comes_on_top_and_what_everybody_may_not_as_well():
-    grants = {"*": Grant(subscribe=Rules(["Ping"], ["Trade"])), "ann": Grant(subscribe=Rules(["T*"]))}
-    assert allowed(grants) == ["Tick", "Ping"]
-    assert allowed(grants, "bob") == allowed(grants, None) == ["Ping"]
-
-
-@given(st.lists(st.sampled_from([*NAMES.values(), "T*", "topic:market-data", "*"])), st.data())
-def test_to_deny_more_never_allows_more(allow, data):
-    deny = data.draw(st.lists(st.sampled_from([*NAMES.values(), "topic:*", "?i*"])))
-    some = data.draw(st.integers(0, len(deny)))
-    assert set(allowed(Rules(allow, deny))) <= set(allowed(Rules(allow, deny[:some]))) <= set(allowed(Rules(allow)))
-
-
-def test_patterns_that_no_message_fits_are_told():
-    acl = Acl({"ann": Grant(Rules(["Tik", "T*", "*"]), Rules(["topic:marketdata"], ["topic:*"]))})
-    assert list(acl.strays(mycelium.load(CONTRACT).registry)) == [
-        "ann: publish: no message fits 'Tik'; did you mean Tick?",
-        "ann: subscribe: no message fits 'topic:marketdata'; did you mean topic:market-data?",
-    ]
-
-
-def test_p28_an_empty_file_allows_nobody_anything():
-    for text in ("", "\n", "# nobody\n", "  # nobody", "principals:\n", "principals: {}\n"):
-        assert parse_acl(text.encode(), "acl").grants == {}
-
-
-def test_an_acl_file_is_read():
-    text = """
-principals:
-  ann: {publish: [Tick, 'topic:execution'], admin: true}
-  uid:1000:
-    subscribe: {allow: ['*'], deny: [Order]}
-  bob:
-  "*": {subscribe: {deny: [Ping]}, x-note: on purpose}
-"""
-    assert parse_acl(text.encode(), "acl").grants == {
-        "ann": Grant(Rules(("Tick", "topic:execution")), admin=True),
-        "uid:1000": Grant(subscribe=Rules(("*",), ("Order",))),
-        "bob": Grant(),
-        "*": Grant(subscribe=Rules((), ("Ping",))),
-    }
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("[]", "acl:1:1: this is no mapping; begin with `principals:`"),
-        ("principal: {}", "acl:1:1: principal: an ACL file has no key 'principal'; did you mean 'principals'?"),
-        ("principals: []", "must be a mapping"),
-        ("principals: {a: []}", "acl:1:17: principals.a: must be a mapping"),
-        ("principals: {a: {publsh: []}}", "did you mean 'publish'?"),
-        ("principals: {a: {publish: Tick}}", "must be a mapping, not the text 'Tick'"),
-        ("principals: {a: {publish: [1]}}", "must be text, not the number 1"),
-        ("principals: {a: {publish: ['[T]']}}", "'[T]' is neither a message's name nor a topic"),
-        ("principals: {a: {publish: ['topic:']}}", "names no topic"),
-        ("principals: {a: {publish: {alow: []}}}", "there is no key 'alow' here"),
-        ("principals: {a: {admin: 1}}", "must be true or false"),
-        ("principals: {'a*': {}}", "'a*' is no principal"),
-        ("principals: {a: {}, a: {}}", "the key is there already"),
-        ("principals: {a: {}", "not YAML"),
-        ("[" * 40_000, "more than 8 collections stand inside one another"),
-        ("a: !!python/object:os.system {}", "the tag"),
-    ],
-)
-def test_p28_an_acl_file_with_faults_is_refused_with_their_places(text, problem):
-    with pytest.raises(SecurityError) as caught:
-        parse_acl(text.encode(), "acl")
-    assert problem in str(caught.value)
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/howto/access.md"])
-def test_the_rules_that_pages_show_are_rules(page):
-    shown = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
-    (text,) = [each for each in shown if "principals:" in each]
-    assert "pricer" in parse_acl(text.encode(), page).grants
-
-
-def test_every_limit_is_an_option_of_serve_and_stands_on_the_page():
-    page = (ROOT / "docs/security.md").read_text()
-    named = {attribute: name for name, (attribute, *_) in serve_settings.LIMITS.items()}
-    assert named.keys() == {one.name for one in attrs.fields(Limits)}
-    assert [name for name in named.values() if f"--{name}" not in page] == []
-
-
-# --- TLS as a machine ---
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    ours = Authority(folder)
-    files, card = ours.issue("localhost"), ours.issue("ann.example", file="ann")
-    return (
-        bridge_context(Security(tls_cert=files.cert, tls_key=files.key, tls_ca=ours.ca)),
-        client_context(ours.ca, card.cert, card.key),
-    )
-
-
-def talk(near, far, data):
-    """Hand bytes from one end to the other in pieces, until nobody has anything to say; what came through."""
-    plain = b""
-    for size in itertools.cycle((1, 5, 16, 1000, 70_000)):
-        if not data:
-            return plain
-        piece, data = data[:size], data[size:]
-        plain += far.receive_data(piece)
-        if answer := far.take_output():
-            assert talk(far, near, answer) == b""
-            data += near.take_output()
-    return plain
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_channel_carries_what_is_said_however_it_is_cut(pair, version):
-    bridge, client = Channel(pair[0]), Channel(pair[1], "localhost")
-    pair[1].maximum_version = version
-    client.start()
-    talk(client, bridge, client.take_output())
-    assert client.is_secure
-    assert bridge.is_secure
-    assert bridge.certificate.name == "ann.example"
-    for size in (1, 16_384, 16_385, 300_000):
-        said = os.urandom(size)
-        assert talk(client, bridge, client.send(said)) == said
-        assert talk(bridge, client, bridge.send(said)) == said
-    assert talk(client, bridge, client.close()) == b""
-    assert bridge.has_ended
-
-
-@pytest.mark.parametrize(
-    ("first", "secure", "said"),
-    [
-        (b"\x16\x03\x01\x02\x00", False, "what came is TLS; connect by tcp://"),
-        (b"\x16\x03\x01\x02\x00", True, None),
-        (b"GET / HTTP/1.1\r\n", False, "what came is HTTP"),
-        (b"GET / HTTP/1.1\r\n", True, "this port speaks TLS, and what came is HTTP; connect by tls://"),
-        (b"SSH-2.0-x", False, "what came is SSH"),
-        (b"\x20\x00\x00\x00\x01\x00", False, None),
-        (b"\x20\x00\x00\x00\x01\x00", True, "what came is plain; connect by tls://"),
-        (b"\x16\x03\x04\x02\x00", False, "what came is TLS; connect by tcp://"),
-        (b"\x16\x03\x00\x00\x01\x00", False, None),
-    ],
-)
-def test_p23_what_else_is_spoken_is_known_by_its_first_bytes(first, secure, said):
-    found = stranger(first, secure=secure)
-    assert found is None if said is None else said in found
 
 
 # --- clients ---
