@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from guarding import rules, write
+from talks import Talk
 
 import mycelium
 from mycelium.bus.loopthread import LoopThread
@@ -55,6 +56,20 @@ def client(bridge, contracts):
 
 @pytest.fixture
 def loop_thread():
+    """A thread in which a loop runs."""
     thread = LoopThread("a loop of a test")
     yield thread
     thread.end()
+
+
+@pytest.fixture
+def talk(contracts):
+    """A session that has said and heard nothing yet."""
+    return Talk(contracts)
+
+
+@pytest.fixture
+def opened(talk):
+    """The same after its handshake."""
+    talk.open()
+    return talk
