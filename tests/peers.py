@@ -16,6 +16,7 @@ from mycelium.wire.state import Role
 CORE = core_protocol()
 PING = encode_frame(1010, bytes.fromhex("0100 02000000 6869"))
 """A Ping of the value "hi"."""
+HELLO = CORE.encode(CORE.Hello(protocol=1, client="peer"))
 SECONDS = 10.0
 """How long anything may take; it is there for hangs, not for timing."""
 
