@@ -11,7 +11,7 @@ from hypothesis import Phase, settings
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 # What fails in these helpers says what it has compared, as it does in a test.
-pytest.register_assert_rewrite("deliveries", "gates", "guarding", "threads", "sendbuffers")
+pytest.register_assert_rewrite("deliveries", "gates", "guarding", "threads", "sendbuffers", "policies")
 _WITHOUT_SHRINKING = (Phase.explicit, Phase.generate)
 DEADLINE = 30.0
 """Seconds that one asynchronous test may take, a slow one ten times that; it is there for hangs, not for timing."""
