@@ -1,10 +1,14 @@
 """OpenTelemetry's SDK for tests: what was traced, by name."""
 
+import contextlib
+
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import mycelium
 from mycelium.tracing import Tracing
+from peers import until
 
 
 class Recorder:
@@ -46,3 +50,22 @@ def id_of(span):
 
 def trace_of(span):
     return span.context.trace_id
+
+
+@contextlib.asynccontextmanager
+async def three(contracts, tracing, listen="tcp://127.0.0.1:0", **options):
+    """A traced bus with a bridge, a publisher and a subscriber."""
+    bus = mycelium.MessageBus(contracts, tracing=tracing)
+    async with bus.serve(listen) as bridge:
+        url = bridge.urls[0]
+        async with (
+            mycelium.connect(url, contracts, name="publisher", tracing=tracing, **options) as publisher,
+            mycelium.connect(url, contracts, name="subscriber", tracing=tracing) as subscriber,
+        ):
+            yield bus, publisher, subscriber
+    await bus.close()
+
+
+async def seen(recorder, name, count=1):
+    await until(lambda: len(recorder.named(name)) >= count)
+    return recorder.named(name)
