@@ -1,5 +1,9 @@
 """A confirmed publish: out with the message, and wait for its Receipt."""
 
+from collections.abc import Coroutine
+from typing import Any
+
+from mycelium.bus.clientmeter import ClientMeter
 from mycelium.bus.errors import NoSubscribers
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.parcel import Parcel
@@ -9,14 +13,20 @@ from mycelium.schema.classes import Message
 __all__ = ["confirmed"]
 
 
-async def confirmed(
+def confirmed(
     outlet: Outlet, message: Message, seconds: float, *, mandatory: bool, trace: bytes | None = None
-) -> Receipt:
-    """Publish, and wait for the Receipt; see `_confirmed`."""
-    if outlet.meter is None:
-        return await _confirmed(outlet, message, seconds, mandatory=mandatory, trace=trace)
-    with outlet.meter.publishing(message):
-        return await _confirmed(outlet, message, seconds, mandatory=mandatory, trace=trace)
+) -> Coroutine[Any, Any, Receipt]:
+    """Publish, and wait for the Receipt; see `_confirmed`.
+
+    It is no coroutine function, since awaiting one coroutine inside another would be felt.
+    """
+    receipt = _confirmed(outlet, message, seconds, mandatory=mandatory, trace=trace)
+    return receipt if outlet.meter is None else _metered(outlet.meter, message, receipt)
+
+
+async def _metered(meter: ClientMeter, message: Message, receipt: Coroutine[Any, Any, Receipt]) -> Receipt:
+    with meter.publishing(message):
+        return await receipt
 
 
 async def _confirmed(
