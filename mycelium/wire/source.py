@@ -9,13 +9,15 @@ sizes and offsets: nothing of a contract is executed. No source is kept: in a tr
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from mycelium.wire.bulk import SURPRISES
 
 __all__ = ["Function", "Scope", "Writer", "all_of"]
 
 Function = Callable[..., Any]
+_BUILTINS: Final = {one.__name__: one for one in (bool, bytes, float, int, len, list, str)}
+"""What the functions use most: as names of their own these are found a little sooner."""
 
 
 def all_of(*tests: str) -> str:
@@ -30,7 +32,7 @@ class Scope:
     """
 
     def __init__(self) -> None:
-        self.names: dict[str, Any] = {"__surprises__": SURPRISES, "depth": 1, "metadata": None}
+        self.names: dict[str, Any] = {**_BUILTINS, "__surprises__": SURPRISES, "depth": 1, "metadata": None}
         self._known: dict[tuple[str, int], str] = {}
 
     def add(self, kind: str, value: Any) -> str:
