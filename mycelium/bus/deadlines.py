@@ -11,6 +11,8 @@ __all__ = ["Deadlines"]
 W = TypeVar("W")
 _SLACK: Final = 64
 """Entries of what nobody waits for any more that are kept until their time comes, beside twice what is waited for."""
+_LOOK_SECONDS: Final = 5.0
+"""How long a timer may be for nothing, when all that it was for has come."""
 _GRAIN: Final = 0.0005
 """Seconds that the timer is late by, for uvloop: it rounds to milliseconds, and would be early."""
 
@@ -58,7 +60,7 @@ class Deadlines(Generic[W]):
 
     def _arm(self) -> None:
         self._disarm()
-        self._wakes_at = self._ends[0][0]
+        self._wakes_at = min(self._ends[0][0], self.loop.time() + _LOOK_SECONDS)
         self._timer = self.loop.call_at(self._wakes_at + _GRAIN, self._look)
 
     def _disarm(self) -> None:
@@ -68,7 +70,7 @@ class Deadlines(Generic[W]):
             self._timer = None
 
     def _look(self) -> None:
-        """Some time is over, perhaps of something that nobody waits for any more."""
+        """Some time is over, or nobody waits for anything any more."""
         self._disarm()
         now = self.loop.time()
         while self._ends and (self._ends[0][0] <= now or self._ends[0][1] not in self._waiting):

@@ -108,6 +108,25 @@ def test_without_anybody_who_waits_the_loop_is_woken_no_more():
     assert clock.armed == 0
 
 
+def test_a_timer_goes_soon_when_all_that_it_was_for_has_come_long_before_its_time():
+    clock = Clock()
+    waiting, deadlines, told, add = waiting_on(clock)
+    add(b"a", 3_600.0)
+    del waiting[b"a"]
+    clock.run()
+    assert clock.now < 106
+    assert (told, clock.armed, repr(deadlines)) == ([], 0, "<Deadlines, 0 to come>")
+
+
+def test_what_is_waited_for_long_is_told_at_its_time():
+    clock = Clock()
+    _, _, told, add = waiting_on(clock)
+    add(b"a", 12.5)
+    add(b"b", 7.5)
+    clock.run()
+    assert [(round(at, 2), key) for at, key, _ in told] == [(107.5, b"b"), (112.5, b"a")]
+
+
 def test_what_was_answered_long_before_its_time_takes_no_room():
     clock = Clock()
     waiting, deadlines, _, add = waiting_on(clock)
