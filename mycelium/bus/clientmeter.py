@@ -4,10 +4,10 @@ import errno
 import re
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, Protocol, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, final
 
 from attrs import evolve
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from mycelium.bus.client import MyceliumClient
     from mycelium.bus.clientparts import Parts
 
-__all__ = ["ClientMeter", "Observer", "watched"]
+__all__ = ["ClientMeter", "Observer", "watched", "within"]
+
+T = TypeVar("T")
 
 _SECONDS: Final = (
     *(1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -225,6 +227,12 @@ _NOTHING: Final = nullcontext()
 def watched(meter: ClientMeter | None, message: Message) -> AbstractContextManager[None]:
     """A block in which a message is published, looked at if somebody asks for it."""
     return _NOTHING if meter is None else meter.publishing(message)
+
+
+async def within(block: AbstractContextManager[None], work: Coroutine[Any, Any, T]) -> T:
+    """Some work, done inside a block."""
+    with block:
+        return await work
 
 
 def name_of(message: Message) -> str:

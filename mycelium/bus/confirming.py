@@ -3,7 +3,7 @@
 from collections.abc import Coroutine
 from typing import Any
 
-from mycelium.bus.clientmeter import ClientMeter
+from mycelium.bus.clientmeter import within
 from mycelium.bus.errors import NoSubscribers
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.parcel import Parcel
@@ -21,12 +21,7 @@ def confirmed(
     It is no coroutine function, since awaiting one coroutine inside another would be felt.
     """
     receipt = _confirmed(outlet, message, seconds, mandatory=mandatory, trace=trace)
-    return receipt if outlet.meter is None else _metered(outlet.meter, message, receipt)
-
-
-async def _metered(meter: ClientMeter, message: Message, receipt: Coroutine[Any, Any, Receipt]) -> Receipt:
-    with meter.publishing(message):
-        return await receipt
+    return receipt if outlet.meter is None else within(outlet.meter.publishing(message), receipt)
 
 
 async def _confirmed(

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from attrs import frozen
 
-from mycelium.bus.clientmeter import ClientMeter
+from mycelium.bus.clientmeter import within
 from mycelium.bus.errors import ConnectionLost, NoResponders
 from mycelium.bus.outlet import Outlet
 from mycelium.bus.parcel import LETTER_BYTES, Parcel
@@ -69,7 +69,7 @@ class Correspondence:
         """
         answer = self._request(message, reply, timeout, span)
         meter = self._outlet.meter
-        return answer if meter is None else _metered(meter, message, answer)
+        return answer if meter is None else within(meter.requesting(message), answer)
 
     async def _request(self, message: Message, reply: type[M], timeout: float, span: LetterSpan | None) -> M:
         deadline = asyncio.get_running_loop().time() + timeout
@@ -142,8 +142,3 @@ class Correspondence:
         trace = None if self.current_trace is None else self.current_trace()
         frame = self._outlet.admit_nowait(message, LETTER_BYTES, trace, is_reply=True)
         self._outlet.post_letter(Parcel(frame, self._outlet.new_stamp(correlation, deliver_to=asker)))
-
-
-async def _metered(meter: ClientMeter, message: Message, answer: Coroutine[Any, Any, M]) -> M:
-    with meter.requesting(message):
-        return await answer

@@ -136,7 +136,8 @@ def _publish(
             turns.left -= 1
         elif (span := turns.begin("publish", message)) is not None:
             receipt = await _published(outlet, message, span, seconds, confirm=confirm, mandatory=mandatory)
-            await outlet.rest()
+            if receipt is None:
+                await outlet.rest()
             return receipt
         if confirm or mandatory:
             return await confirmed(outlet, message, seconds, mandatory=mandatory)
