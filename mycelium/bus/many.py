@@ -1,16 +1,20 @@
 """Many messages, published one after the other in a single call."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import TypeAlias, final
+from itertools import chain, islice
+from typing import Final, TypeAlias, final
 
 from mycelium.bus.errors import UsageError
 from mycelium.bus.outlet import TURN_BYTES, Outlet
 from mycelium.schema.classes import Message
+from mycelium.wire.frames import HEADER
 
 __all__ = ["Many", "iterator_of", "note"]
 
 _Put: TypeAlias = Callable[[Message], Awaitable[object]]
 _Rest: TypeAlias = Callable[[], Awaitable[object]]
+_FEW: Final = 64
+"""Messages that are published one by one before it is tried again whether many of a class follow each other."""
 
 
 @final
@@ -49,7 +53,7 @@ class Many:
             for message in source:
                 await self._put(message)
                 self.done += 1
-                if outlet is not None and outlet.is_free and self._post(outlet, source):
+                if outlet is not None and outlet.is_free and self._post(outlet, message, source):
                     break
                 await self._rest()
         except BaseException as error:
@@ -57,36 +61,48 @@ class Many:
             raise
         return self.done
 
-    def _post(self, outlet: Outlet, messages: Iterator[Message]) -> bool:
-        """What `Outlet.post` does, written out for all messages up to the end of a turn: each call would be felt.
+    def _post(self, outlet: Outlet, last: Message, messages: Iterator[Message]) -> bool:
+        """Publish messages up to the end of a turn: in one call those of a class, and where they vary one by one.
+
+        Args:
+            outlet: Where they go.
+            last: The message before.
+            messages: What comes behind it.
 
         Returns:
             Whether there are no more of them.
         """
-        publisher, put, most = outlet.publisher, outlet.buffer.put, TURN_BYTES - outlet.turn_bytes
-        lineage, framers, max_payload = publisher.lineage, publisher.framers, publisher.max_payload
-        count = size = 0
-        try:
-            for message in messages:
-                if lineage.current is not publisher.registry:
-                    publisher.keep_up()
-                try:
-                    make = framers[message.__class__]
-                except KeyError:
-                    make = publisher.framer(message)
-                frame = make(message)
-                length = len(frame)
-                if length > max_payload:
-                    publisher.refuse_large(frame, message.__class__.__name__)
-                put(frame)
-                count += 1
-                size += length
-                if size >= most:
+        post, latest = outlet.post, last
+        while outlet.turn_bytes < TURN_BYTES:
+            left = self._run(outlet, latest, messages)
+            if left is None:
+                return True
+            if outlet.turn_bytes >= TURN_BYTES:
+                break
+            before = self.done
+            for message in chain(left, islice(messages, _FEW)):
+                post(message)
+                self.done += 1
+                if outlet.turn_bytes >= TURN_BYTES:
                     return False
-        finally:
+                latest = message
+            if self.done - before < len(left) + _FEW:
+                return True
+        return False
+
+    def _run(self, outlet: Outlet, last: Message, messages: Iterator[Message]) -> tuple[Message, ...] | None:
+        """Publish messages of the same class as the last one, and return what `Codec.publish_run` does."""
+        publisher = outlet.publisher
+        run = publisher.runner(last)
+        if run is None:
+            return ()
+
+        def done(count: int, size: int) -> None:
             self.done += count
             outlet.count(size)
-        return True
+
+        room, most = TURN_BYTES - outlet.turn_bytes, publisher.max_payload + HEADER.size
+        return run(messages, outlet.buffer.put, done, room, most, publisher.lineage, publisher.registry)
 
 
 def note(done: int) -> str:

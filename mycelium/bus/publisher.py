@@ -9,7 +9,7 @@ from mycelium.bus.monotonic import MonotonicGuard, monotonic_fields
 from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry, Registry
-from mycelium.wire.codec import Codec
+from mycelium.wire.codec import Codec, PublishRun
 from mycelium.wire.errors import EncodeError, shorten
 from mycelium.wire.frames import HARD_MAX_PAYLOAD, HEADER, encode_frame
 from mycelium.wire.metadata import Metadata
@@ -37,16 +37,19 @@ class Publisher:
         registry: The generation that it goes by.
         lineage: Whose `current` is another one as soon as there is one; contracts themselves are slow to ask.
         framers: By class what makes the frames of its messages; see `framer`.
+        runners: By class what makes those of messages that follow each other; see `runner`.
     """
 
     def __init__(self, contracts: Contracts, max_payload: int = HARD_MAX_PAYLOAD, *, as_structs: bool = False) -> None:
         self.contracts = contracts
         self._publish_frame = _fitting if as_structs else _plain
+        self._as_structs = as_structs
         self.max_payload = max_payload
         self.registry = contracts.registry
         self.lineage = self.registry.lineage
         self.guard = MonotonicGuard(monotonic_fields(contracts.schema))
         self.framers: dict[type, Framer] = {}
+        self.runners: dict[type, PublishRun | None] = {}
 
     def __repr__(self) -> str:
         return f"<Publisher on {self.contracts!r}>"
@@ -82,6 +85,7 @@ class Publisher:
             self.registry = self.contracts.registry
             self.guard.fields = monotonic_fields(self.registry.schema)
             self.framers.clear()
+            self.runners.clear()
         return self.registry
 
     def encode(self, message: Message, entry: Entry[Codec], extra: Metadata | None = None) -> bytes:
@@ -127,6 +131,18 @@ class Publisher:
         if make is None:
             make = self.framers[message.__class__] = self._framer(self.entry(message))
         return make
+
+    def runner(self, message: Message) -> PublishRun | None:
+        """What makes the frames of messages of the class of one that `framer` knows, one after the other.
+
+        None where there is more to do for each than that.
+        """
+        cls = message.__class__
+        if cls not in self.runners:
+            entry = self.entry(message)
+            is_plain = not self._as_structs and entry.message.type_id not in self.guard.fields
+            self.runners[cls] = entry.codec.publish_run if is_plain else None
+        return self.runners[cls]
 
     def _framer(self, entry: Entry[Codec]) -> Framer:
         make = self._publish_frame(entry.codec)

@@ -6,7 +6,7 @@ made for it hands the whole message over, and the walk returns a value or says w
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NoReturn, final
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, final
 
 from mycelium.schema.errors import RuleError
 from mycelium.schema.model import Message, fixed_size, messages_in
@@ -19,7 +19,10 @@ from mycelium.wire.walk import MessageWalk, Types
 if TYPE_CHECKING:
     from mycelium.wire.rust import RustCodec
 
-__all__ = ["Codec", "Types", "compile_codec"]
+__all__ = ["Codec", "PublishRun", "Types", "compile_codec"]
+
+PublishRun: TypeAlias = Callable[..., tuple[Any, ...] | None]
+"""See `Codec.publish_run`."""
 
 
 @final
@@ -71,6 +74,22 @@ class Codec:
         return (
             self._publish_frame if self._holds_messages else self._fast.encode_frame(self._publish_frame, is_ruled=True)
         )
+
+    @cached_property
+    def publish_run(self) -> PublishRun | None:
+        """Makes the frames of messages that follow each other; None where each has to be made by itself.
+
+        `publish_run(messages, put, done, room, most, lineage, registry)` takes messages from an iterator as long as
+        they are of this class, `publish_frame` would not leave its fast path, a frame has at most `most` bytes, which
+        the caller knows of one of them, and `registry` is the generation in force. It calls `put` with each frame, and
+        in the end, also where the iterator raises, `done` with how many frames of how many bytes these were.
+
+        Returns:
+            `()` once they have `room` bytes or more; the message that was taken and is not put, as a tuple; None when
+            there are no more.
+        """
+        is_ruled = self.walk.rules is not None
+        return None if is_ruled and self._holds_messages else self._fast.publish_run(is_ruled=is_ruled)
 
     @cached_property
     def check(self) -> Callable[..., None]:

@@ -11,6 +11,7 @@ from mycelium.wire.metadata import METADATA_SIZES
 from mycelium.wire.reading import decode_function, verify_function
 from mycelium.wire.ruling import rules_function
 from mycelium.wire.runs import decode_run_function, verify_run_function
+from mycelium.wire.sending import publish_run_function
 from mycelium.wire.shapes import Slot, shape
 from mycelium.wire.source import Function, Scope
 from mycelium.wire.tlv import FIRST_METADATA_TAG, HEADER, HEADER_SIZE
@@ -55,6 +56,11 @@ class FastPath:
         """`encode_frame(message)`; on request for values that obey the rules of their own fields only."""
         slots, type_id = self._slots(scope := Scope()), self._walk.message.type_id
         return encode_function(self._name, slots, scope, fallback, frame_of=type_id, is_ruled=is_ruled)
+
+    def publish_run(self, *, is_ruled: bool) -> Function:
+        """`publish_run(messages, …)`, see `Codec`."""
+        slots, walk = self._slots(scope := Scope()), self._walk
+        return publish_run_function(slots, scope, walk.cls, self._name, walk.message.type_id, is_ruled=is_ruled)
 
     def check(self, fallback: Function) -> Function:
         """`check(message)`."""

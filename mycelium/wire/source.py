@@ -45,16 +45,29 @@ class Scope:
 
 
 class Writer:
-    """The body of one function, line by line."""
+    """The body of one function, line by line.
 
-    def __init__(self, signature: str, fallback: Function, scope: Scope) -> None:
+    Args:
+        signature: Its name and parameters.
+        fallback: Takes the same arguments, and does what the function gives up on; or a statement in its place.
+        scope: The names that it sees.
+
+    Attributes:
+        scope: See above.
+        give_up: The statement that leaves everything to the general walk.
+        lines: The statements.
+    """
+
+    def __init__(self, signature: str, fallback: Function | str, scope: Scope) -> None:
         name, _, parameters = signature.partition("(")
         self._name = name
         self._signature = signature
         self.scope = scope
-        arguments = ", ".join(one.partition("=")[0] for one in parameters.rstrip(")").split(", "))
-        self.give_up = f"return {scope.add('fallback', fallback)}({arguments})"
-        """The statement that leaves everything to the general walk."""
+        if isinstance(fallback, str):
+            self.give_up = fallback
+        else:
+            arguments = ", ".join(one.partition("=")[0] for one in parameters.rstrip(")").split(", "))
+            self.give_up = f"return {scope.add('fallback', fallback)}({arguments})"
         self.lines: list[str] = []
         self._indent = ""
 
@@ -77,8 +90,15 @@ class Writer:
 
     def compile(self, owner: str) -> Function:
         """The function; `owner` is the message that it works on."""
-        lines = [f"def {self._signature}:", "    try:", *(f"        {line}" for line in self.lines)]
-        lines += ["    except __surprises__:", "        pass", f"    {self.give_up}"]
+        body, self.lines = self.lines, []
+        with self.block("try:"):
+            self.add(*body)
+        self.add("except __surprises__:", "    pass", self.give_up)
+        return self.compile_as_it_is(owner)
+
+    def compile_as_it_is(self, owner: str) -> Function:
+        """The same of one that says itself what becomes of a surprise."""
+        lines = [f"def {self._signature}:", *(f"    {line}" for line in self.lines)]
         exec(compile("\n".join(lines), f"<mycelium codec {owner}>", "exec"), self.scope.names)  # noqa: S102
         function: Function = self.scope.names.pop(self._name)
         function.__qualname__ = f"{owner}.{self._name}"

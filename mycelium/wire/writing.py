@@ -15,7 +15,7 @@ from mycelium.wire.shapes import Slot
 from mycelium.wire.source import Function, Scope, Writer, all_of
 from mycelium.wire.tlv import HEADER, HEADER_SIZE, LENGTH
 
-__all__ = ["check_function", "class_tests", "encode_function", "exact_test", "value_test"]
+__all__ = ["check_function", "class_tests", "encode_function", "encoded", "exact_test", "value_test"]
 
 _SHORT: Final = 128
 """Bytes of a value from which on its header is not made beforehand."""
@@ -49,6 +49,16 @@ def encode_function(
     """
     name = "encode" if frame_of is None else "encode_frame"
     writer = Writer(f"{name}({'message, depth' if is_inner else 'message'})", fallback, scope)
+    writer.add(f"return {encoded(writer, slots, frame_of=frame_of, is_ruled=is_ruled)}")
+    return writer.compile(owner)
+
+
+def encoded(writer: Writer, slots: Sequence[Slot], *, frame_of: int | None = None, is_ruled: bool = False) -> str:
+    """Adds the statements that look at the values of `message`; the expression for its payload, or for its frame.
+
+    See `encode_function` for the arguments.
+    """
+    scope = writer.scope
     writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots))
     writer.require(*class_tests(slots), *(value_test(slot) for slot in slots if not slot.field.optional))
     if is_ruled:
@@ -69,8 +79,7 @@ def encode_function(
             parts += [*run.end(), _header(slot, scope), slot.data]
     parts += run.end()
     whole = f"{scope.add('join', b''.join)}(({', '.join(parts)}))" if len(parts) > 1 else "".join(parts)
-    writer.add(f"return {whole or repr(b'')}")
-    return writer.compile(owner)
+    return whole or repr(b"")
 
 
 def _write_frame_header(run: "_Run", type_id: int, slots: Iterable[Slot]) -> None:

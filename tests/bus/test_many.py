@@ -76,6 +76,19 @@ async def test_who_makes_the_messages_may_raise_publish_and_change_the_contracts
     assert [tick.note for tick in got if tick.number > 4_000 and tick.number % 100 != 99] == ["n"] * 989
 
 
+async def test_types_that_take_turns_come_in_their_order():
+    contracts, got = mycelium.load(TEXT), []
+    tick, blob, clock = contracts.Tick, contracts.Blob, contracts.Clock
+    sent = [*map(tick, range(3_000)), *map(clock, range(300))]
+    sent += [make(number) for number in range(500) for make in (tick, lambda number: blob(b"x" * number), tick)]
+    sent += [blob(bytes(70_000)), blob(bytes(70_000)), tick(1)]
+    async with serving(contracts) as (bus, bridge), mycelium.connect(bridge.urls[0], contracts) as client:
+        await bus.subscribe(got.append, tick, blob, clock)
+        assert await client.publish_many(iter(sent)) == len(sent) == client.stats().published
+        await client.flush()
+    assert got == sent
+
+
 async def test_each_is_counted_and_traced_where_somebody_asks_for_it():
     contracts, registry, recorder = mycelium.load(TEXT), CollectorRegistry(), Recorder()
     async with serving(contracts) as (_, bridge):
