@@ -56,6 +56,12 @@ def parse() -> argparse.Namespace:
     unknown = set(args.rows) - set(known)
     if unknown:
         parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    there = dict.fromkeys(
+        one.name for name, row in known.items() if not args.rows or name in args.rows for one in row.contenders
+    )
+    strangers = set(args.only or ()) - set(there)
+    if strangers:
+        parser.error(f"nobody in these rows is called {', '.join(sorted(strangers))}; there are {', '.join(there)}")
     if args.uvloop and importlib.util.find_spec("uvloop") is None:
         parser.error("uvloop cannot be imported; install the `bench` extra")
     if args.quick:

@@ -62,6 +62,12 @@ def test_a_row_that_there_is_not_is_wrong_usage():
     assert "no row nowhere; there are tcp-counter, unix-counter" in done.stderr
 
 
+def test_nobody_of_the_rows_to_be_measured_alone_is_wrong_usage():
+    done = run("bench_bus.py", "in-process", "--only", "blinker,nats")
+    assert done.returncode == 2
+    assert "nobody in these rows is called blinker,nats; there are mycelium, blinker, pyee" in done.stderr
+
+
 @pytest.mark.slow
 def test_every_row_runs_with_every_peer_that_is_here_and_loses_nothing():
     found = measured("--messages", "2000")

@@ -21,7 +21,7 @@ from mycelium.bench.scenes import (
     round_trips,
 )
 from mycelium.bench.spec import Spec
-from peers import jetstream, nats, redis, relay, signals, traced, zmq
+from peers import jetstream, nats, redis, relay, signals, traced, zmq, zmqasync
 
 __all__ = ["CLAIMS", "GROWTH", "ROWS", "Amounts", "Row", "runs_of"]
 
@@ -88,7 +88,15 @@ _WITH_NATS: Final = (MYCELIUM, nats.CONTENDER)
 _TRACING: Final = (MYCELIUM, traced.INSTALLED, traced.SAMPLED, traced.UNLIMITED)
 _MANY: Final = evolve(MYCELIUM, name="publish_many", way="many")
 """Mycelium's publisher hands over an iterator, in place of awaiting a call for each message."""
-_BROKERS: Final = (MYCELIUM, _MANY, nats.CONTENDER, zmq.CONTENDER, redis.CONTENDER, redis.PIPELINE)
+_BROKERS: Final = (
+    MYCELIUM,
+    _MANY,
+    nats.CONTENDER,
+    zmq.CONTENDER,
+    zmqasync.CONTENDER,
+    redis.CONTENDER,
+    redis.PIPELINE,
+)
 
 
 def _by_receiver(contender: Contender, spec: Spec) -> Scene:
@@ -184,6 +192,10 @@ CLAIMS: Final[tuple[Claim, ...]] = (
     Claim("unix-counter", "rate", "zmq", 1, 1.5, note="no broker"),
     Claim("tcp-counter", "rate", "zmq", 1, 1.5, ours="publish_many", note="no broker"),
     Claim("unix-counter", "rate", "zmq", 1, 1.5, ours="publish_many", note="no broker"),
+    *(
+        Claim(row, "rate", "zmq-asyncio", None, None, note="a call awaited for each, no broker")
+        for row in ("tcp-counter", "unix-counter")
+    ),
     Claim("tcp-counter", "rate", "redis", 10, 20),
     Claim("unix-counter", "rate", "redis", 10, 20),
     Claim("tcp-counter", "rate", "redis-pipeline", None, None, note="256 at a time"),
