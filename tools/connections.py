@@ -87,13 +87,13 @@ class Held(asyncio.Protocol):
 
     def say(self, message: Any) -> None:
         """Send a core message."""
-        self.heartbeat.said(asyncio.get_running_loop().time())
+        self.heartbeat.said_at = asyncio.get_running_loop().time()
         data = self.connection.send(message)
         self.transport.write(data if self.channel is None else self.channel.send(data))
 
     def data_received(self, data: bytes) -> None:
         """Answer."""
-        self.heartbeat.heard(asyncio.get_running_loop().time())
+        self.heartbeat.heard_at = asyncio.get_running_loop().time()
         if self.channel is not None:
             data = self.channel.receive_data(data)
             self.transport.write(self.channel.take_output())

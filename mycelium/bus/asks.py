@@ -54,15 +54,19 @@ class Asks:
 
     def open(self, correlation: bytes, type_id: int) -> None:
         """A request was published."""
-        if correlation in self._answered:
-            del self._answered[correlation]
-        self._count(_remember(self._open, correlation, type_id, self._most), "timeout")
+        self._answered.pop(correlation, None)
+        self._open.pop(correlation, None)
+        self._open[correlation] = type_id
+        if len(self._open) > self._most:
+            self._count(self._open.popitem(last=False)[1], "timeout")
 
     def close(self, correlation: bytes, outcome: str = "replied") -> Asked:
         """A reply came, or nobody is there to give one; what is known of the request."""
         if correlation in self._open:
             self._count(self._open.pop(correlation), outcome)
-            _remember(self._answered, correlation, None, self._most_answered)
+            self._answered[correlation] = None
+            if len(self._answered) > self._most_answered:
+                self._answered.popitem(last=False)
             return _OPEN
         return Asked.ANSWERED if correlation in self._answered else Asked.NEVER
 
@@ -81,17 +85,6 @@ class Asks:
     def _count(self, type_id: int | None, outcome: str) -> None:
         if type_id is not None:
             self._outcomes[type_id, outcome] += 1
-
-
-def _remember(
-    known: "OrderedDict[bytes, int | None]", correlation: bytes, type_id: int | None, most: int
-) -> int | None:
-    """Add one; the type of the one that goes for it."""
-    if correlation in known:
-        known.move_to_end(correlation)
-        return None
-    known[correlation] = type_id
-    return known.popitem(last=False)[1] if len(known) > most else None
 
 
 _OPEN: Final = Asked.OPEN

@@ -61,12 +61,12 @@ class Backlog:
     """Snapshots, one for each type, that are read in the order of writing; to begin with one takes no time.
 
     Attributes:
-        size: Bytes of what is left.
+        messages: How many are left.
+        size: Their bytes.
     """
 
     def __init__(self) -> None:
-        self.size = 0
-        self._messages = 0
+        self.messages = self.size = 0
         self._turn = 0
         self._runs: list[_Place] = []
         """A heap."""
@@ -75,7 +75,7 @@ class Backlog:
         return f"<Backlog of {len(self)} messages, {self.size} bytes>"
 
     def __len__(self) -> int:
-        return self._messages
+        return self.messages
 
     def __iter__(self) -> Iterator[Batch]:
         return (frame for _, _, frame in merge(*(run.frames() for _, _, run in self._runs)))
@@ -86,7 +86,7 @@ class Backlog:
         for snapshot in snapshots:
             snapshot.open()
             run = _Run(snapshot, self._turn)
-            self._messages += run.left
+            self.messages += run.left
             self.size += run.size
             heappush(self._runs, run.place)
 
@@ -94,7 +94,7 @@ class Backlog:
         """The next one, a batch of one."""
         run = self._runs[0][2]
         frame = run.take()
-        self._messages -= 1
+        self.messages -= 1
         self.size -= frame.size
         if run.left:
             heapreplace(self._runs, run.place)
@@ -111,7 +111,7 @@ class Backlog:
             if fits(run.type_id):
                 self._runs.append(place)
             else:
-                self._messages -= run.left
+                self.messages -= run.left
                 self.size -= run.size
                 run.snapshot.close()
         heapify(self._runs)

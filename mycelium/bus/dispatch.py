@@ -273,7 +273,10 @@ class Turnstile:
         try:
             return step(*args)
         finally:
-            self.leave()
+            if self.waiting:
+                self.leave()
+            else:
+                self.is_busy = False
 
     def leave(self) -> None:
         """Run the steps that wait; then the turnstile is free."""

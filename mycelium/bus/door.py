@@ -134,6 +134,8 @@ class Door:
         if start:
             return self._look_at_each(batch, entries, start, len(batch))
         self.stamp = self.trace = None
+        if len(batch.type_ids) == 1:
+            return self._look_at(0, batch.type_ids[0], batch.payload(0), entries)
         for first, stop in self._sieve.left_over(batch, lambda part: self._all_pass(part, entries)):
             note = self._look_at_each(batch, entries, first, stop)
             if note is not None:

@@ -81,6 +81,7 @@ class Exchange:
         traffic: What is counted of connections, by transport.
         slow: Times that a subscriber became slow, by the policy that acted.
         meter: What is counted by type, and timed; None where nobody has asked for it.
+        latest: What the generation says of each message that `keep_up` has gone over to.
         on_change: Called when messages may have to be routed another way than before.
     """
 
@@ -105,7 +106,7 @@ class Exchange:
         self.traffic: dict[str, Traffic] = {}
         self.slow: Counter[str] = Counter()
         self.meter: Meter | None = None
-        self._catalog = Catalog(contracts.registry)
+        self.latest = Catalog(contracts.registry)
         self.turnstile = Turnstile()
 
     def __repr__(self) -> str:
@@ -119,17 +120,17 @@ class Exchange:
     @property
     def catalog(self) -> Catalog:
         """What the newest generation says of each message."""
-        if self._catalog.registry is not self.contracts.registry:
+        if self.latest.registry is not self.contracts.registry:
             self.keep_up()
-        return self._catalog
+        return self.latest
 
     def keep_up(self) -> None:
         """Go over to the newest generation, if it is another one; what clients may do is worked out anew for it.
 
         Whoever lets something in or routes it comes by here before, so that nothing passes by rules for other types.
         """
-        while self._catalog.registry is not self.contracts.registry:  # another thread may be quicker than this
-            self._catalog = Catalog(self.contracts.registry)
+        while self.latest.registry is not self.contracts.registry:  # another thread may be quicker than this
+            self.latest = Catalog(self.contracts.registry)
             self._changed()
             for session in list(self.sessions.values()):
                 if session.is_open:
@@ -270,7 +271,7 @@ class Exchange:
             more = self._has_more(run)
             left, at = run, start
             while True:  # as many at a time as fare alike with everybody
-                part = alike(left, takers, deadline, exactly=exactly or more)
+                part = left if count == 1 else alike(left, takers, deadline, exactly=exactly or more)
                 troubles: list[Trouble] = []
                 matched = offer(takers, part, deadline, troubles)
                 if more:
@@ -293,11 +294,11 @@ class Exchange:
 
     def _has_more(self, run: Batch) -> bool:
         """Whether somebody beside socket subscriptions of their own cares for the frames of a run."""
-        if not (self.dispatcher.subscriptions or self.groups or self.catalog.retained):
+        retained = self.latest.retained
+        if not (self.dispatcher.subscriptions or self.groups.members or retained):
             return False
         return any(
-            type_id in self.catalog.retained or self.dispatcher.takers(type_id) or self.groups.of(type_id)
-            for type_id in run.types
+            type_id in retained or self.dispatcher.takers(type_id) or self.groups.of(type_id) for type_id in run.types
         )
 
     def _deliver_rest(self, frame: Batch, origin: "Origin", deadline: float | None, troubles: list[Trouble]) -> int:

@@ -67,31 +67,34 @@ class Groups(Generic[T]):
 
     Args:
         on_change: Called when a turn may be another's.
+
+    Attributes:
+        members: Of each group by its name, in the order in which they came.
     """
 
     def __init__(self, on_change: Callable[[], object] = lambda: None) -> None:
         self._on_change = on_change
-        self._members: dict[str, dict[T, None]] = {}
+        self.members: dict[str, dict[T, None]] = {}
         self._turns: dict[int, tuple[Turns[T], ...]] = {}
         self._firsts = itertools.count()
 
     def __repr__(self) -> str:
-        return f"<Groups {sorted(self._members)}>"
+        return f"<Groups {sorted(self.members)}>"
 
     def __bool__(self) -> bool:
-        return bool(self._members)
+        return bool(self.members)
 
     def add(self, member: T) -> None:
         """From now on it has its turns."""
-        self._members.setdefault(member.group or "", {})[member] = None
+        self.members.setdefault(member.group or "", {})[member] = None
         self.changed()
 
     def remove(self, member: T) -> None:
         """From now on it has none."""
-        members = self._members.get(member.group or "", {})
+        members = self.members.get(member.group or "", {})
         members.pop(member, None)
         if not members:
-            self._members.pop(member.group or "", None)
+            self.members.pop(member.group or "", None)
         self.changed()
 
     def changed(self) -> None:
@@ -103,7 +106,7 @@ class Groups(Generic[T]):
         """The turns of each group that has members for a type."""
         turns = self._turns.get(type_id)
         if turns is None:
-            wanting = (tuple(one for one in members if one.wants(type_id)) for members in self._members.values())
+            wanting = (tuple(one for one in members if one.wants(type_id)) for members in self.members.values())
             first = next(self._firsts)  # whoever comes or goes, nobody is always the first
             turns = self._turns[type_id] = tuple(Turns(members, first) for members in wanting if members)
         return turns

@@ -33,23 +33,17 @@ class Heartbeat:
     Attributes:
         interval: See above.
         due_at: When `check` is to be called, at the latest; before that it has nothing to say.
+        heard_at: When bytes came; set by whoever reads them.
+        said_at: When bytes went out; set by whoever writes them.
     """
 
     def __init__(self, interval: float, now: float) -> None:
         self.interval = interval
         self.due_at = now + interval
-        self._heard = self._said = self._asked = now
+        self.heard_at = self.said_at = self._asked = now
 
     def __repr__(self) -> str:
         return f"<Heartbeat every {self.interval:g} s>"
-
-    def heard(self, now: float) -> None:
-        """Bytes came."""
-        self._heard = now
-
-    def said(self, now: float) -> None:
-        """Bytes went out."""
-        self._said = now
 
     def check(self, now: float) -> Due:
         """What is due; a Ping counts as sent when it is asked for.
@@ -59,15 +53,15 @@ class Heartbeat:
         """
         interval = self.interval
         if now > self.due_at + interval:
-            self._heard = max(self._heard, now - (DEAD_AFTER - 1) * interval)
-        dead_at = self._heard + DEAD_AFTER * interval
+            self.heard_at = max(self.heard_at, now - (DEAD_AFTER - 1) * interval)
+        dead_at = self.heard_at + DEAD_AFTER * interval
         if now >= dead_at:
             return Due.DEAD
         found = Due.NOTHING
-        if now >= max(min(self._heard, self._said), self._asked) + interval:
-            self._asked = self._said = now
+        if now >= max(min(self.heard_at, self.said_at), self._asked) + interval:
+            self._asked = self.said_at = now
             found = Due.PING
-        self.due_at = min(max(min(self._heard, self._said), self._asked) + interval, dead_at)
+        self.due_at = min(max(min(self.heard_at, self.said_at), self._asked) + interval, dead_at)
         return found
 
 

@@ -200,6 +200,9 @@ class Inbox:
         """Hand frames to the handlers, in their order."""
         if self.meter is not None:
             self.meter.came(batch)
+        if len(batch.type_ids) == 1:
+            self._receive_each(batch, 0, 1, registry)
+            return
         for start, stop in self._sieve.left_over(batch, lambda part: self._receive_run(part, registry)):
             self._receive_each(batch, start, stop, registry)
 

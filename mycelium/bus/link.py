@@ -95,7 +95,7 @@ class Link(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
         if self.heartbeat is not None:
-            self.heartbeat.heard(self._loop.time())
+            self.heartbeat.heard_at = self._loop.time()
         data = bytes(self._read_buffer[:nbytes])
         if self._channel is not None:
             data = self._unseal(self._channel, data)
@@ -162,7 +162,7 @@ class Link(asyncio.BufferedProtocol):
         """Send bytes now."""
         self._transport.write(data if self._channel is None else self._seal(self._channel, data))
         if self.heartbeat is not None:
-            self.heartbeat.said(self._loop.time())
+            self.heartbeat.said_at = self._loop.time()
 
     def look_at_clock(self) -> Due:
         """What the heartbeat asks for; to be called about once a second."""

@@ -25,8 +25,6 @@ class Origin(Protocol):
 def alike(run: Batch, takers: "Iterable[RemoteSubscription]", deadline: float | None, *, exactly: bool) -> Batch:
     """The first frames of a run that fare alike with everybody, the run itself if all of them do."""
     end = len(run.type_ids)
-    if end == 1:
-        return run
     count = min((one.alike(run, 0, deadline, exactly=exactly) for one in takers), default=end)
     return run if count >= end else run.part(0, count).compact()
 

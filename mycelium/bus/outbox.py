@@ -97,7 +97,7 @@ class Outbox:
     @property
     def ready(self) -> bool:
         """Whether `take` would give something."""
-        return self._credit != 0 and bool(self._queue.messages or self._backlog)
+        return self._credit != 0 and bool(self._queue.messages or self._backlog.messages)
 
     @property
     def sendable_bytes(self) -> int:
@@ -156,13 +156,12 @@ class Outbox:
             self._conflate(older, run)
             return None
         cell = Cell(run, slot if lag is _LATEST else None, mark)
-        if not self._holds.waiting:
-            if lag is _DROP_OLDEST:
-                self._append(cell)
-                return None
-            if self._queue.room(run, 0, self.limit, self.limit_bytes):
-                self._queue.append(cell)
-                return None
+        if not self._holds.waiting and (lag is _DROP_OLDEST or self._queue.room(run, 0, self.limit, self.limit_bytes)):
+            queue = self._queue
+            queue.append(cell)
+            if queue.messages > self.limit or queue.bytes > self.limit_bytes:
+                self._trim()
+            return None
         self._note_slow(lag)
         if (reason := REFUSALS.get(lag)) is not None:
             return self._drop(cell, reason)
@@ -196,7 +195,7 @@ class Outbox:
         credit, queue = self._credit, self._queue
         if credit == 0:
             return None
-        if self._backlog:
+        if self._backlog.messages:
             self._matched += 1
             return self._leave(self._backlog.take())
         if not queue.messages:
@@ -277,13 +276,6 @@ class Outbox:
 
     # --- inside ---
 
-    def _append(self, cell: Cell) -> None:
-        """Queue a run, and drop what is too much then."""
-        queue = self._queue
-        queue.append(cell)
-        if queue.messages > self.limit or queue.bytes > self.limit_bytes:
-            self._trim()
-
     def _trim(self) -> None:
         while (excess := self._queue.excess(self.limit, self.limit_bytes)) > 0:
             self._note_slow(Lag.DROP_OLDEST)
@@ -321,7 +313,8 @@ class Outbox:
             self._drop_oldest(1, DropReason.DROPPED_OLDEST)
             self._admit()
         else:
-            self._append(cell)
+            self._queue.append(cell)
+            self._trim()
 
     def _drop(self, cell: Cell, reason: DropReason) -> DropReason:
         self.losses.count_each(cell.batch.type_ids, reason)

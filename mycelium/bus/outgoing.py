@@ -45,21 +45,17 @@ class Outgoing:
     def __repr__(self) -> str:
         return f"<Outgoing, {len(self)} bytes of answers, {self.written} bytes written>"
 
-    def say(self, data: bytes) -> None:
-        """Put bytes behind the other answers, and before everything that is queued."""
+    def say(self, data: bytes) -> int:
+        """Put bytes behind the other answers, and before everything that is queued; how many of answers wait then."""
         self._answers += data
+        return len(self._answers)
 
     def clear(self) -> None:
         """Forget the answers."""
         self._answers.clear()
 
-    @property
-    def waiting(self) -> bool:
-        """Whether `take` would give something."""
-        return bool(self._answers) or self._subscriptions.ready
-
     def take(self) -> bytes:
-        """The next bytes; empty when there is nothing to send now."""
+        """The next bytes; empty when there is nothing to send now. Whose turn comes then did not get to it yet."""
         pieces: list[bytes] = []
         size = 0
         if self._answers:
@@ -67,7 +63,8 @@ class Outgoing:
             size = len(self._answers)
             self._answers.clear()
         subscriptions = self._subscriptions
-        while size < _WRITE_SIZE and (taken := subscriptions.take(_WRITE_SIZE - size)) is not None:
+        turns = subscriptions.turns
+        while turns and size < _WRITE_SIZE and (taken := subscriptions.take(_WRITE_SIZE - size)) is not None:
             subscription, batch = taken
             if subscription.outbox.losses.pending:
                 pieces.append(self._lagged(subscription))
@@ -76,7 +73,7 @@ class Outgoing:
             self.messages += len(batch.type_ids)
         output = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.written += len(output)
-        if self._stall is not None and not self.waiting:
+        if self._stall is not None and not turns:
             self._stall = None
         return output
 

@@ -66,11 +66,13 @@ class RemoteSubscriptions:
     Attributes:
         blocked: Types that the client does not read as they are written now.
         forbidden: Types that it may not have.
+        exchange: See above.
+        turns: Those that have something to send, in the order of their turns.
     """
 
     def __init__(self, exchange: "Exchange", limits: Limits, session: Subscriber, *, echo: bool = True) -> None:
         self._echo = echo
-        self._exchange = exchange
+        self.exchange = exchange
         self._router = exchange.router
         self._limits = limits
         self._session = session
@@ -81,8 +83,7 @@ class RemoteSubscriptions:
         self._number_of: dict[int, int] = {}
         self._told_slow: set[int] = set()
         """Numbers of which the log says that they are slow: it says when they are not any more."""
-        self._turns: dict[RemoteSubscription, None] = {}
-        """Those that have something to send, in the order of their turns."""
+        self.turns: dict[RemoteSubscription, None] = {}
 
     def __repr__(self) -> str:
         return f"<RemoteSubscriptions {sorted(self._by_number)}>"
@@ -99,13 +100,13 @@ class RemoteSubscriptions:
 
     def may_have(self, type_id: int) -> bool:
         """Whether access rules, for the contracts as they are now, let the client have messages of a type."""
-        self._exchange.keep_up()
+        self.exchange.keep_up()
         return type_id not in self.forbidden
 
     @property
     def catalog(self) -> Catalog:
         """What the newest contracts say of each message."""
-        return self._exchange.catalog
+        return self.exchange.catalog
 
     @property
     def sendable_bytes(self) -> int:
@@ -152,7 +153,7 @@ class RemoteSubscriptions:
         if replaced is not None:
             outbox.replace(limit, wish.window, lambda type_id: not type_ids or type_id in type_ids)
         self._router.add(made)
-        new = self._exchange.last_values(lambda one: made.wants(one) and not had(one) and one not in self.blocked)
+        new = self.exchange.last_values(lambda one: made.wants(one) and not had(one) and one not in self.blocked)
         outbox.remember(new)
         self.changed(made)
         return made, before
@@ -202,23 +203,18 @@ class RemoteSubscriptions:
 
     # --- sending ---
 
-    @property
-    def ready(self) -> bool:
-        """Whether `take` would give something."""
-        return bool(self._turns)
-
     def changed(self, subscription: RemoteSubscription) -> None:
         """Something was queued, or may be sent that could not before."""
         outbox = subscription.outbox
         if outbox.ready:
-            self._turns[subscription] = None
+            self.turns[subscription] = None
             self._session.ready()
         if outbox.losses.pending:
             self._session.lags()
 
     def take(self, most_bytes: int) -> tuple[RemoteSubscription, Batch] | None:
         """The next messages to send, and whose they are: each subscription in its turn."""
-        turns = self._turns
+        turns = self.turns
         while turns:
             subscription = next(iter(turns))
             del turns[subscription]
@@ -238,7 +234,7 @@ class RemoteSubscriptions:
 
     def _outbox(self, number: int, limit: int, window: int | None) -> Outbox:
         on_slow = partial(self._on_slow, number)
-        made = Outbox(limit, window, self._limits.queue_bytes, self._exchange.ledger, on_slow)
+        made = Outbox(limit, window, self._limits.queue_bytes, self.exchange.ledger, on_slow)
         if self._session.tally is not None:
             made.count_by_type(self._session.tally)
         return made
@@ -256,13 +252,13 @@ class RemoteSubscriptions:
             waiting = {"queue_messages": outbox.queued, "queue_capacity": outbox.limit}
             if self._session.warn(Line.CONSUMER_SLOW, ErrorCode.SLOW_CONSUMER.reason, text, **waiting):
                 self._told_slow.add(number)
-            self._exchange.tell(SlowConsumer(subscriber, types, lag, outbox.queued))
+            self.exchange.tell(SlowConsumer(subscriber, types, lag, outbox.queued))
         else:
             if number in self._told_slow:
                 self._told_slow.remove(number)
                 facts = {"subscriber": subscriber, "dropped": outbox.losses.episode}
                 self._session.log.tell(Line.CONSUMER_RECOVERED, self._session.now, **facts)
-            self._exchange.tell(Recovered(subscriber, types, outbox.losses.episode))
+            self.exchange.tell(Recovered(subscriber, types, outbox.losses.episode))
 
     @staticmethod
     def _wanted(subscription: RemoteSubscription) -> Callable[[int], bool]:
@@ -280,14 +276,14 @@ class RemoteSubscriptions:
             subscription.has_ended = True
             self._told_slow.discard(number)
             subscription.outbox.clear(reason, handled=handled)
-            self._exchange.totals.add(subscription.outbox.stats())
+            self.exchange.totals.add(subscription.outbox.stats())
 
     def _remove(self, number: int) -> RemoteSubscription | None:
         subscription = self._by_number.pop(number, None)
         if subscription is not None:
             for type_id in subscription.type_ids:
                 self._number_of.pop(type_id, None)
-            self._turns.pop(subscription, None)
+            self.turns.pop(subscription, None)
             self._router.remove(subscription)
         return subscription
 

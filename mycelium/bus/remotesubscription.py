@@ -108,7 +108,7 @@ class RemoteSubscription:
         """The policy for all messages of a run; None where they have several."""
         if self.on_lag is not None:
             return self.on_lag
-        policies = self.owner.catalog.policies
+        policies = self.owner.exchange.latest.policies
         if not policies:
             return _DROP_OLDEST
         if len(run.type_ids) == 1:

@@ -132,11 +132,12 @@ class Session:
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Take what the socket gave; empty for the end of the stream."""
-        if self.is_over:
+        reason = self.reason
+        if reason is not None:
             return
         self.now = now
         if self._heartbeat is not None:
-            self._heartbeat.heard(now)
+            self._heartbeat.heard_at = now
         connection = self._connection
         connection.receive_data(data)
         try:
@@ -194,7 +195,7 @@ class Session:
             self.intake.say_receipts()
         output = self.outgoing.take()
         if output and self._heartbeat is not None:
-            self._heartbeat.said(now)
+            self._heartbeat.said_at = now
         if self._finishing:
             self._end_if_finished()
         return output
@@ -291,10 +292,9 @@ class Session:
     def send_frame(self, frame: bytes) -> None:
         """Send a reply or a core message, which pass no queue and no credit."""
         if self.reason is None:
-            self.outgoing.say(frame)
+            waiting, most = self.outgoing.say(frame), self._host.limits.outbound_bytes
             self.ready()
-            most = self._host.limits.outbound_bytes
-            if len(self.outgoing) > most:
+            if waiting > most:
                 self.outgoing.clear()
                 self.too_slow(f"over {most} bytes of answers that the client does not read")
 

@@ -206,13 +206,22 @@ class SessionProtocol(asyncio.BufferedProtocol):
         self._guarded(self.session.report_lag)
 
     def flush(self, now: float) -> None:
-        """Write what there is."""
+        """Write one piece; the rest waits for the next turn, after everybody else."""
         self._scheduled = False
-        if not self._ended:
-            try:
-                self._write(now)
-            except Exception as error:  # noqa: BLE001  nobody else would ever write to this socket again
-                self._fail(error)
+        if self._ended:
+            return
+        session = self.session
+        try:
+            if not self._paused or session.reason is not None:
+                data = self._take(now)
+                if data:
+                    self._transport.write(data if self._channel is None else self._seal(self._channel, data))
+            if session.reason is not None:
+                self._end()
+            elif session.subscriptions.turns and not self._paused:
+                self.schedule()
+        except Exception as error:  # noqa: BLE001  nobody else would ever write to this socket again
+            self._fail(error)
 
     def _read(self, go_on: bool) -> None:
         """Read what the socket gives, or leave it there."""
@@ -228,18 +237,6 @@ class SessionProtocol(asyncio.BufferedProtocol):
     def _fail(self, error: Exception) -> None:
         self.session.log.tell(Line.CONN_FAULT, self.loop.time(), caused_by=error)
         self.abort("internal")
-
-    def _write(self, now: float) -> None:
-        """Write one piece; the rest waits for the next turn, after everybody else."""
-        session = self.session
-        if not self._paused or session.reason is not None:
-            data = self._take(now)
-            if data:
-                self._transport.write(data if self._channel is None else self._seal(self._channel, data))
-        if session.reason is not None:
-            self._end()
-        elif session.outgoing.waiting and not self._paused:
-            self.schedule()
 
     def _end(self) -> None:
         self._ended = True

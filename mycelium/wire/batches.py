@@ -104,9 +104,6 @@ class Sieve:
             batch: The next one of the stream.
             together: Takes all frames of a run, or none of them.
         """
-        if len(batch) == 1:
-            yield 0, 1
-            return
         if not self._wary and together(batch):
             return
         runs = list(apart(batch))

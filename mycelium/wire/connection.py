@@ -110,6 +110,8 @@ class Connection:
                 if len(batch.type_ids) > 1:
                     self._waiting = _split(batch)
                     batch = self._waiting.pop()
+            if state is _OPEN and batch.type_ids[0] >= FIRST_APPLICATION_ID and not self.peer_said_goodbye:
+                return batch
             event = self._receive(batch)
             if event is not None:
                 return event
@@ -149,8 +151,7 @@ class Connection:
 
     def _receive(self, batch: Batch) -> Event | None:
         if batch.type_ids[0] >= FIRST_APPLICATION_ID:
-            if self.state is not _OPEN or self.peer_said_goodbye:
-                self._refuse_untimely(batch)
+            self._refuse_untimely(batch)
             return batch
         message = self._decode(batch)
         if message is None:

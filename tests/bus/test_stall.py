@@ -56,7 +56,7 @@ class Sendable:
     """Subscriptions with bytes that only the socket keeps from being sent."""
 
     sendable_bytes = 101
-    ready = True
+    turns = ("one",)
 
     def take(self, _):
         return None
@@ -79,9 +79,9 @@ def test_a_slow_reader_is_watched_until_nothing_waits_for_it():
         return outgoing.watch(60, 10)
 
     def drain(outgoing):
-        outgoing._subscriptions.ready = False
+        outgoing._subscriptions.turns = ()
         outgoing.take()
-        outgoing._subscriptions.ready = True
+        outgoing._subscriptions.turns = Sendable.turns
 
     assert slow_until(outgoing(), lambda _: None) == "over 100 bytes have waited for it for 60 s"
     assert slow_until(outgoing(), Outgoing.take) == "over 100 bytes have waited for it for 60 s"

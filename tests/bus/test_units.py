@@ -37,8 +37,8 @@ def test_a_silent_peer_is_asked_after_each_interval_and_dead_after_three():
 def test_traffic_in_both_directions_needs_no_ping():
     heartbeat = Heartbeat(10, 0)
     for now in range(1, 60):
-        heartbeat.heard(now)
-        heartbeat.said(now)
+        heartbeat.heard_at = now
+        heartbeat.said_at = now
         assert heartbeat.check(now) is Due.NOTHING
 
 
@@ -46,7 +46,7 @@ def test_one_direction_alone_is_not_enough():
     talking = Heartbeat(10, 0)
     asked = []
     for now in range(1, 26):
-        talking.said(now)
+        talking.said_at = now
         if talking.check(now) is Due.PING:
             asked.append(now)
     assert asked == [10, 20]
@@ -55,7 +55,7 @@ def test_one_direction_alone_is_not_enough():
 def test_p34_a_peer_that_sends_but_never_pongs_stays():
     heartbeat = Heartbeat(1, 0)
     for now in range(1, 100):
-        heartbeat.heard(now)
+        heartbeat.heard_at = now
         assert heartbeat.check(now) is not Due.DEAD
 
 
