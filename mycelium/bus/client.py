@@ -453,7 +453,8 @@ class MyceliumClient:
             ConnectionLost: The connection was lost after the request was sent.
             MyceliumError: As `publish` raises.
         """
-        self._refuse_publishing()
+        if not self._life.is_steady or get_ident() != self._thread:
+            self._refuse_publishing()
         self._life.require("request")
         return await self._correspondence.request(message, reply, timeout)
 

@@ -77,7 +77,7 @@ class Correspondence:
         frame = outlet.admit_at_once(message, LETTER_BYTES, trace)
         if frame is None:
             frame = await self._admitted(message, reply, timeout, trace)
-        correlation, answer = self._awaited.open(reply, timeout, deadline)
+        correlation, answer = self._awaited.open(reply, timeout)
         parcel = Parcel(
             frame,
             outlet.new_stamp(correlation, asks=True),
@@ -89,6 +89,7 @@ class Correspondence:
                 self._spans[correlation] = span
                 span.on_sent(correlation)
             outlet.post_letter(parcel)
+            self._awaited.limit(correlation, reply, timeout, deadline)
             return checked(await answer, reply)
         finally:
             self._awaited.close(correlation)
@@ -140,5 +141,9 @@ class Correspondence:
     def send_reply(self, correlation: bytes, asker: int, message: Message) -> None:
         """Send a reply to the session that has asked; see `Outlet.admit_nowait` for errors."""
         trace = None if self.current_trace is None else self.current_trace()
-        frame = self._outlet.admit_nowait(message, LETTER_BYTES, trace, is_reply=True)
-        self._outlet.post_letter(Parcel(frame, self._outlet.new_stamp(correlation, deliver_to=asker)))
+        outlet = self._outlet
+        outlet.check()
+        frame = outlet.admit_at_once(message, LETTER_BYTES, trace)
+        if frame is None:
+            frame = outlet.admit_nowait(message, LETTER_BYTES, trace, is_reply=True)
+        outlet.post_letter(Parcel(frame, outlet.new_stamp(correlation, deliver_to=asker)))

@@ -12,15 +12,14 @@ class FlowGate:
 
     A pause of everything, for want of memory, and those of single types, whose subscribers are full, know nothing of
     each other: a type that was paused by its name goes on by its name.
+
+    Attributes:
+        is_shut: Whether anything is paused.
     """
 
     def __init__(self) -> None:
-        self._all = False
+        self.is_shut = self._all = False
         self._types: set[int] = set()
-
-    def __bool__(self) -> bool:
-        """Whether anything is paused."""
-        return self._all or bool(self._types)
 
     def __repr__(self) -> str:
         return f"<FlowGate, {'all' if self._all else sorted(self._types)} paused>"
@@ -32,6 +31,7 @@ class FlowGate:
             self._types = self._types | types if paused else self._types - types
         else:
             self._all = paused
+        self.is_shut = self._all or bool(self._types)
 
     def holds(self, type_id: int) -> bool:
         """Whether messages of the type have to wait."""
@@ -39,5 +39,5 @@ class FlowGate:
 
     def clear(self) -> None:
         """The connection is gone, and what it said with it."""
-        self._all = False
+        self.is_shut = self._all = False
         self._types.clear()

@@ -275,7 +275,7 @@ class Inbox:
     def _takers(self, type_id: int) -> tuple[LocalSubscription, ...]:
         """Who gets the next message of a type."""
         takers = self.dispatcher.takers(type_id)
-        if self.groups:
+        if self.groups.members:
             takers = (*takers, *(one for turns in self.groups.of(type_id) if (one := turns.pick()) is not None))
         return takers
 
@@ -294,7 +294,7 @@ class Inbox:
             delivery = Delivery(send_reply=send_reply)
         else:
             delivery = Delivery.of(Metadata.from_tags(tags), send_reply)
-        return delivery.as_retained() if self._take_retained(number) else delivery
+        return delivery.as_retained() if self._retained and self._take_retained(number) else delivery
 
     def _take_retained(self, number: int) -> bool:
         """Whether the next frame of a subscription is a last value; it is taken for one."""

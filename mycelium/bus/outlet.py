@@ -19,7 +19,6 @@ from mycelium.handle import Contracts
 from mycelium.schema.classes import Message
 from mycelium.schema.model import Message as Model
 from mycelium.wire.connection import Core
-from mycelium.wire.errors import EncodeError
 from mycelium.wire.frames import HEADER
 from mycelium.wire.tracecontext import with_trace
 
@@ -50,6 +49,7 @@ class Outlet:
         receipts: Who waits for one.
         block_seconds: See above.
         stamps: Whether each message carries more than its fields.
+        check: See above.
         meter: Who counts what is published; None for nobody.
     """
 
@@ -80,7 +80,7 @@ class Outlet:
         self.receipts = Unconfirmed(block_seconds)
         self.block_seconds = block_seconds
         self._keeps, self.stamps = limit > 0, stamp
-        self._check = check
+        self.check = check
         self._blocks_itself = blocks_itself
         confirm = core.encode(core.Confirm(enabled=True))
         self.buffer = SendBuffer(
@@ -290,14 +290,20 @@ class Outlet:
                 return frame
             else:
                 await self.change()
-            self._check()
+            self.check()
 
     def admit_at_once(self, message: Message, metadata: int, trace: bytes | None = None) -> bytes | None:
-        """The frame of a message if it need not wait; see `admit` for arguments and errors."""
-        if not self.is_free:
+        """The frame of a message if it need not wait, and no values are to be remembered; see `admit`."""
+        publisher = self._publisher
+        if publisher is None or not self.is_free:
             return None
-        frame, _ = self._encode(message, metadata, trace)
-        self.publisher.guard.check(message)
+        make = publisher.framer(message)
+        if publisher.guard.fields:
+            return None
+        frame = make(message)
+        if trace is not None:
+            frame = with_trace(frame, trace)
+        publisher.refuse_large(frame, message.__class__.__name__, metadata)
         return frame
 
     def admit_nowait(
@@ -311,7 +317,7 @@ class Outlet:
             ClosedError: Nothing may be published any more.
         """
         frame, model = self._encode(message, metadata, trace)
-        self._check()
+        self.check()
         if not is_reply and self.buffer.flow.holds(model.type_id):
             raise QueueFull(f"the bridge takes no {model.name} for now; await publish() instead, which waits for it")
         if not self._has_room(len(frame) + metadata):
@@ -332,10 +338,7 @@ class Outlet:
         frame = publisher.encode(message, entry)
         if trace is not None:
             frame = with_trace(frame, trace)
-        payload = len(frame) - HEADER.size + metadata + (STAMP_BYTES if self.stamps else 0)
-        if payload > publisher.max_payload:
-            problem = f"a payload of {payload} bytes; the other side takes at most {publisher.max_payload}"
-            raise EncodeError(entry.message.name, None, problem)
+        publisher.refuse_large(frame, entry.message.name, metadata + (STAMP_BYTES if self.stamps else 0))
         return frame, entry.message
 
     def _has_room(self, size: int) -> bool:
@@ -403,5 +406,5 @@ class Outlet:
 
     def _looked(self) -> None:
         buffer = self.buffer
-        self.is_free = not buffer.is_corked and not self.stamps and not buffer.flow and not buffer.is_waiting
+        self.is_free = not buffer.is_corked and not self.stamps and not buffer.flow.is_shut and not buffer.is_waiting
         self._changed.set()

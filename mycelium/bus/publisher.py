@@ -155,9 +155,9 @@ class Publisher:
         self.guard.check(message)
         return frame
 
-    def refuse_large(self, frame: bytes, name: str) -> None:
-        """Raise an EncodeError if the payload is too large."""
-        size = len(frame) - HEADER.size
+    def refuse_large(self, frame: bytes, name: str, more: int = 0) -> None:
+        """Raise an EncodeError if the payload is too large, with so many bytes more that it does not have yet."""
+        size = len(frame) - HEADER.size + more
         if size > self.max_payload:
             problem = f"a payload of {size} bytes; the other side takes at most {self.max_payload}"
             raise EncodeError(name, None, problem)

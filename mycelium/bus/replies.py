@@ -54,32 +54,43 @@ class Awaited:
             TimeoutError: No reply came in time.
             UsageError: The reply is of another type.
         """
-        correlation, answer = self.open(reply, timeout, asyncio.get_running_loop().time() + timeout)
+        deadline = asyncio.get_running_loop().time() + timeout
+        correlation, answer = self.open(reply, timeout)
         try:
             send(correlation)
+            self.limit(correlation, reply, timeout, deadline)
             return checked(await answer, reply)
         finally:
             self.close(correlation)
 
-    def open(self, reply: type[Message], timeout: float, deadline: float) -> "tuple[bytes, asyncio.Future[Message]]":
+    def open(self, reply: type[Message], timeout: float) -> "tuple[bytes, asyncio.Future[Message]]":
         """Wait for a reply until `close`; the correlation id of its request, and the future of the reply.
 
         Args:
             reply: The type that is expected.
-            timeout: Seconds that were given for it.
-            deadline: When they are over, by the loop's clock.
+            timeout: Seconds that are given for it, by `limit`.
 
         Raises:
             UsageError: It is no message type, or the timeout is not above 0.
         """
         _check_reply(reply, timeout)
         correlation = self._prefix + _COUNTER.pack(next(self._numbers))
+        future = self._waiting[correlation] = asyncio.get_running_loop().create_future()
+        return correlation, future
+
+    def limit(self, correlation: bytes, reply: type[Message], timeout: float, deadline: float) -> None:
+        """Wait no longer than until a time of the loop's clock; this need not hold up the request.
+
+        Args:
+            correlation: What `open` gave.
+            reply: As for `open`.
+            timeout: As for `open`.
+            deadline: When it is over.
+        """
         loop = asyncio.get_running_loop()
-        future = self._waiting[correlation] = loop.create_future()
         if self._deadlines is None or self._deadlines.loop is not loop:
             self._deadlines = Deadlines(loop, self._waiting, self._too_late)
         self._deadlines.add(correlation, deadline, (reply, timeout))
-        return correlation, future
 
     def close(self, correlation: bytes) -> None:
         """Nobody waits any more."""

@@ -121,7 +121,7 @@ class SendBuffer:
 
     def hand_over(self, parcel: Parcel) -> bytes:
         """Give out a message that was just published and need not wait for anything; else empty, and it is not here."""
-        if self._segments or self._fresh or self.is_corked or (self.flow and not parcel.is_reply):
+        if self._segments or self._fresh or self.is_corked or (self.flow.is_shut and not parcel.is_reply):
             return b""
         if not self._window.allows(parcel.size):
             return b""
@@ -217,7 +217,7 @@ class SendBuffer:
 
     def take(self) -> bytes:
         """The next bytes for the socket, about 64 KiB; empty where nothing may go now."""
-        if self._fresh and not (self._segments or self.is_corked or self.flow) and (data := self._take_fresh()):
+        if self._fresh and not (self._segments or self.is_corked or self.flow.is_shut) and (data := self._take_fresh()):
             return data
         self._fold()
         if self._session is None or not self._segments:
@@ -322,7 +322,7 @@ class SendBuffer:
 
     def _take_run(self, run: Run, pieces: list[bytes]) -> bool:
         is_small = run.size <= _MOST_AT_ONCE or len(run.frames) == 1
-        if is_small and not self.is_corked and not self.flow and self._window.allows(run.size):
+        if is_small and not self.is_corked and not self.flow.is_shut and self._window.allows(run.size):
             pieces += run.frames
             self._pop()
             self._count(len(run.frames), run.size, pieces)
@@ -370,7 +370,7 @@ class SendBuffer:
     def _may_go(self, frame: bytes, size: int, pieces: list[bytes], *, is_reply: bool = False) -> bool:
         if self.is_corked:
             return False
-        if self.flow and not is_reply:
+        if self.flow.is_shut and not is_reply:
             type_id = int.from_bytes(frame[LENGTH_SIZE : LENGTH_SIZE + TYPE_ID_SIZE], "little")
             if self.flow.holds(type_id):
                 return False

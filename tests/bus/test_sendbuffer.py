@@ -281,9 +281,9 @@ def test_flow_holds_a_type_back_with_what_comes_after_it_but_not_a_reply():
 
 def test_flow_gate():
     gate = FlowGate()
-    assert not gate
+    assert not gate.is_shut
     gate.apply([1, 2], paused=True)
-    assert (gate.holds(1), gate.holds(3), bool(gate)) == (True, False, True)
+    assert (gate.holds(1), gate.holds(3), gate.is_shut) == (True, False, True)
     gate.apply([1], paused=False)
     assert (gate.holds(1), gate.holds(2)) == (False, True)
     gate.apply([], paused=True)
@@ -293,7 +293,7 @@ def test_flow_gate():
     assert (gate.holds(2), gate.holds(3)) == (True, False)
     assert repr(gate) == "<FlowGate, [2] paused>"
     gate.clear()
-    assert not gate
+    assert not gate.is_shut
 
 
 def test_a_ping_every_256_kib_and_never_more_than_1_mib_without_its_pong():

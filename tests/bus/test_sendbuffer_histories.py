@@ -131,7 +131,7 @@ class AnyHistory(RuleBasedStateMachine):
                 assert self.open
                 assert not self.buffer.flow.holds(type_id)
                 assert (int.from_bytes(payload[:4], "little"), type_id) == (number, expected_type)
-        if self.open and not self.buffer.flow and self.buffer.messages:
+        if self.open and not self.buffer.flow.is_shut and self.buffer.messages:
             assert self.pings, "it waits for a Pong that was never asked for"
 
     @invariant()
