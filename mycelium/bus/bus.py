@@ -29,7 +29,7 @@ from mycelium.bus.security.settings import Security
 from mycelium.bus.stats import BusStats
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
-from mycelium.bus.thread import check_thread
+from mycelium.bus.thread import check_thread, thread_test
 from mycelium.bus.topics import chosen_types, new_of_topic
 from mycelium.events import Closed, Draining
 from mycelium.handle import Contracts, Source, load
@@ -426,8 +426,8 @@ class MessageBus:
         if self._thread not in (None, get_ident()):
             raise UsageError("a bus belongs to one thread; use loop.call_soon_threadsafe(bus.publish_nowait, message)")
         self._thread = get_ident()
-        if self._closing is None:
-            self._plans.owner = self._thread
+        if self._closing is None and self._plans.is_own_thread is None:
+            self._plans.is_own_thread = thread_test()
 
     async def _end(self, timeout: float) -> DrainTimeout | None:
         check_thread(self._thread, "bus")

@@ -9,7 +9,6 @@ another thread or inside a delivery.
 from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from math import inf
-from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol, TypeAlias, final
 
@@ -49,11 +48,12 @@ class Plans(dict[type, Plan]):
         traces: Makes plans that trace; None where nobody does.
 
     Attributes:
-        owner: The thread that may publish; None where that is not known yet, or nothing is to be planned any more.
+        is_own_thread: Whether the caller is in the thread that may publish; None where that is not known yet, or
+            nothing is to be planned any more.
     """
 
     def __init__(self, exchange: Exchange, otherwise: "General", traces: "BusTraces | None" = None) -> None:
-        self.owner: int | None = None
+        self.is_own_thread: Callable[[], bool] | None = None
         self._exchange = exchange
         self._otherwise = otherwise
         self._traces = traces
@@ -71,25 +71,27 @@ class Plans(dict[type, Plan]):
 
     def close(self) -> None:
         """Everything goes the general way from now on."""
-        self.owner = None
+        self.is_own_thread = None
         self.clear()
 
     def _made(self, cls: type) -> Plan | None:
         """The plan of a class; None where there is more to do than to offer its messages to this process."""
         exchange = self._exchange
         entry: Entry[Codec] | None = getattr(cls, "__mycelium__", None)
-        if self.owner is None or entry is None or entry.cls is not cls:
+        if self.is_own_thread is None or entry is None or entry.cls is not cls:
             return None
         type_id = entry.message.type_id
         if exchange.registry.by_id.get(type_id) is not entry or exchange.asks_more(type_id):
             return None
         takers = exchange.dispatcher.offered(type_id)
         if len(takers) == 1 and takers[0].hand is not None:
-            return _calling(exchange, entry, takers[0].hand, self.owner, self._otherwise)
-        return _offering(exchange, entry, [one.offer for one in takers], self.owner, self._otherwise)
+            return _calling(exchange, entry, takers[0].hand, self.is_own_thread, self._otherwise)
+        return _offering(exchange, entry, [one.offer for one in takers], self.is_own_thread, self._otherwise)
 
 
-def _calling(exchange: Exchange, entry: Entry[Codec], hand: Worker, owner: int, otherwise: Plan) -> Plan:
+def _calling(
+    exchange: Exchange, entry: Entry[Codec], hand: Worker, is_own_thread: Callable[[], bool], otherwise: Plan
+) -> Plan:
     """Where the only taker is a sync handler: it is called from here, since every call on the way would be felt."""
     registry, turnstile, check = exchange.registry, exchange.turnstile, entry.codec.check
     lineage = registry.lineage  # contracts themselves are slow to ask
@@ -98,7 +100,7 @@ def _calling(exchange: Exchange, entry: Entry[Codec], hand: Worker, owner: int, 
     taken: Published = (1, ())
 
     def publish(message: Message, seconds: float | None) -> Published:
-        if turnstile.is_busy or lineage.current is not registry or get_ident() != owner:
+        if turnstile.is_busy or lineage.current is not registry or not is_own_thread():
             return otherwise(message, seconds)
         check(message)
         turnstile.is_busy = True
@@ -126,14 +128,16 @@ def _calling(exchange: Exchange, entry: Entry[Codec], hand: Worker, owner: int, 
     return publish
 
 
-def _offering(exchange: Exchange, entry: Entry[Codec], offers: Sequence[Offer], owner: int, otherwise: Plan) -> Plan:
+def _offering(
+    exchange: Exchange, entry: Entry[Codec], offers: Sequence[Offer], is_own_thread: Callable[[], bool], otherwise: Plan
+) -> Plan:
     """Where somebody has a queue."""
     registry, turnstile, check = exchange.registry, exchange.turnstile, entry.codec.check
     lineage = registry.lineage  # contracts themselves are slow to ask
     offered = exchange.routed if exchange.meter is None else exchange.offered[entry.message.type_id]
 
     def publish(message: Message, seconds: float | None) -> Published:
-        if turnstile.is_busy or lineage.current is not registry or get_ident() != owner:
+        if turnstile.is_busy or lineage.current is not registry or not is_own_thread():
             return otherwise(message, seconds)
         check(message)
         troubles: list[Trouble] = []
