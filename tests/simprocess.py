@@ -16,6 +16,7 @@ from mycelium.bus.bridge import Bridge
 from mycelium.bus.clientstate import ClientState
 from mycelium.bus.options import DEFAULT_QUEUE, DEFAULT_WINDOW
 from mycelium.bus.outbox import HOLD_BYTES
+from mycelium.bus.plan import TAKEN
 from mycelium.bus.urls import Address
 from mycelium.events import Connected, Reconnecting
 
@@ -183,7 +184,7 @@ class Server(Actor):
                 counts = as_planned.pop()
             if counts:
                 self.published += 1
-                self.matched += result[0]
+                self.matched += (result or TAKEN)[0]
             return result
 
         def not_as_planned(*args):
@@ -311,10 +312,8 @@ class Server(Actor):
     def _sum_problems(self, stats, exchange):
         """What is counted by type has the same sums as what is not."""
         tallies = exchange.meter.tallies.values()
-        planned = sum(one.number for counts in (exchange.offered, exchange.called) for one in counts.values())
-        received = planned + sum(one.received.total() for one in tallies)
-        called = sum(one.number for one in exchange.called.values())
-        delivered = called + sum(one.delivered.total() for one in tallies)
+        received = exchange.planned.received.total() + sum(one.received.total() for one in tallies)
+        delivered = exchange.planned.delivered.total() + sum(one.delivered.total() for one in tallies)
         if (received, delivered) != (stats.published, stats.delivered):
             yield f"{self} has counted {received} messages received and {delivered} delivered by type, and says {stats}"
         dropped = Counter()

@@ -19,7 +19,7 @@ from mycelium.bus.limits import Limits
 from mycelium.bus.many import Many
 from mycelium.bus.observing import TracingChoice, bus_traces
 from mycelium.bus.options import DEFAULT_BLOCK_SECONDS, Options, SubscribeOptions, options_of
-from mycelium.bus.plan import Plans
+from mycelium.bus.plan import TAKEN, Plans
 from mycelium.bus.receipt import Receipt
 from mycelium.bus.reload import Change
 from mycelium.bus.replies import answering
@@ -206,7 +206,7 @@ class MessageBus:
             ClosedError: The bus is closed.
         """
         refuse_deadlock(self._dispatcher, message)
-        matched, troubles = self._plans[type(message)](message, self._block_timeout)
+        matched, troubles = self._plans[type(message)](message, self._block_timeout) or TAKEN
         if troubles:
             await settled(self.exchange, troubles, self._block_timeout)
             raise_for(matched, troubles, self._block_timeout)
@@ -228,9 +228,9 @@ class MessageBus:
         Raises:
             QueueFull: A subscriber with the lag policy `reject` or `block` has no room. Others have the message.
         """
-        matched, troubles = self._plans[type(message)](message, None)
-        if troubles:
-            raise_for(matched, troubles, 0.0)
+        published = self._plans[type(message)](message, None)
+        if published is not None and published[1]:
+            raise_for(*published, 0.0)
 
     async def publish_many(self, messages: Iterable[Message]) -> int:
         """Publish messages one after the other, as `publish` does each; see there for errors.
@@ -386,7 +386,7 @@ class MessageBus:
     async def _put(self, message: Message) -> None:
         """What `publish` does, but for the turn that it may give to others."""
         refuse_deadlock(self._dispatcher, message)
-        matched, troubles = self._plans[type(message)](message, self._block_timeout)
+        matched, troubles = self._plans[type(message)](message, self._block_timeout) or TAKEN
         if troubles:
             await settled(self.exchange, troubles, self._block_timeout)
             raise_for(matched, troubles, self._block_timeout)

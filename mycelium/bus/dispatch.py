@@ -226,6 +226,9 @@ def _write_off(subscription: LocalSubscription, tally: Tally) -> None:
     """What an iterator has not given out when it ends counts as dropped, as in `Totals`, whatever becomes of it."""
     left = Counter(subscription.queue.type_ids)
     left[UNKNOWN] += subscription.counts.in_flight
+    for type_id, calls in subscription.counts.calls.items():
+        left[type_id] += calls.inside
+        tally.delivered[type_id] -= calls.inside  # as which a call counts from its beginning
     for type_id, number in left.items():
         if number:
             tally.dropped[type_id, DropReason.DISCONNECTED.reason] += number

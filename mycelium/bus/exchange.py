@@ -1,6 +1,6 @@
 """Where messages are routed: from publishers here and behind sockets to every subscription that they fit."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from heapq import merge
@@ -18,12 +18,13 @@ from mycelium.bus.keys import key_of
 from mycelium.bus.ledger import Ledger, available_memory
 from mycelium.bus.meter import Meter, Tally
 from mycelium.bus.offering import Origin, alike, batch_of, is_echoless, is_own, note, offer
+from mycelium.bus.planned import Planned
 from mycelium.bus.publisher import Publisher
 from mycelium.bus.relief import relieve
 from mycelium.bus.retained import LastValue, Retained
 from mycelium.bus.router import Router
 from mycelium.bus.snapshot import Snapshot
-from mycelium.bus.stats import Count, SubscriptionStats, Totals
+from mycelium.bus.stats import SubscriptionStats, Totals
 from mycelium.bus.subscription import LocalSubscription
 from mycelium.bus.traffic import LOCAL as IN_PROCESS
 from mycelium.bus.traffic import Traffic
@@ -75,9 +76,8 @@ class Exchange:
         turnstile: What all messages pass, one after the other.
         sessions: Socket clients by number.
         totals: Of subscriptions of clients that have ended.
-        routed: Messages so far, but for those of `offered` and `called`.
-        offered: Messages that plans have offered since there is a meter, by type id.
-        called: The same of those that they have called the one handler with.
+        routed: Messages so far, but for those of `planned`.
+        planned: Messages that have gone by the plans in force.
         traffic: What is counted of connections, by transport.
         slow: Times that a subscriber became slow, by the policy that acted.
         meter: What is counted by type, and timed; None where nobody has asked for it.
@@ -100,9 +100,8 @@ class Exchange:
         self.sessions: dict[int, Session] = {}
         self.answers = Answers(self.publisher, self.sessions)
         self.totals = Totals()
-        self.routed = Count()
-        self.offered: defaultdict[int, Count] = defaultdict(Count)
-        self.called: defaultdict[int, Count] = defaultdict(Count)
+        self.routed = 0
+        self.planned = Planned()
         self.traffic: dict[str, Traffic] = {}
         self.slow: Counter[str] = Counter()
         self.meter: Meter | None = None
@@ -195,12 +194,11 @@ class Exchange:
     def _frame(self, message: Message, entry: Entry[Codec], more: Carried | None) -> bytes:
         return self.publisher.encode(message, entry, None if more is None else more.to_metadata())
 
-    def _deliver_here(self, type_id: int, message: Message, deadline: float | None, more: Carried | None) -> Published:
+    def _deliver_here(self, type_id: int, message: Message, delivery: Delivery, deadline: float | None) -> Published:
         """Hand a message to handlers of this process."""
-        self.routed.number += 1
         if self.meter is not None:
             self.meter.took(message)
-        return self.dispatcher.offer(type_id, message, self._delivery(type_id, more), deadline)
+        return self.dispatcher.offer(type_id, message, delivery, deadline)
 
     def _deliver(
         self, message: Message, entry: Entry[Codec], frame: bytes | None, deadline: float | None, more: Carried | None
@@ -209,8 +207,10 @@ class Exchange:
         type_id = entry.message.type_id
         if frame is None and self._is_wanted(type_id):  # they came while it waited
             frame = self._frame(message, entry, more)
+        self.routed += 1
+        delivery = self._delivery(type_id, more)
         if frame is None:
-            return self._deliver_here(type_id, message, deadline, more)
+            return self._deliver_here(type_id, message, delivery, deadline)
         if self.meter is not None:
             self.meter.note_own()
         batch = batch_of(frame, type_id)
@@ -220,17 +220,18 @@ class Exchange:
         if type_id in retained:
             plain = batch if more is None or more.ask is None else batch_of(self._frame(message, entry, None), type_id)
             self._retain(message, plain, own=True)
-        parcel = _Parcel(batch, message, self._delivery(type_id, more), deadline)
+        parcel = _Parcel(batch, message, delivery, deadline)
         matched += self._offer_to_groups(parcel, is_echoless, troubles)
         self._relieve()
-        here, others = self._deliver_here(type_id, message, deadline, more)
+        here, others = self._deliver_here(type_id, message, delivery, deadline)
         return matched + here, [*troubles, *others]
 
     def _delivery(self, type_id: int, more: Carried | None) -> Delivery:
+        """The context of a message that has just been counted, which is its number: it grows, and is read at once."""
         if more is None:
-            return Delivery.now(BRIDGE, self.published) if self.dispatcher.is_curious(type_id) else LOCAL
+            return Delivery.now(BRIDGE, self.routed) if self.dispatcher.is_curious(type_id) else LOCAL
         answer = None if more.ask is None else self.answers.to_own(more.ask, type_id)
-        return Delivery.now(BRIDGE, self.published, answer, trace=more.trace, correlation=more.ask)
+        return Delivery.now(BRIDGE, self.routed, answer, trace=more.trace, correlation=more.ask)
 
     def _retain(self, message: Message, frame: Batch, *, own: bool) -> None:
         type_id = frame.type_ids[0]
@@ -256,7 +257,7 @@ class Exchange:
 
     def _deliver_batch(self, batch: Batch, origin: "Origin", deadline: float | None, exactly: bool) -> list[Fate]:
         count = len(batch.type_ids)
-        self.routed.number += count
+        self.routed += count
         if self.meter is not None:
             self.meter.note()
         self.keep_up()
@@ -357,6 +358,7 @@ class Exchange:
     def _changed(self) -> None:
         """Somebody has come or gone, or the contracts have changed."""
         self.on_change()
+        self.routed += self.planned.settle(self.tally(IN_PROCESS))
 
     def _relieve(self) -> None:
         """If too much memory is held, have it given up."""
@@ -385,8 +387,8 @@ class Exchange:
     def measure(self) -> Meter:
         """Count by type and take times from now on; where it is counted."""
         if self.meter is None:
+            self._changed()  # what has gone by plan before is none of the meter's
             self.meter = Meter()
-            self._changed()
             self.dispatcher.count_by_type(self.meter.tally(IN_PROCESS))
             for session in self.sessions.values():
                 session.tally = self.meter.tally(session.traffic.transport)
@@ -397,10 +399,7 @@ class Exchange:
     @property
     def published(self) -> int:
         """Messages so far."""
-        if self.meter is None:
-            return self.routed.number
-        planned = (*self.offered.values(), *self.called.values())
-        return self.routed.number + sum(one.number for one in planned)
+        return self.routed + self.planned.number
 
     @property
     def blocked_seconds(self) -> float:

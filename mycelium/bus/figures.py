@@ -2,13 +2,12 @@
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, final
 
 from mycelium.bus.exchange import Exchange
 from mycelium.bus.meter import Meter
-from mycelium.bus.stats import Count
 from mycelium.bus.traffic import LOCAL
 from mycelium.schema.model import Message
 
@@ -40,9 +39,8 @@ class Figures:
             self.received.update({(one, transport): number for one, number in tally.received.items()})
             self.delivered.update({(one, transport): number for one, number in tally.delivered.items()})
             self.dropped.update({(one, transport, why): number for (one, why), number in tally.dropped.items()})
-        for counts in (exchange.offered, exchange.called):
-            self.received.update(dict(_local(counts)))
-        self.delivered.update(dict(_local(exchange.called)))
+        self.received.update(_local(exchange.planned.received))
+        self.delivered.update(_local(exchange.planned.delivered))
 
     def __repr__(self) -> str:
         return f"<Figures of {self.received.total()} messages>"
@@ -94,8 +92,8 @@ class Figures:
         return drops
 
 
-def _local(counts: Mapping[int, Count]) -> Iterator[tuple[tuple[int, str], int]]:
-    return (((type_id, LOCAL), one.number) for type_id, one in counts.items())
+def _local(counts: Counter[int]) -> dict[tuple[int, str], int]:
+    return {(type_id, LOCAL): number for type_id, number in counts.items()}
 
 
 def _by_type(counts: Counter[tuple[int, str]]) -> Counter[int]:

@@ -158,6 +158,11 @@ class Tally:
         """A message was published in the process."""
         self._received[type_id] += 1
 
+    def take_all(self, received: Counter[int], delivered: Counter[int]) -> None:
+        """So many messages of each type were published in the process, and so many delivered there."""
+        self._received.update(received)
+        self.delivered.update(delivered)
+
     def came(self, batch: Batch, stamp: int | None, trace: bytes | None = None) -> None:
         """Frames were let in, and are about to be routed.
 

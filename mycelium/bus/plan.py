@@ -10,7 +10,7 @@ from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, TypeAlias, final
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, final
 
 from mycelium.bus.delivery import LOCAL
 from mycelium.bus.exchange import Exchange, Published
@@ -25,10 +25,15 @@ from mycelium.wire.codec import Codec
 if TYPE_CHECKING:
     from mycelium.bus.observe.bridge import BusTraces
 
-__all__ = ["Plan", "Plans"]
+__all__ = ["TAKEN", "Plan", "Plans"]
 
-Plan: TypeAlias = Callable[[Message, float | None], Published]
-"""Publishes a message for somebody who waits so many seconds for room under `block`; None: not at all."""
+Plan: TypeAlias = Callable[[Message, float | None], Published | None]
+"""Publishes a message for somebody who waits so many seconds for room under `block`; None: not at all.
+
+Gives None in place of `TAKEN`: who has nothing to look for in it need not take it apart.
+"""
+TAKEN: Final[Published] = (1, ())
+"""The one subscription that a message fits has taken it."""
 
 
 class General(Protocol):
@@ -90,23 +95,19 @@ class Plans(dict[type, Plan]):
 
 
 def _calling(
-    exchange: Exchange, entry: Entry[Codec], hand: Worker, is_own_thread: Callable[[], bool], otherwise: Plan
+    exchange: Exchange, entry: Entry[Codec], hand: Worker, is_own_thread: Callable[[], bool], otherwise: General
 ) -> Plan:
     """Where the only taker is a sync handler: it is called from here, since every call on the way would be felt."""
     registry, turnstile, check = exchange.registry, exchange.turnstile, entry.codec.check
     lineage = registry.lineage  # contracts themselves are slow to ask
-    counts, function = hand.counts, hand.function
-    called = exchange.routed if exchange.meter is None else exchange.called[entry.message.type_id]
-    taken: Published = (1, ())
+    function, calls = hand.function, exchange.planned.called(entry.message.type_id, hand.counts)
 
-    def publish(message: Message, seconds: float | None) -> Published:
+    def publish(message: Message, seconds: float | None) -> Published | None:
         if turnstile.is_busy or lineage.current is not registry or not is_own_thread():
             return otherwise(message, seconds)
         check(message)
         turnstile.is_busy = True
-        called.number += 1
-        counts.matched += 1
-        counts.in_flight = 1
+        calls.begun = number = calls.begun + 1
         began = monotonic()
         try:
             if (result := function(message)) is not None:
@@ -117,13 +118,12 @@ def _calling(
         finally:
             if (held := monotonic() - began) > MOST_SECONDS:
                 hand.held_loop(held)
-            counts.in_flight = 0
-            counts.delivered += 1
+            calls.done = number
             if turnstile.waiting:
                 turnstile.leave()
             else:
                 turnstile.is_busy = False
-        return taken
+        return None
 
     return publish
 
@@ -134,9 +134,9 @@ def _offering(
     """Where somebody has a queue."""
     registry, turnstile, check = exchange.registry, exchange.turnstile, entry.codec.check
     lineage = registry.lineage  # contracts themselves are slow to ask
-    offered = exchange.routed if exchange.meter is None else exchange.offered[entry.message.type_id]
+    offered = exchange.planned.offered(entry.message.type_id)
 
-    def publish(message: Message, seconds: float | None) -> Published:
+    def publish(message: Message, seconds: float | None) -> Published | None:
         if turnstile.is_busy or lineage.current is not registry or not is_own_thread():
             return otherwise(message, seconds)
         check(message)

@@ -1,12 +1,12 @@
 """What became of messages: of one subscription, and of all that a bus has had."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import final
 
 from attrs import field, frozen
 
-__all__ = ["BusStats", "Count", "Counts", "SubscriptionStats", "Totals"]
+__all__ = ["BusStats", "Calls", "Count", "Counts", "SubscriptionStats", "Totals"]
 
 
 @frozen
@@ -67,6 +67,35 @@ class Count:
 
 
 @final
+class Calls:
+    """How often plans have called one sync handler with messages of one type.
+
+    Attributes:
+        begun: So often.
+        done: How many of these calls are over.
+        settled: How many of those that have begun the bus has counted among all its messages, see `Planned`.
+    """
+
+    __slots__ = ("begun", "done", "settled")
+
+    def __init__(self) -> None:
+        self.begun = self.done = self.settled = 0
+
+    def __repr__(self) -> str:
+        return f"<Calls: {self.begun} begun, {self.done} done>"
+
+    @property
+    def inside(self) -> int:
+        """1 while the handler is being called, else 0."""
+        return self.begun - self.done
+
+    @property
+    def unsettled(self) -> int:
+        """How many of those that have begun the bus has not counted otherwise."""
+        return self.begun - self.settled
+
+
+@final
 class Counts:
     """What one subscription counts, and those who work for it.
 
@@ -74,14 +103,25 @@ class Counts:
         matched: Messages that were offered to it while it took any.
         delivered: Those that it is done with.
         in_flight: Those that are inside its handler.
+        calls: Messages that plans have called its sync handler with, by type id; the other attributes are without them.
         by_type: Where those that it is done with are counted by type id; None where nobody asks for it.
     """
 
-    __slots__ = ("by_type", "delivered", "in_flight", "matched")
+    __slots__ = ("by_type", "calls", "delivered", "in_flight", "matched")
 
     def __init__(self) -> None:
         self.matched = self.delivered = self.in_flight = 0
+        self.calls: defaultdict[int, Calls] = defaultdict(Calls)
         self.by_type: Counter[int] | None = None
+
+    @property
+    def sums(self) -> tuple[int, int, int]:
+        """Messages that matched, were delivered, and are in flight, those of plans included."""
+        begun = done = 0
+        for one in self.calls.values():
+            begun += one.begun
+            done += one.done
+        return self.matched + begun, self.delivered + done, self.in_flight + begun - done
 
     def handled(self, type_id: int) -> None:
         """The subscription is done with a message."""
@@ -90,7 +130,8 @@ class Counts:
             self.by_type[type_id] += 1
 
     def __repr__(self) -> str:
-        return f"<Counts: {self.matched} matched, {self.delivered} delivered, {self.in_flight} in flight>"
+        matched, delivered, in_flight = self.sums
+        return f"<Counts: {matched} matched, {delivered} delivered, {in_flight} in flight>"
 
 
 @final

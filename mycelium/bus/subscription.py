@@ -228,8 +228,8 @@ class LocalSubscription:
 
     def stats(self) -> SubscriptionStats:
         """The counters as they stand."""
-        counts, dropped = self.counts, dict(self.queue.losses.by_reason)
-        return SubscriptionStats(counts.matched, counts.delivered, dropped, len(self.queue), counts.in_flight)
+        matched, delivered, in_flight = self.counts.sums
+        return SubscriptionStats(matched, delivered, dict(self.queue.losses.by_reason), len(self.queue), in_flight)
 
     @property
     def failures(self) -> int:
@@ -243,7 +243,7 @@ class LocalSubscription:
     @property
     def load(self) -> int:
         """Messages that it has still to handle; who has the least is the next of a group."""
-        return len(self.queue) + len(self._retained) + self.counts.in_flight
+        return len(self.queue) + len(self._retained) + self.counts.sums[2]
 
     @property
     def is_calling(self) -> bool:

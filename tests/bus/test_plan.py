@@ -7,6 +7,7 @@ import pytest
 
 import mycelium
 from mycelium import Delivery, MessageBus, MyceliumClient, RuleError, UsageError
+from mycelium.bus.figures import Figures
 from peers import SECONDS, serving
 
 TEXT = """
@@ -214,6 +215,127 @@ async def test_what_is_no_message_of_the_contracts_gets_no_plan(types):
         with pytest.raises(UsageError):
             bus.publish_nowait(nothing)
         assert set(bus._plans) == {types.Tick}
+    await bus.close()
+
+
+# --- what is counted ---
+
+
+def by_type(bus):
+    """What a bus has received and delivered since somebody asked for figures by type."""
+    figures = Figures(bus.exchange, bus.exchange.measure())
+    return dict(+figures.received_by_type()), dict(+figures.delivered_by_type())
+
+
+async def test_a_receipt_says_that_the_one_handler_has_the_message(types):
+    bus = await planned(types, [])
+    receipt = await bus.publish(types.Tick(1), confirm=True)
+    assert (receipt.matched, receipt.enqueued, receipt.dropped) == (1, 1, 0)
+    await bus.close()
+
+
+async def test_figures_by_type_begin_when_somebody_asks_for_them(types):
+    bus = await planned(types, [])
+    assert by_type(bus) == ({}, {})
+    for number in range(3):
+        bus.publish_nowait(types.Tick(number))
+    assert by_type(bus) == ({1000: 3}, {1000: 3})
+    assert (bus.stats().published, bus.stats().delivered) == (4, 4)
+    await bus.close()
+
+
+async def test_figures_by_type_tell_the_types_of_one_handler_apart(types):
+    got = []
+    bus = MessageBus(types)
+    subscription = await bus.subscribe(lambda message: got.append(type(message).__name__), types.Tick, types.Tock)
+    by_type(bus)
+    for number in range(3):
+        bus.publish_nowait(types.Tick(number))
+        if number:
+            bus.publish_nowait(types.Tock(number))
+    assert by_type(bus) == ({1000: 3, 1001: 2}, {1000: 3, 1001: 2})
+    assert (got.count("Tick"), got.count("Tock"), subscription.stats().delivered) == (3, 2, 5)
+    await bus.close()
+
+
+async def test_figures_by_type_go_on_over_every_change_and_pile_nothing_up(types):
+    """Of an edit, of others that come and go, and with the same handler before and after."""
+    bus = await planned(types, [])
+    (subscription,) = bus._dispatcher.subscriptions
+    by_type(bus)
+    for number in range(4):
+        bus.publish_nowait(types.Tick(number))
+        edit(types, "number: {type: u32}", f"number: {{type: u32, validation: [{{max: {10 + number}}}]}}")
+        bus.publish_nowait(types.Tick(number))
+        await (await bus.subscribe(lambda _: None, types.Tock)).unsubscribe()
+        bus.publish_nowait(types.Tick(number))
+        assert by_type(bus) == ({1000: 3 * (number + 1)}, {1000: 3 * (number + 1)})
+    stats = bus.stats()
+    assert (stats.published, stats.matched, stats.delivered, subscription.stats().delivered) == (13, 13, 13, 13)
+    assert (len(subscription.counts.calls), bus.exchange.planned.number) == (1, 1)
+    await bus.close()
+
+
+@pytest.mark.parametrize("measured", [False, True])
+async def test_a_handler_that_ends_its_subscription_is_counted_as_one_that_was_interrupted(types, measured):
+    bus = MessageBus(types)
+    seen = []
+
+    def leave(message):
+        if message.number:
+            subscription.close()
+            seen.append(subscription.stats())
+
+    subscription = await bus.subscribe(leave, types.Tick)
+    if measured:
+        bus.exchange.measure()
+    for number in range(3):
+        bus.publish_nowait(types.Tick(number))
+    assert [(one.matched, one.delivered, one.in_flight, one.balanced) for one in seen] == [(2, 1, 1, True)]
+    after, stats = subscription.stats(), bus.stats()
+    assert (after.matched, after.delivered, after.in_flight, after.balanced) == (2, 2, 0, True)
+    assert (stats.matched, stats.delivered, stats.dropped, stats.balanced) == (2, 1, {"disconnected": 1}, True)
+    assert stats.published == 3
+    if measured:
+        figures = Figures(bus.exchange, bus.exchange.measure())
+        assert by_type(bus) == ({1000: 3}, {1000: 1})
+        assert dict(+figures.dropped) == {(1000, "local", "disconnected"): 1}
+    await bus.close()
+
+
+@pytest.mark.parametrize("measured", [False, True])
+async def test_the_numbers_of_messages_grow_whatever_goes_by_plan_between_them(types, measured):
+    bus = await planned(types, [])
+    if measured:
+        bus.exchange.measure()
+    numbers = []
+
+    def curious(_, delivery: Delivery):
+        numbers.append(delivery.sequence)
+
+    await bus.subscribe(curious, types.Tock)
+    for number in range(4):
+        bus.publish_nowait(types.Tick(number))
+        bus.publish_nowait(types.Tock(number))
+        if number == 1:
+            await bus.subscribe(lambda _: None, types.Tick)
+    assert numbers[0] > 1
+    assert numbers == sorted(set(numbers))
+    assert bus.stats().published == 9
+    await bus.close()
+
+
+async def test_a_member_of_a_group_is_told_the_same_number_as_others(types):
+    bus, numbers = MessageBus(types), []
+
+    def curious(_, delivery: Delivery):
+        numbers.append(delivery.sequence)
+
+    await bus.subscribe(curious, types.Tick, group="workers")
+    await bus.subscribe(curious, types.Tick)
+    for number in range(2):
+        bus.publish_nowait(types.Tick(number))
+    assert numbers == [1, 1, 2, 2]
     await bus.close()
 
 

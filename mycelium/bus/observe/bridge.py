@@ -94,7 +94,7 @@ class BusTraces:
         publications = self._publications
         left = 0
 
-        def publish(message: Message, seconds: float | None) -> Published:
+        def publish(message: Message, seconds: float | None) -> Published | None:
             nonlocal left
             if not current():
                 left = (left or publications.draw()) - 1
