@@ -29,7 +29,7 @@ from mycelium.bus.security.settings import Security
 from mycelium.bus.stats import BusStats
 from mycelium.bus.stream import Stream
 from mycelium.bus.subscription import LocalSubscription
-from mycelium.bus.thread import check_thread, thread_test
+from mycelium.bus.thread import check_thread
 from mycelium.bus.topics import chosen_types, new_of_topic
 from mycelium.events import Closed, Draining
 from mycelium.handle import Contracts, Source, load
@@ -41,6 +41,7 @@ _CLOSE_SECONDS: Final = 5.0
 _DRAIN_SECONDS: Final = 30.0
 _YIELD_AFTER: Final = 64
 """Messages that `publish` takes before other tasks get a turn."""
+_OVER: Final = "the bus is closed; make a new one"
 F = TypeVar("F", bound=HandlerFunction)
 
 
@@ -228,7 +229,11 @@ class MessageBus:
         Raises:
             QueueFull: A subscriber with the lag policy `reject` or `block` has no room. Others have the message.
         """
-        published = self._plans[type(message)](message, None)
+        try:
+            plan = self._plans.in_force[type(message)]
+        except KeyError:
+            plan = self._plans.make(type(message))
+        published = plan(message, None)
         if published is not None and published[1]:
             raise_for(*published, 0.0)
 
@@ -426,8 +431,7 @@ class MessageBus:
         if self._thread not in (None, get_ident()):
             raise UsageError("a bus belongs to one thread; use loop.call_soon_threadsafe(bus.publish_nowait, message)")
         self._thread = get_ident()
-        if self._closing is None and self._plans.is_own_thread is None:
-            self._plans.is_own_thread = thread_test()
+        self._plans.begin()
 
     async def _end(self, timeout: float) -> DrainTimeout | None:
         check_thread(self._thread, "bus")
@@ -454,6 +458,3 @@ class MessageBus:
         if self._forget_changes is not None:
             self._forget_changes()
         return trouble
-
-
-_OVER: Final = "the bus is closed; make a new one"

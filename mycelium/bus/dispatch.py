@@ -260,6 +260,8 @@ class Turnstile:
         waiting: What is queued behind it.
     """
 
+    __slots__ = ("is_busy", "waiting")
+
     def __init__(self) -> None:
         self.is_busy = False
         self.waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()

@@ -1,9 +1,9 @@
 """How messages of a class are published where only this process wants them: worked out once, until somebody changes it.
 
-A plan knows the check of its class and who is offered its messages; nothing is looked up but whether the plan still
-holds. What it does not know goes the general way: the class is none of the contracts', a socket client, a group or a
-last value wants the frame, values must not decrease, a handler takes a Delivery, the bus is closing, the caller is in
-another thread or inside a delivery.
+A plan knows the check of its class and who is offered its messages. Nothing is looked up: plans are forgotten when
+somebody comes or goes, and when other contracts come into force. What a plan does not know goes the general way: the
+class is none of the contracts', a socket client, a group or a last value wants the frame, values must not decrease, a
+handler takes a Delivery, the bus is closing, the caller is in another thread or inside a delivery.
 """
 
 from asyncio import CancelledError
@@ -17,6 +17,7 @@ from mycelium.bus.exchange import Exchange, Published
 from mycelium.bus.fate import Trouble
 from mycelium.bus.held import MOST_SECONDS
 from mycelium.bus.localqueue import Offer
+from mycelium.bus.thread import thread_test
 from mycelium.bus.worker import Worker
 from mycelium.schema.classes import Message
 from mycelium.schema.registry import Entry
@@ -44,7 +45,7 @@ class General(Protocol):
 
 
 @final
-class Plans(dict[type, Plan]):
+class Plans:
     """The plan of each class of messages, made when it is first asked for; they are forgotten at each change.
 
     Args:
@@ -53,57 +54,84 @@ class Plans(dict[type, Plan]):
         traces: Makes plans that trace; None where nobody does.
 
     Attributes:
-        is_own_thread: Whether the caller is in the thread that may publish; None where that is not known yet, or
-            nothing is to be planned any more.
+        in_force: The plans that are made; who misses one asks for it with `make`.
     """
 
     def __init__(self, exchange: Exchange, otherwise: "General", traces: "BusTraces | None" = None) -> None:
-        self.is_own_thread: Callable[[], bool] | None = None
+        self.in_force: dict[type, Plan] = {}
         self._exchange = exchange
         self._otherwise = otherwise
         self._traces = traces
         self._general: Plan = otherwise if traces is None else traces.plan(otherwise, otherwise)
+        self._is_own_thread: Callable[[], bool] | None = None
+        """Whether the caller is in the thread that may publish; None where nothing is planned, yet or any more."""
+        self._is_closed = False
+        self._lineage = exchange.registry.lineage
+        self._lineage.watch_over(self)
         exchange.on_change = self.clear
 
-    def __missing__(self, cls: type) -> Plan:
+    def __repr__(self) -> str:
+        return f"<Plans of {', '.join(cls.__name__ for cls in self.in_force) or 'nothing'}>"
+
+    def __getitem__(self, cls: type) -> Plan:
+        """The plan of a class."""
+        try:
+            return self.in_force[cls]
+        except KeyError:
+            return self.make(cls)
+
+    def make(self, cls: type) -> Plan:
+        """Make the plan of a class, for the next messages too if that is possible."""
+        registry = self._exchange.registry
         plan = self._made(cls)
         if plan is None:
             return self._general
         if self._traces is not None:
             plan = self._traces.plan(plan, self._otherwise)
-        self[cls] = plan
+        self.in_force[cls] = plan
+        if self._lineage.current is not registry:  # another thread has just brought other contracts into force
+            self.clear()
+            return self._general
         return plan
+
+    def clear(self) -> None:
+        """Forget all plans; any thread may do that."""
+        self.in_force.clear()
+
+    def begin(self) -> None:
+        """The thread that calls this may publish, and nobody else."""
+        if self._is_own_thread is None and not self._is_closed:
+            self._is_own_thread = thread_test()
 
     def close(self) -> None:
         """Everything goes the general way from now on."""
-        self.is_own_thread = None
+        self._is_closed, self._is_own_thread = True, None
         self.clear()
 
     def _made(self, cls: type) -> Plan | None:
         """The plan of a class; None where there is more to do than to offer its messages to this process."""
         exchange = self._exchange
         entry: Entry[Codec] | None = getattr(cls, "__mycelium__", None)
-        if self.is_own_thread is None or entry is None or entry.cls is not cls:
+        if self._is_own_thread is None or entry is None or entry.cls is not cls:
             return None
         type_id = entry.message.type_id
         if exchange.registry.by_id.get(type_id) is not entry or exchange.asks_more(type_id):
             return None
         takers = exchange.dispatcher.offered(type_id)
         if len(takers) == 1 and takers[0].hand is not None:
-            return _calling(exchange, entry, takers[0].hand, self.is_own_thread, self._otherwise)
-        return _offering(exchange, entry, [one.offer for one in takers], self.is_own_thread, self._otherwise)
+            return _calling(exchange, entry, takers[0].hand, self._is_own_thread, self._otherwise)
+        return _offering(exchange, entry, [one.offer for one in takers], self._is_own_thread, self._otherwise)
 
 
 def _calling(
     exchange: Exchange, entry: Entry[Codec], hand: Worker, is_own_thread: Callable[[], bool], otherwise: General
 ) -> Plan:
     """Where the only taker is a sync handler: it is called from here, since every call on the way would be felt."""
-    registry, turnstile, check = exchange.registry, exchange.turnstile, entry.codec.check
-    lineage = registry.lineage  # contracts themselves are slow to ask
+    turnstile, check = exchange.turnstile, entry.codec.check
     function, calls = hand.function, exchange.planned.called(entry.message.type_id, hand.counts)
 
     def publish(message: Message, seconds: float | None) -> Published | None:
-        if turnstile.is_busy or lineage.current is not registry or not is_own_thread():
+        if turnstile.is_busy or not is_own_thread():
             return otherwise(message, seconds)
         check(message)
         turnstile.is_busy = True
@@ -132,12 +160,11 @@ def _offering(
     exchange: Exchange, entry: Entry[Codec], offers: Sequence[Offer], is_own_thread: Callable[[], bool], otherwise: Plan
 ) -> Plan:
     """Where somebody has a queue."""
-    registry, turnstile, check = exchange.registry, exchange.turnstile, entry.codec.check
-    lineage = registry.lineage  # contracts themselves are slow to ask
+    turnstile, check = exchange.turnstile, entry.codec.check
     offered = exchange.planned.offered(entry.message.type_id)
 
     def publish(message: Message, seconds: float | None) -> Published | None:
-        if turnstile.is_busy or lineage.current is not registry or not is_own_thread():
+        if turnstile.is_busy or not is_own_thread():
             return otherwise(message, seconds)
         check(message)
         troubles: list[Trouble] = []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from threading import RLock
 from typing import Any, Final, Generic, Protocol, TypeVar, final
+from weakref import WeakSet
 
 from attrs import evolve
 
@@ -30,7 +31,7 @@ from mycelium.schema.model import Field, Schema
 from mycelium.schema.model import Message as MessageModel
 from mycelium.schema.values import from_json_value
 
-__all__ = ["Codec", "Compile", "Entry", "Lineage", "Registry", "Restore"]
+__all__ = ["Cache", "Codec", "Compile", "Entry", "Lineage", "Registry", "Restore"]
 
 _MODULE: Final = "mycelium.contracts"
 """Where classes say that they are from, which is where they can be imported from."""
@@ -46,6 +47,13 @@ class Codec(Protocol):
     @property
     def decode(self) -> Callable[..., Any]:
         """Payload to message."""
+
+
+class Cache(Protocol):
+    """What has been worked out from a generation and must not outlive it."""
+
+    def clear(self) -> None:
+        """Forget it all; called in whatever thread brings another generation into force."""
 
 
 C = TypeVar("C", bound=Codec)
@@ -73,6 +81,21 @@ class Lineage(Generic[C]):
         self.building: set[str] = set()
         self.enums: dict[str, type[IntEnum]] = {}
         self.former: dict[str, str] = {}
+        self._caches: WeakSet[Cache] = WeakSet()
+
+    def watch_over(self, cache: Cache) -> None:
+        """Have it cleared at each change of the generation, as long as somebody else keeps it.
+
+        Who puts something into it looks afterwards whether `current` is still what that was made from.
+        """
+        with self.lock:
+            self._caches.add(cache)
+
+    def come_into_force(self, current: "Registry[C]") -> None:
+        """Swap the generation."""
+        self.current = current
+        for cache in self._caches:  # later than the swap: what is put into one afterwards is from this generation
+            cache.clear()
 
     def class_of(self, name: str) -> type[Message]:
         """The class of a message."""
@@ -242,7 +265,7 @@ class Registry(Generic[C]):
         """Come into force: from now on every class of the lineage is as this schema says."""
         lineage = self.lineage
         with lineage.lock:
-            lineage.current = self
+            lineage.come_into_force(self)
             for name, entry in self.entries.items():
                 lineage.former.update(dict.fromkeys(entry.names - self.entries.keys(), name))
             for name, cls in lineage.enums.items():

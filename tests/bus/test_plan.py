@@ -1,7 +1,9 @@
 """A plan holds until somebody changes what it depends on; by plan or not, the bus does the same."""
 
 import asyncio
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -32,7 +34,7 @@ async def planned(types, got):
     bus = MessageBus(types)
     await bus.subscribe(lambda message: got.append(message.number), types.Tick)
     bus.publish_nowait(types.Tick(0))
-    assert types.Tick in bus._plans
+    assert types.Tick in bus._plans.in_force
     assert got == [0]
     return bus
 
@@ -99,6 +101,56 @@ async def test_a_rule_that_an_edit_has_brought_is_kept(types):
     bus.publish_nowait(types.Tick(11))
     assert got == [0, 10, 11]
     await bus.close()
+
+
+async def test_a_rule_that_another_thread_has_brought_is_kept(types):
+    got = []
+    bus = await planned(types, got)
+    new = mycelium.load(TEXT.replace("number: {type: u32}", "number: {type: u32, validation: [{max: 10}]}")).schema
+    thread = threading.Thread(target=types.apply, args=[new])
+    thread.start()
+    thread.join(SECONDS)
+    assert not bus._plans.in_force
+    with pytest.raises(RuleError):
+        bus.publish_nowait(types.Tick(11))
+    bus.publish_nowait(types.Tick(10))
+    assert got == [0, 10]
+    assert types.Tick in bus._plans.in_force
+    await bus.close()
+
+
+async def test_a_plan_that_is_made_while_other_contracts_come_into_force_is_not_kept(types):
+    got = []
+    bus, lineage = MessageBus(types), types.registry.lineage
+    await bus.subscribe(lambda message: got.append(message.number), types.Tick)
+    compile_codec = lineage.compile
+
+    def compile_late(*args):
+        """What the plan is being made of is replaced meanwhile."""
+        lineage.compile = compile_codec
+        codec = compile_codec(*args)
+        edit(types, "number: {type: u32}", "number: {type: u32, validation: [{max: 10}]}")
+        return codec
+
+    lineage.compile = compile_late
+    with pytest.raises(RuleError):
+        bus.publish_nowait(types.Tick(11))
+    assert lineage.compile is compile_codec
+    with pytest.raises(RuleError):
+        bus.publish_nowait(types.Tick(11))
+    bus.publish_nowait(types.Tick(10))
+    assert got == [10]
+    await bus.close()
+
+
+async def test_contracts_keep_no_bus_alive(types):
+    bus = await planned(types, [])
+    await bus.close()
+    plans = weakref.ref(bus._plans)
+    del bus
+    gc.collect()
+    assert plans() is None
+    edit(types, "1001, ", "1001, domain: ticks, ")
 
 
 async def test_values_that_must_not_decrease_since_an_edit_do_not(types):
@@ -187,10 +239,10 @@ async def test_a_socket_client_gets_what_is_published_since_it_came_and_none_whe
 async def test_plans_end_with_the_bus(types):
     bus = await planned(types, [])
     await bus.close()
-    assert not bus._plans
+    assert not bus._plans.in_force
     with pytest.raises(mycelium.ClosedError):
         bus.publish_nowait(types.Tick(1))
-    assert not bus._plans
+    assert not bus._plans.in_force
 
 
 async def test_nobody_publishes_by_plan_from_another_thread(types):
@@ -214,7 +266,7 @@ async def test_what_is_no_message_of_the_contracts_gets_no_plan(types):
     for nothing in (1, types.Tick, mycelium.load(TEXT).Tick(1)):
         with pytest.raises(UsageError):
             bus.publish_nowait(nothing)
-        assert set(bus._plans) == {types.Tick}
+        assert set(bus._plans.in_force) == {types.Tick}
     await bus.close()
 
 

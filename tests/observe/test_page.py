@@ -275,15 +275,15 @@ async def test_nothing_is_tapped_while_nobody_watches(types):
     async with bus.serve("tcp://127.0.0.1:0") as bridge, web(bridge) as port:
         meter = bus.exchange.meter
         bus.publish_nowait(types.Open("by a plan"))
-        assert types.Open in bus._plans
+        assert types.Open in bus._plans.in_force
         assert meter.tap is None
         async with stream(port, "/page/tail") as lines:
             bus.publish_nowait(types.Open("seen"))
-            assert types.Open not in bus._plans
+            assert types.Open not in bus._plans.in_force
             assert (await lines.next())[1]["items"][0]["values"] == '{"value": "seen"}'
         await until(lambda: meter.tap is None)
         bus.publish_nowait(types.Open("by a plan again"))
-        assert types.Open in bus._plans
+        assert types.Open in bus._plans.in_force
     assert len(heard) == 3
     await bus.close()
 

@@ -247,6 +247,32 @@ def test_a_dropped_handle_is_collected_with_its_classes_also_with_optional_neste
     assert (cls(), lineage()) == (None, None)
 
 
+class Kept:
+    """What somebody has worked out from a generation."""
+
+    def __init__(self, lineage):
+        self.lineage, self.cleared = lineage, []
+
+    def clear(self):
+        self.cleared.append(self.lineage.current.schema.version)
+
+
+def test_what_was_worked_out_from_a_generation_is_cleared_when_the_next_one_is_in_force():
+    contracts = mycelium.load(BEFORE)
+    lineage = contracts.registry.lineage
+    kept, other = Kept(lineage), Kept(lineage)
+    lineage.watch_over(kept)
+    lineage.watch_over(other)
+    edited(contracts, AFTER)
+    assert (kept.cleared, other.cleared) == ([2], [2])
+    left = weakref.ref(other)
+    del other
+    gc.collect()
+    assert left() is None
+    edited(contracts, BEFORE)
+    assert kept.cleared == [2, contracts.schema.version]
+
+
 def test_threads_that_ask_for_classes_and_codecs_at_once_do_not_wait_for_each_other():
     for _ in range(30):
         contracts = mycelium.load(BEFORE)
