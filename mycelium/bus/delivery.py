@@ -58,7 +58,8 @@ class Delivery:
     publisher: int | None = None
     """The publisher's session; 0 is the bridge's own process."""
     sequence: int | None = None
-    """The message's number among those of its publisher's connection, from 1."""
+    """The message's number among those of its publisher's connection, from 1; of the bridge's own process one that is
+    larger than that of every message before."""
     published_at: int | None = None
     """Nanoseconds since the Unix epoch, by the publisher's clock."""
     trace: bytes | None = None

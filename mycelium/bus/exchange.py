@@ -227,7 +227,11 @@ class Exchange:
         return matched + here, [*troubles, *others]
 
     def _delivery(self, type_id: int, more: Carried | None) -> Delivery:
-        """The context of a message that has just been counted, which is its number: it grows, and is read at once."""
+        """The context of a message that was counted just now.
+
+        Its number grows from one to the next, but leaves out what has gone by the plans in force, until they are
+        forgotten: to add that up for each message would take longer the more plans there are.
+        """
         if more is None:
             return Delivery.now(BRIDGE, self.routed) if self.dispatcher.is_curious(type_id) else LOCAL
         answer = None if more.ask is None else self.answers.to_own(more.ask, type_id)

@@ -117,11 +117,14 @@ class Counts:
     @property
     def sums(self) -> tuple[int, int, int]:
         """Messages that matched, were delivered, and are in flight, those of plans included."""
-        begun = done = 0
-        for one in self.calls.values():
-            begun += one.begun
-            done += one.done
-        return self.matched + begun, self.delivered + done, self.in_flight + begun - done
+        begun = sum(one.begun for one in self.calls.values())
+        inside = sum(one.inside for one in self.calls.values())
+        return self.matched + begun, self.delivered + begun - inside, self.in_flight + inside
+
+    @property
+    def inside(self) -> int:
+        """Messages that are in flight, those of plans included."""
+        return self.sums[2] if self.calls else self.in_flight  # groups ask each member, whom no plan calls
 
     def handled(self, type_id: int) -> None:
         """The subscription is done with a message."""

@@ -243,7 +243,7 @@ class LocalSubscription:
     @property
     def load(self) -> int:
         """Messages that it has still to handle; who has the least is the next of a group."""
-        return len(self.queue) + len(self._retained) + self.counts.sums[2]
+        return len(self.queue) + len(self._retained) + self.counts.inside
 
     @property
     def is_calling(self) -> bool:

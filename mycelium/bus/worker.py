@@ -93,7 +93,7 @@ class Worker:
         self._lines: LogLimit | None = None
 
     def __repr__(self) -> str:
-        return f"<Worker of {self._handler.name}, {self.counts.sums[2]} in flight>"
+        return f"<Worker of {self._handler.name}, {self.counts.inside} in flight>"
 
     # --- messages ---
 
