@@ -123,14 +123,8 @@ class Plans:
         return _offering(exchange, entry, [one.offer for one in takers], self._is_own_thread, self._otherwise)
 
 
-def _calling(
-    exchange: Exchange, entry: Entry[Codec], hand: Worker, is_own_thread: Callable[[], bool], otherwise: General
-) -> Plan:
-    """Where the only taker is a sync handler: it is called from here, since every call on the way would be felt."""
-    turnstile, check = exchange.turnstile, entry.codec.check
-    function, calls = hand.function, exchange.planned.called(entry.message.type_id, hand.counts)
-
-    def publish(message: Message, seconds: float | None) -> Published | None:
+_CALLING: Final = """def calling(turnstile, is_own_thread, otherwise, hand, function, calls):
+    def publish(message, seconds):
         if turnstile.is_busy or not is_own_thread():
             return otherwise(message, seconds)
         check(message)
@@ -141,7 +135,7 @@ def _calling(
             if (result := function(message)) is not None:
                 hand.refuse(result)
             hand.in_a_row = 0
-        except (Exception, CancelledError) as error:  # noqa: BLE001  as in `Worker.offer_run`
+        except (Exception, CancelledError) as error:
             hand.fail(message, error)
         finally:
             if (held := monotonic() - began) > MOST_SECONDS:
@@ -152,8 +146,20 @@ def _calling(
             else:
                 turnstile.is_busy = False
         return None
-
     return publish
+"""
+"""A plan as text, for `Codec.checked`; what it does with a handler is what `Worker.offer_run` does."""
+_NAMES: Final = {"CancelledError": CancelledError, "MOST_SECONDS": MOST_SECONDS, "monotonic": monotonic}
+
+
+def _calling(
+    exchange: Exchange, entry: Entry[Codec], hand: Worker, is_own_thread: Callable[[], bool], otherwise: General
+) -> Plan:
+    """Where the only taker is a sync handler: it is called from here, since every call on the way would be felt."""
+    calls = exchange.planned.called(entry.message.type_id, hand.counts)
+    make = entry.codec.checked(_CALLING, _NAMES)
+    plan: Plan = make(exchange.turnstile, is_own_thread, otherwise, hand, hand.function, calls)
+    return plan
 
 
 def _offering(

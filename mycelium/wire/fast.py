@@ -1,6 +1,6 @@
 """The fast path of one message: what nearly every message and payload looks like, compiled; the rest is handed over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from typing import Any, Final, NoReturn, final
 
@@ -17,7 +17,7 @@ from mycelium.wire.source import Function, Scope
 from mycelium.wire.tlv import FIRST_METADATA_TAG, HEADER, HEADER_SIZE
 from mycelium.wire.value import Nested, ValueCodec
 from mycelium.wire.walk import MessageWalk
-from mycelium.wire.writing import check_function, encode_function
+from mycelium.wire.writing import check_function, check_lines, encode_function
 
 __all__ = ["FastPath", "Inner"]
 
@@ -65,6 +65,15 @@ class FastPath:
     def check(self, fallback: Function) -> Function:
         """`check(message)`."""
         return check_function(self._name, self._slots(scope := Scope()), scope, fallback)
+
+    def checked(self, source: str, names: Mapping[str, object], check: Function, *, is_ruled: bool) -> Function:
+        """The function of a source that calls `check(message)`, which is written in unless it knows rules too."""
+        before, call, after = source.partition("check(message)")
+        scope = Scope()
+        lines = [call] if is_ruled else check_lines(self._slots(scope), scope, check)
+        scope.names.update(names, check=check)
+        margin = before[before.rindex("\n") :]
+        return scope.compile(f"{before}{margin.join(lines)}{after}", source[4 : source.index("(")], self._name)
 
     def check_rules(self, fallback: Function) -> Function:
         """`check_rules(message)`, for a message without others inside."""

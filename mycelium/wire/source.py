@@ -2,9 +2,9 @@
 
 Each returns only if all is as it should be; anything else, an exception included, ends in a call of its fallback.
 
-The names of a contract occur behind a dot and in quotes only, all other names are made here, and the numbers are tags,
-sizes and offsets: nothing of a contract is executed. No source is kept: in a traceback the functions are in
-`<mycelium codec Name>`.
+The names of a contract occur behind a dot and in quotes only, all other names are made here or are those of a source
+that Mycelium itself has put round a check, and the numbers are tags, sizes and offsets: nothing of a contract is
+executed. No source is kept: in a traceback the functions are in `<mycelium codec Name>`.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,6 +42,13 @@ class Scope:
             self._known[key] = f"__{kind}_{len(self.names)}__"
             self.names[self._known[key]] = value
         return self._known[key]
+
+    def compile(self, source: str, name: str, owner: str) -> Function:
+        """The function of that name in a source text; `owner` is the message that it works on."""
+        exec(compile(source, f"<mycelium codec {owner}>", "exec"), self.names)  # noqa: S102
+        function: Function = self.names.pop(name)
+        function.__qualname__ = f"{owner}.{name}"
+        return function
 
 
 class Writer:
@@ -99,7 +106,4 @@ class Writer:
     def compile_as_it_is(self, owner: str) -> Function:
         """The same of one that says itself what becomes of a surprise."""
         lines = [f"def {self._signature}:", *(f"    {line}" for line in self.lines)]
-        exec(compile("\n".join(lines), f"<mycelium codec {owner}>", "exec"), self.scope.names)  # noqa: S102
-        function: Function = self.scope.names.pop(self._name)
-        function.__qualname__ = f"{owner}.{self._name}"
-        return function
+        return self.scope.compile("\n".join(lines), self._name, owner)

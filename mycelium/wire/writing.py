@@ -9,13 +9,22 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final
 
+from mycelium.wire.bulk import Surprise
 from mycelium.wire.frames import TYPE_ID_SIZE
 from mycelium.wire.ruling import rules
 from mycelium.wire.shapes import Slot
 from mycelium.wire.source import Function, Scope, Writer, all_of
 from mycelium.wire.tlv import HEADER, HEADER_SIZE, LENGTH
 
-__all__ = ["check_function", "class_tests", "encode_function", "encoded", "exact_test", "value_test"]
+__all__ = [
+    "check_function",
+    "check_lines",
+    "class_tests",
+    "encode_function",
+    "encoded",
+    "exact_test",
+    "value_test",
+]
 
 _SHORT: Final = 128
 """Bytes of a value from which on its header is not made beforehand."""
@@ -185,14 +194,28 @@ def check_function(owner: str, slots: Iterable[Slot], scope: Scope, fallback: Fu
     Values of fixed size are packed in one go, without headers: that is quicker than to compare each with its limits.
     """
     writer = Writer("check(message)", fallback, scope)
+    _write_check(slots, writer)
+    writer.add("return None")
+    return writer.compile(owner)
+
+
+def check_lines(slots: Iterable[Slot], scope: Scope, check: Function) -> list[str]:
+    """The statements of `check`, to stand where a function calls it with its `message`; a surprise ends in the call."""
+    writer = Writer("check(message)", check, scope)
+    call = writer.give_up.removeprefix("return ")
+    writer.give_up = f"raise {scope.add('surprise', Surprise)}"  # what comes behind the check is still to be done
+    _write_check(slots, writer)
+    return ["try:", *(f"    {line}" for line in writer.lines or ["pass"]), "except __surprises__:", f"    {call}"]
+
+
+def _write_check(slots: Iterable[Slot], writer: Writer) -> None:
     writer.add(*(f"{slot.value} = message.{slot.field.name}" for slot in slots))
     writer.require(*class_tests(slots), *map(_fits, slots))
-    run = _Run(scope)
+    run = _Run(writer.scope)
     for slot in slots:
         if _is_item(slot) and slot.shape.code and slot.shape.fits:
             run.add(slot.shape.code, slot.shape.write.format(v=slot.value))
-    writer.add(*run.end(), "return None")
-    return writer.compile(owner)
+    writer.add(*run.end())
 
 
 def _is_item(slot: Slot) -> bool:
