@@ -100,8 +100,7 @@ class Exchange:
         self.sessions: dict[int, Session] = {}
         self.answers = Answers(self.publisher, self.sessions)
         self.totals = Totals()
-        self.routed = 0
-        self.planned = Planned()
+        self.routed, self.planned = 0, Planned()
         self.traffic: dict[str, Traffic] = {}
         self.slow: Counter[str] = Counter()
         self.meter: Meter | None = None
