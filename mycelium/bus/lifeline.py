@@ -32,7 +32,6 @@ from mycelium.logs.lines import Line
 from mycelium.logs.log import Log
 from mycelium.schema.classes import Message
 from mycelium.schema.errors import ContractError
-from mycelium.wire.buffer import Batch
 from mycelium.wire.connection import Core
 
 __all__ = ["Lifeline"]
@@ -64,6 +63,7 @@ class Lifeline:
         is_over: Whether there will be no connection any more.
         is_leaving: Whether there will be no other one.
         is_ending: Whether the client is about to end.
+        on_batch: Called by a conversation when messages came.
     """
 
     def __init__(self, core: Core, settings: Settings, parts: Parts, declare: Callable[[], None]) -> None:
@@ -84,6 +84,7 @@ class Lifeline:
         self._supervisor: asyncio.Task[None] | None = None
         self._turned = asyncio.Event()
         """The phase is another, or it is over."""
+        self.on_batch = parts.reception.take_batch
 
     def __repr__(self) -> str:
         return f"<Lifeline {self.phase.value}, epoch {self.epoch}>"
@@ -145,7 +146,8 @@ class Lifeline:
 
     def require(self, ability: str) -> None:
         """Raise a UsageError where the other end has no word for something; see `foreign`."""
-        refuse(self.address, ability)
+        if self.address is not None and self.address.is_rust:
+            refuse(self.address, ability)
 
     async def joined(self) -> Conversation:
         """Wait for the connection, if it is being made again.
@@ -204,10 +206,6 @@ class Lifeline:
         self._turn(ClientState.CLOSED)
 
     # --- what a conversation calls ---
-
-    def on_batch(self, batch: Batch) -> None:
-        """Messages came."""
-        self._parts.reception.take_batch(batch)
 
     def on_notice(self, notice: Message) -> None:
         """A core message came that is no answer."""

@@ -101,9 +101,10 @@ class Link(asyncio.BufferedProtocol):
             data = self._unseal(self._channel, data)
             if not data:
                 return
-        self._connection.receive_data(data)
+        connection = self._connection
+        connection.receive_data(data)
         try:
-            while (event := self._connection.next_event()) is not None:
+            while not connection.is_drained and (event := connection.next_event()) is not None:
                 self._on_event(event)
         except ProtocolError as error:
             self.fail(error)

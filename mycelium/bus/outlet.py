@@ -300,10 +300,9 @@ class Outlet:
         make = publisher.framer(message)
         if publisher.guard.fields:
             return None
-        frame = make(message)
-        if trace is not None:
-            frame = with_trace(frame, trace)
-        publisher.refuse_large(frame, message.__class__.__name__, metadata)
+        frame = make(message) if trace is None else with_trace(make(message), trace)
+        if len(frame) + metadata > publisher.max_payload:
+            publisher.refuse_large(frame, message.__class__.__name__, metadata)
         return frame
 
     def admit_nowait(

@@ -126,7 +126,8 @@ class Publisher:
         Raises:
             UsageError: It is no type of these contracts.
         """
-        self.keep_up()
+        if self.lineage.current is not self.registry:
+            self.keep_up()
         make = self.framers.get(message.__class__)
         if make is None:
             make = self.framers[message.__class__] = self._framer(self.entry(message))

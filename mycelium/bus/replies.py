@@ -153,6 +153,7 @@ def answering(function: HandlerFunction) -> Handler:
         UsageError: The function takes no message.
     """
     inner = describe(function)
+    call, takes_delivery = inner.function, inner.takes_delivery
 
     def send(result: object, delivery: Delivery) -> None:
         if delivery.send_reply is not None:
@@ -161,12 +162,12 @@ def answering(function: HandlerFunction) -> Handler:
             delivery.send_reply(result)
 
     async def answer_later(message: Message, delivery: Delivery) -> None:
-        result: Any = inner.call(message, delivery)
+        result: Any = call(message, delivery) if takes_delivery else call(message)
         send(await result if inspect.isawaitable(result) else result, delivery)
 
     def answer(message: Message, delivery: Delivery) -> object:
-        result = inner.call(message, delivery)
-        if inspect.iscoroutine(result):
+        result = call(message, delivery) if takes_delivery else call(message)
+        if not isinstance(result, Message) and inspect.iscoroutine(result):
             return result  # which is refused
         send(result, delivery)
         return None

@@ -141,7 +141,7 @@ class Session:
         connection = self._connection
         connection.receive_data(data)
         try:
-            while (event := connection.next_event()) is not None:
+            while not connection.is_drained and (event := connection.next_event()) is not None:
                 if isinstance(event, Batch):
                     if not self._finishing:  # the grace is over, and with it what is taken
                         self.intake.receive(event)

@@ -143,6 +143,18 @@ class FrameBuffer:
         if self._missing <= 0:
             self._data, self._pending = bytes(self._pending), bytearray()
 
+    def pass_whole(self, data: bytes) -> Batch | None:
+        """Bytes that are one whole frame behind nothing that waits; for others None, and they have to be fed.
+
+        What comes one frame at a time need not be put here and taken again.
+        """
+        if self._position != len(self._data) or self._pending or len(data) < HEADER.size:
+            return None
+        length, type_id = self._header_at(data, 0)
+        if LENGTH_SIZE + length != len(data) or not TYPE_ID_SIZE <= length <= self.max_payload + TYPE_ID_SIZE:
+            return None
+        return Batch(data, [type_id], [0, len(data)])
+
     def clear(self) -> None:
         """Forget what waits."""
         self._data, self._position, self._pending = b"", 0, bytearray()

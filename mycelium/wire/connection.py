@@ -66,6 +66,14 @@ class Connection:
         core: The core protocol.
         max_payload: Bytes of the largest payload taken from the peer once the connection is open. A client takes what
             the bridge's Welcome says if that is more, since the bridge hands on what it takes.
+
+    Attributes:
+        role: See above.
+        core: See above.
+        max_payload: See above.
+        state: How far the handshake has come.
+        peer_said_goodbye: Whether the peer sends no more messages.
+        is_drained: Whether `next_event` is known to have nothing to give; False says nothing.
     """
 
     def __init__(self, role: Role, core: Core, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
@@ -73,11 +81,13 @@ class Connection:
         self.core = core
         self.state = State.START
         self.max_payload = max_payload
-        self.peer_said_goodbye = False
+        self.peer_said_goodbye = self.is_drained = False
         self._ended = False
         self._waiting: list[Batch] = []
         """Runs of frames that are whole and not looked at yet, the next one last."""
         self._buffer = FrameBuffer(max_payload)
+        self._is_fed = False
+        """Whether the buffer may have something."""
         self._limit_payloads()
 
     def __repr__(self) -> str:
@@ -85,10 +95,15 @@ class Connection:
 
     def receive_data(self, data: bytes) -> None:
         """Take what the socket gave; empty for the end of the stream. Once CLOSED it is thrown away."""
+        self.is_drained = False
         if not data:
             self._ended = True
+        elif self.state is _OPEN and not self._waiting and (whole := self._buffer.pass_whole(data)) is not None:
+            self._waiting.append(whole)
+            self._is_fed = False
         elif self.state is not _CLOSED:
             self._buffer.feed(data)
+            self._is_fed = True
 
     def next_event(self) -> Event | None:
         """The next core message or batch of application frames; None where more bytes are needed.
@@ -111,6 +126,7 @@ class Connection:
                     self._waiting = _split(batch)
                     batch = self._waiting.pop()
             if state is _OPEN and batch.type_ids[0] >= FIRST_APPLICATION_ID and not self.peer_said_goodbye:
+                self.is_drained = not (self._is_fed or self._waiting or self._ended)
                 return batch
             event = self._receive(batch)
             if event is not None:
