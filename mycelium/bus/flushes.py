@@ -26,7 +26,8 @@ class Flushes:
     """Who writes when this turn of the loop is over.
 
     What a small chunk has led to that comes alone is written at once (`hurry`), so that a request need not wait for the
-    turn's end; nor is there anything left to do then at that end. What comes close behind others is gathered.
+    turn's end; nor is there anything left to do then at that end. Where the chunk is a single frame its first message
+    for each writer passes by all queues (`pass_by`). What comes close behind others is gathered.
 
     Args:
         clock: Seconds of a monotonic clock, to the microsecond; uvloop's own goes by milliseconds.
@@ -35,7 +36,9 @@ class Flushes:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._waiting: list[Writer] = []
-        self._is_scheduled = self._is_hurrying = False
+        self._passed: set[Writer] = set()
+        """Those that have written by themselves, and have to wait if there is more."""
+        self._is_scheduled = self._is_hurrying = self._is_frame = False
         self._hurried_at = self._began = -math.inf
 
     def __repr__(self) -> str:
@@ -48,10 +51,22 @@ class Flushes:
             self._is_scheduled = True
             writer.loop.call_soon(self._end_turn, writer.loop)
 
-    def begin(self) -> None:
-        """A small chunk came, and `hurry` is called when it has been dealt with."""
+    def begin(self, *, is_frame: bool) -> None:
+        """A small chunk came, and `hurry` is called when it has been dealt with.
+
+        Args:
+            is_frame: Whether it is one whole frame.
+        """
         self._began = self._clock()
         self._is_hurrying = not self._is_scheduled and self._began - self._hurried_at >= _APART
+        self._is_frame = is_frame and self._is_hurrying
+
+    def pass_by(self, writer: Writer) -> bool:
+        """Whether somebody who has nothing else to write may write one message by himself, since it came alone."""
+        if not self._is_frame or writer in self._passed:
+            return False
+        self._passed.add(writer)
+        return True
 
     def hurry(self, now: float) -> None:
         """Have everybody write now, if the chunk has come alone.
@@ -60,7 +75,10 @@ class Flushes:
             now: Seconds of the loop's clock.
         """
         if self._is_hurrying:
-            self._is_hurrying = False
+            self._is_hurrying = self._is_frame = False
+            if self._passed:
+                self._hurried_at = self._began
+                self._passed.clear()
             if self._waiting:
                 self._hurried_at = self._began
                 self._flush(now)

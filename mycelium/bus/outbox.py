@@ -106,6 +106,12 @@ class Outbox:
             return self._backlog.size + self._queue.bytes
         return leading_bytes(chain(self._backlog, self._queue), self._credit)
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether a message may be sent past the queue: it has credit, nothing is before it or to be told first."""
+        is_empty = not (self._queue.messages or self._backlog.messages or self._holds.waiting)
+        return is_empty and self._credit != 0 and not (self.is_slow or self.losses.pending)
+
     def count_by_type(self, tally: Tally) -> None:
         """Do so from now on."""
         self._tally = self.losses.tally = tally
@@ -169,6 +175,15 @@ class Outbox:
             self._make_room(cell)
             return None
         return self._drop(cell, DropReason.REJECTED) if deadline is None else self._hold(cell, deadline)
+
+    def passed(self, run: Batch) -> None:
+        """Count a message that was sent past the queue, which `is_clear`, as if it had been put and taken."""
+        self._matched += 1
+        if self._tally is not None:
+            self._tally.sent(self._tally.meter.mark, run)
+        self._custody.give(run, for_good=self._credit is None)
+        if self._credit is not None:
+            self._credit -= 1
 
     def refuse(self, type_id: int, reason: DropReason) -> DropReason:
         """Count a message that is not let in at all."""

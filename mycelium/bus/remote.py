@@ -43,6 +43,9 @@ class Subscriber(Protocol):
     def ready(self) -> None:
         """Something can be sent."""
 
+    def pass_on(self, data: bytes, messages: int, /) -> bool:
+        """Write some messages at once if nothing is to be written before them; whether it has."""
+
     def lags(self) -> None:
         """Messages were dropped, of which the client is to be told."""
 
@@ -202,6 +205,14 @@ class RemoteSubscriptions:
             self._end(number, reason, handled=handled)
 
     # --- sending ---
+
+    def pass_on(self, subscription: RemoteSubscription, run: Batch) -> bool:
+        """Send a message that came alone, past the queue, if nobody and nothing is before it; whether it was sent."""
+        outbox = subscription.outbox
+        if not (outbox.is_clear and self._session.pass_on(run.data, 1)):
+            return False
+        outbox.passed(run)
+        return True
 
     def changed(self, subscription: RemoteSubscription) -> None:
         """Something was queued, or may be sent that could not before."""

@@ -92,6 +92,8 @@ class RemoteSubscription:
             refused = self.outbox.refuse(type_id, DropReason.SCHEMA)
             owner.changed(self)
             return refused
+        if len(run.type_ids) == 1 and run.size == len(run.data) and owner.pass_on(self, run):
+            return None
         lag = self._policy(run)
         assert lag is not None  # noqa: S101  they are alike
         slot = owner.catalog.slot(type_id, run.payload(0)) if lag is _LATEST else None

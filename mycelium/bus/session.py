@@ -72,6 +72,8 @@ class Session:
         asks: Requests of the client that got no reply yet.
         outgoing: What is sent.
         ready: What `notify` was.
+        pass_on: Writes some messages at once if nothing is to be written before them; whether it has.
+        heartbeat: Of the open connection; None before.
         began: When the connection was made.
         traffic: What is counted of its transport.
         tally: The same by type; None where nobody has asked for it.
@@ -82,8 +84,7 @@ class Session:
     outgoing: Outgoing
 
     def __init__(self, number: int, host: Host, notify: Callable[[], None], now: float, peer: Peer = HERE) -> None:
-        self.number = number
-        self.peer = peer
+        self.number, self.peer = number, peer
         self.identity = NOBODY
         self.log = SessionLog(number, partial(host.admission.places.write, peer.origin))
         self.log.strangers = host.admission.strangers
@@ -93,15 +94,15 @@ class Session:
         self.tally = host.exchange.tally(peer.transport)
         self.asks = Asks(outcomes=host.exchange.answers.outcomes)
         self.subscriptions = RemoteSubscriptions(host.exchange, host.limits, self, echo=host.echo)
-        self._host = host
-        self.ready = notify
+        self._host, self.ready = host, notify
+        self.pass_on: Callable[[bytes, int], bool] = lambda *_: False
         self.began = self.now = now
         self._connection = Connection(Role.BRIDGE, host.core, host.limits.max_payload)
         self.outgoing = Outgoing(host.limits, self.subscriptions, self._lagged)
         self._door = Door(number, MonotonicGuard(host.monotonic))
         self.terms = Terms(host.core, self._door, self.subscriptions)
         self.intake = Intake(self, host, self._door, self.terms)
-        self._heartbeat: Heartbeat | None = None
+        self.heartbeat: Heartbeat | None = None
         self._parting: str | None = None
 
     def __repr__(self) -> str:
@@ -136,8 +137,8 @@ class Session:
         if reason is not None:
             return
         self.now = now
-        if self._heartbeat is not None:
-            self._heartbeat.heard_at = now
+        if self.heartbeat is not None:
+            self.heartbeat.heard_at = now
         connection = self._connection
         connection.receive_data(data)
         try:
@@ -162,7 +163,7 @@ class Session:
     def tick(self, now: float) -> float:
         """Look at the clock: handshake deadline and heartbeat. When it is to be looked at again, at the latest."""
         self.now = now
-        heartbeat, seconds = self._heartbeat, self._host.limits.handshake_seconds
+        heartbeat, seconds = self.heartbeat, self._host.limits.handshake_seconds
         if heartbeat is None or self.is_over:
             if now >= self.began + seconds and not self.is_over:
                 self.refuse(ErrorCode.HANDSHAKE_TIMEOUT, f"no complete handshake within {seconds:g} s")
@@ -194,8 +195,8 @@ class Session:
         if self.intake.receipts.decided:
             self.intake.say_receipts()
         output = self.outgoing.take()
-        if output and self._heartbeat is not None:
-            self._heartbeat.said_at = now
+        if output and self.heartbeat is not None:
+            self.heartbeat.said_at = now
         if self._finishing:
             self._end_if_finished()
         return output
@@ -220,7 +221,7 @@ class Session:
         welcome = self.terms.welcome(
             hello, contracts, host.registry.schema, host.document(), heartbeat_ms=heartbeat_ms, **facts
         )
-        self._heartbeat = Heartbeat(heartbeat_ms / 1000, self.now)
+        self.heartbeat = Heartbeat(heartbeat_ms / 1000, self.now)
         self.traffic.accept(self.now - self.began)
         self.log.strangers = None
         self.say(welcome)
@@ -241,7 +242,7 @@ class Session:
     def permit(self) -> None:
         """Take from the client what the access rules, as they and the contracts are now, do not allow it."""
         permits = self._host.admission.permits(self.identity)
-        told: Any = self.terms.permit(permits, str(self.identity), live=self._heartbeat is not None)
+        told: Any = self.terms.permit(permits, str(self.identity), live=self.heartbeat is not None)
         if told is not None:
             self.warn(Line.CONN_DENIED, ErrorCode.DENIED.reason, told.message)
             self.say(told)
@@ -253,7 +254,7 @@ class Session:
         if self._parting is None:
             self._parting = reason
             self.say(self._host.core.Goodbye(reason=reason))
-        if self._heartbeat is None:
+        if self.heartbeat is None:
             self.end(reason)
 
     def finish(self) -> None:
@@ -271,7 +272,7 @@ class Session:
             return
         self.reason = reason
         self._host.ended(self)
-        if self._heartbeat is None:
+        if self.heartbeat is None:
             self.traffic.handshakes[reason] += 1
         self._connection.close()
         self.asks.end()
@@ -291,7 +292,7 @@ class Session:
 
     def send_frame(self, frame: bytes) -> None:
         """Send a reply or a core message, which pass no queue and no credit."""
-        if self.reason is None:
+        if self.reason is None and not self.pass_on(frame, 0):
             waiting, most = self.outgoing.say(frame), self._host.limits.outbound_bytes
             self.ready()
             if waiting > most:

@@ -17,6 +17,7 @@ from mycelium.bus.session import Session
 from mycelium.bus.tuning import read_buffer, tune
 from mycelium.logs.lines import Line
 from mycelium.wire.errors import ErrorCode
+from mycelium.wire.frames import LENGTH_SIZE
 
 if TYPE_CHECKING:
     from mycelium.bus.bridge import Bridge
@@ -93,6 +94,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
             self._channel = Channel(context)
         session = self.session = self._bridge.open_session(self, self._find_peer(), self.loop.time())
         self._receive, self._take = session.receive_data, session.take_output
+        if self._manners is None and self._channel is None:
+            session.pass_on = self._pass_on
         if self._manners is not None:
             from mycelium.bus.interpreter import Interpreter
 
@@ -134,7 +137,7 @@ class SessionProtocol(asyncio.BufferedProtocol):
             self._receive(data, now)
             return
         flushes = self._flushes
-        flushes.begin()
+        flushes.begin(is_frame=int.from_bytes(data[:LENGTH_SIZE], "little") == len(data) - LENGTH_SIZE)
         try:
             self._receive(data, now)
         finally:
@@ -177,6 +180,26 @@ class SessionProtocol(asyncio.BufferedProtocol):
         if not self._scheduled:
             self._scheduled = True
             self._flushes.add(self)
+
+    def _pass_on(self, data: bytes, messages: int) -> bool:
+        """Write what a frame has led to that came alone, if nothing is to be written before it; see `Flushes.pass_by`.
+
+        Args:
+            data: The bytes.
+            messages: How many messages they are.
+        """
+        if self._scheduled or self._paused or self._ended or not self._flushes.pass_by(self):
+            return False
+        try:
+            self._transport.write(data)
+        except Exception as error:  # noqa: BLE001  as in `flush`
+            self._fail(error)
+        session = self.session
+        session.outgoing.written += len(data)
+        session.outgoing.messages += messages
+        if session.heartbeat is not None:
+            session.heartbeat.said_at = self.loop.time()
+        return True
 
     def abort(self, reason: str) -> None:
         """Close now, whatever is unsent."""

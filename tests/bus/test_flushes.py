@@ -42,7 +42,7 @@ def writing():
 def chunk(flushes, writer, now):
     """A small chunk comes, and leads to something to write."""
     writer.loop.now = now
-    flushes.begin()
+    flushes.begin(is_frame=False)
     flushes.add(writer)
     flushes.hurry(now)
 
@@ -74,3 +74,32 @@ def test_what_no_small_chunk_has_led_to_waits_for_the_end_of_the_turn():
     assert writer.written == [1.0, 1.0]
     chunk(flushes, writer, 2.0)
     assert writer.written[2:] == [2.0]
+
+
+def test_a_frame_that_comes_alone_lets_each_writer_pass_by_once():
+    flushes, writer = writing()
+    other = Writer(writer.loop)
+    assert not flushes.pass_by(writer), "nothing came"
+    writer.loop.now = 1.0
+    flushes.begin(is_frame=True)
+    assert [flushes.pass_by(one) for one in (writer, other, writer)] == [True, True, False]
+    flushes.add(writer)
+    flushes.hurry(1.0)
+    assert (writer.written, other.written, writer.loop.soon) == ([1.0], [], [])
+    assert not flushes.pass_by(other)
+
+
+def test_nobody_passes_by_where_more_came_or_something_just_before():
+    flushes, writer = writing()
+    flushes.begin(is_frame=False)
+    assert not flushes.pass_by(writer)
+    flushes.hurry(0.0)
+    for now, passes in [(1.0, True), (1.00001, False), (1.0002, True)]:
+        writer.loop.now = now
+        flushes.begin(is_frame=True)
+        assert flushes.pass_by(writer) is passes
+        flushes.hurry(now)
+    flushes.add(writer)  # something waits for the end of the turn
+    writer.loop.now = 2.0
+    flushes.begin(is_frame=True)
+    assert not flushes.pass_by(writer)

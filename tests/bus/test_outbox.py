@@ -65,6 +65,24 @@ def test_what_is_dropped_is_told_by_type_and_once():
     assert (outbox.losses.take_untold(), outbox.losses.untold) == ([], False)
 
 
+def test_nothing_passes_by_a_queue_that_has_something_or_something_to_say_or_no_credit():
+    clear = Outbox(window=1)
+    assert clear.is_clear
+    clear.passed(numbered(0, 1))
+    assert not clear.is_clear, "no credit"
+    clear.add_credit(1)
+    assert clear.is_clear
+    clear.put(numbered(1, 2))
+    assert not clear.is_clear, "a message waits"
+    assert taken(clear) == [1]
+    dropping = Outbox(limit=1)
+    dropping.put(numbered(0, 2))
+    assert taken(dropping) == [1]
+    assert not dropping.is_clear, "the client is to be told of a drop"
+    dropping.losses.take_untold()
+    assert dropping.is_clear
+
+
 def test_credit_bounds_what_is_out():
     outbox = Outbox(window=3)
     outbox.put(numbered(0, 10))
