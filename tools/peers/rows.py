@@ -86,10 +86,12 @@ _HANDLER: Final = evolve(MYCELIUM, name="handler", way="handler")
 _ITERATOR: Final = evolve(MYCELIUM, way="iterator")
 _WITH_NATS: Final = (MYCELIUM, nats.CONTENDER)
 _TRACING: Final = (MYCELIUM, traced.INSTALLED, traced.SAMPLED, traced.UNLIMITED)
-_MANY: Final = evolve(MYCELIUM, name="publish_many", way="many")
+_LONG: Final = evolve(MYCELIUM, share=zmq.CONTENDER.share)
+"""As many messages as pyzmq has: what they begin with must not weigh more for one than for the other."""
+_MANY: Final = evolve(_LONG, name="publish_many", way="many")
 """Mycelium's publisher hands over an iterator, in place of awaiting a call for each message."""
 _BROKERS: Final = (
-    MYCELIUM,
+    _LONG,
     _MANY,
     nats.CONTENDER,
     zmq.CONTENDER,
