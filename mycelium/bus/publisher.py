@@ -60,11 +60,15 @@ class Publisher:
         Raises:
             UsageError: It is no type of these contracts.
         """
-        registry = self.keep_up()
-        entry: Entry[Codec] | None = getattr(type(message), "__mycelium__", None)
-        if entry is None or registry.by_id.get(entry.message.type_id) is not entry:
+        entry = self._find(message)
+        if entry is None:
             raise UsageError(self._not_ours(message))
         return entry
+
+    def _find(self, message: object) -> Entry[Codec] | None:
+        registry = self.keep_up()
+        entry: Entry[Codec] | None = getattr(type(message), "__mycelium__", None)
+        return entry if entry is not None and registry.by_id.get(entry.message.type_id) is entry else None
 
     def _not_ours(self, message: object) -> str:
         if isinstance(message, type) and issubclass(message, Message):
@@ -134,15 +138,16 @@ class Publisher:
         return make
 
     def runner(self, message: Message) -> PublishRun | None:
-        """What makes the frames of messages of the class of one that `framer` knows, one after the other.
+        """What makes the frames of messages of the class of one that is published, one after the other.
 
-        None where there is more to do for each than that.
+        None where there is more to do for each than that, or where the contracts became others meanwhile.
         """
         cls = message.__class__
         if cls not in self.runners:
-            entry = self.entry(message)
-            is_plain = not self._as_structs and entry.message.type_id not in self.guard.fields
-            self.runners[cls] = entry.codec.publish_run if is_plain else None
+            entry, run = self._find(message), None
+            if entry is not None and not self._as_structs and entry.message.type_id not in self.guard.fields:
+                run = entry.codec.publish_run
+            self.runners[cls] = run
         return self.runners[cls]
 
     def _framer(self, entry: Entry[Codec]) -> Framer:

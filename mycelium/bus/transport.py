@@ -192,8 +192,8 @@ class SessionProtocol(asyncio.BufferedProtocol):
             return False
         try:
             self._transport.write(data)
-        except Exception as error:  # noqa: BLE001  as in `flush`
-            self._fail(error)
+        except Exception as error:  # noqa: BLE001  as in `flush`, but the caller still counts what it has handed over
+            self.loop.call_soon(self._fail, error)
         session = self.session
         session.outgoing.written += len(data)
         session.outgoing.messages += messages

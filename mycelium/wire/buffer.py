@@ -133,7 +133,7 @@ class FrameBuffer:
     def feed(self, data: bytes) -> None:
         """Add bytes to the end."""
         if self._position == len(self._data) and not self._pending:
-            self._data, self._position = data, 0
+            self._data, self._position, self._missing = data, 0, 0
             return
         if not self._pending:
             self._pending += memoryview(self._data)[self._position :]

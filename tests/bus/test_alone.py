@@ -59,6 +59,39 @@ async def test_they_are_counted_as_if_they_had_been_queued(passed, lag, is_count
                 assert sum(tally.wait.counts) == 50
 
 
+class Unwritable:
+    """A transport that takes nothing any more."""
+
+    def __init__(self, transport):
+        self._transport = transport
+
+    def __getattr__(self, name):
+        return getattr(self._transport, name)
+
+    def write(self, _):
+        raise RuntimeError("the handle is closed")
+
+
+async def test_one_that_the_transport_does_not_take_ends_that_connection_and_is_counted(passed):
+    contracts, got = mycelium.load(TEXT), []
+    async with (
+        serving(contracts) as (bus, bridge),
+        mycelium.connect(bridge.urls[0], contracts) as publisher,
+        mycelium.connect(bridge.urls[0], contracts) as subscriber,
+    ):
+        await subscriber.subscribe(got.append, contracts.Tick)
+        await one_by_one(publisher, map(contracts.Tick, range(10)), got)
+        (session,) = [one for one in bridge.sessions if one.subscriptions]
+        protocol, before = session.pass_on.__self__, len(passed)
+        protocol._transport = Unwritable(protocol._transport)
+        publisher.publish_nowait(contracts.Tick(10))
+        await until(lambda: session.reason is not None)
+        assert session.reason == "internal"
+        assert len(passed) == before + 1, "it went past the queue"
+        stats = bus.stats()
+        assert (stats.matched, stats.balanced) == (11, True)
+
+
 async def test_what_a_handler_of_the_bridge_publishes_then_comes_behind_it(passed):
     contracts, got = mycelium.load(TEXT), []
     async with (

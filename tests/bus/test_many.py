@@ -11,6 +11,7 @@ from spans import Recorder
 
 import mycelium
 from mycelium import ClosedError, EncodeError, MyceliumClient, RuleError, UsageError
+from mycelium.bus.publisher import Publisher
 from mycelium.schema.parse import parse_text
 from mycelium.testing import BridgeThread
 from peers import serving, until
@@ -22,6 +23,7 @@ messages:
   Clock: {tlv_type: 1003, fields: {at: {type: u64, validation: [{monotonic: true}]}}}
 """
 WIDER = TEXT.replace("{number: {type: u64}}", "{number: {type: u64}, note: {type: String, optional: true}}")
+OTHER = "messages: {Other: {tlv_type: 1004, fields: {}}}"
 PLENTY = 5_000
 """More than go out in one turn of the loop."""
 
@@ -74,6 +76,16 @@ async def test_who_makes_the_messages_may_raise_publish_and_change_the_contracts
     assert before(caught) == [f"publish_many() had published {PLENTY - 51} before this"]
     assert [tick.number for tick in got] == [number for number in range(PLENTY) if number != 4_000]
     assert [tick.note for tick in got if tick.number > 4_000 and tick.number % 100 != 99] == ["n"] * 989
+
+
+def test_a_message_is_published_although_its_type_goes_right_afterwards():
+    contracts = mycelium.load(TEXT)
+    publisher, tick = Publisher(contracts), contracts.Tick(1)
+    assert publisher.frame(tick)
+    contracts.apply(parse_text(OTHER))
+    assert publisher.runner(tick) is None
+    with pytest.raises(UsageError, match="is not of"):
+        publisher.frame(tick)
 
 
 async def test_types_that_take_turns_come_in_their_order():

@@ -118,6 +118,16 @@ def test_bytes_fed_before_the_last_ones_were_taken_are_kept():
     assert drained(buffer) == [*FRAMES[2:], FRAMES[3]]
 
 
+def test_the_last_bytes_of_a_frame_are_not_waited_for_once_they_are_there():
+    frame, rest = FRAMES[3][:-2], FRAMES[3][-2:]
+    buffer = FrameBuffer()
+    buffer.feed(STREAM)
+    assert drained(buffer) == FRAMES
+    buffer.feed(frame)
+    buffer.feed(rest)
+    assert drained(buffer) == [FRAMES[3]]
+
+
 # --- lengths that cannot be ---
 
 
